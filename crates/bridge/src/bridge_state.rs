@@ -26,30 +26,30 @@ use url::Url;
 use listing::ListedSession;
 pub(crate) use listing::Listing;
 pub(crate) use presence::{OpenGuard, Presence};
-use view::Shown;
+use view::StateCache;
 
 use crate::browser::{self, BrowserError};
-use crate::outbound::{WayOut, read_roots};
+use crate::outbound::{OutboundConfig, read_ca_files};
 use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
 use crate::sign_in::SignIns;
 use crate::{Options, ServeError, VaultChoice, config_file, sleep_detector};
 
 /// How long tasks may take to end.
-const TASKS: Duration = Duration::from_secs(5);
+const TASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a renewal may then take that is still under way.
-const RENEWALS: Duration = Duration::from_secs(15);
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long what was seen of a server waits before it is written: a second of it is little to lose
 /// in a crash, and a server whose lists always change costs one write a second.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a bridge may take to end once it is told to: until then it has its lock.
-pub const LONGEST_END: Duration = TASKS.saturating_add(RENEWALS);
+pub const SHUTDOWN_TIMEOUT: Duration = TASK_TIMEOUT.saturating_add(REFRESH_TIMEOUT);
 
 /// The shared parts of one bridge.
-pub(crate) struct Hub {
+pub(crate) struct BridgeState {
     pub(crate) options: Options,
     pub(crate) identity: Identity,
     pub(crate) client: mcp::up::Client,
@@ -71,19 +71,19 @@ pub(crate) struct Hub {
     sessions: Mutex<BTreeMap<u32, ListedSession>>,
     next_session: AtomicU32,
     /// How many sessions owe their hosts something.
-    owing: watch::Sender<usize>,
+    pending_sessions: watch::Sender<usize>,
     clients: AtomicUsize,
     desktops: AtomicUsize,
     changed: watch::Sender<()>,
-    shown: Shown,
+    state_cache: StateCache,
     accounts: watch::Sender<()>,
-    wakes: watch::Sender<()>,
+    resumes: watch::Sender<()>,
     tasks: TaskTracker,
 }
 
-impl std::fmt::Debug for Hub {
+impl std::fmt::Debug for BridgeState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub")
+        f.debug_struct("BridgeState")
             .field("home", &self.options.home)
             .finish_non_exhaustive()
     }
@@ -99,17 +99,17 @@ struct Config {
     read_at: Option<(std::time::SystemTime, u64)>,
 }
 
-impl Hub {
+impl BridgeState {
     pub(crate) async fn new(
         options: Options,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, ServeError> {
         let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
-        let WayOut {
+        let OutboundConfig {
             roots,
             proxy,
             client_metadata,
-        } = WayOut::as_far_as_known(&options).map_err(|error| tls(&error))?;
+        } = OutboundConfig::load_lenient(&options).map_err(|error| tls(&error))?;
         let http = auth::http::Clients::new(roots.clone(), &proxy).map_err(|error| tls(&error))?;
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
             extra_roots: roots,
@@ -131,7 +131,7 @@ impl Hub {
             is_other_user: |peer, here| peer::owner(peer, here) == Owner::Stranger,
         });
         let changed = watch::Sender::new(());
-        let hub = Arc::new(Self {
+        let bridge = Arc::new(Self {
             identity,
             client: client.map_err(|error| tls(&error))?,
             to_hosts: Budget::default(),
@@ -152,27 +152,30 @@ impl Hub {
             http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
             sessions: Mutex::default(),
             next_session: AtomicU32::new(1),
-            owing: watch::Sender::new(0),
+            pending_sessions: watch::Sender::new(0),
             clients: AtomicUsize::new(0),
             desktops: AtomicUsize::new(0),
-            shown: Shown::new(changed.subscribe()),
+            state_cache: StateCache::new(changed.subscribe()),
             changed,
             accounts: watch::Sender::new(()),
-            wakes: watch::Sender::new(()),
+            resumes: watch::Sender::new(()),
             tasks: TaskTracker::new(),
             options,
         });
-        hub.reload(true);
-        hub.server_mode.look(&hub);
-        hub.spawn(open_vault(Arc::clone(&hub)));
-        hub.spawn(follow_sign_ins(Arc::clone(&hub), hub.identity.sign_ins()));
-        hub.spawn(keep_tokens_stored(Arc::clone(&hub)));
-        hub.spawn(watch_for_sleep(Arc::clone(&hub)));
-        hub.spawn(save_seen(Arc::clone(&hub)));
-        if let Some(after) = hub.options.idle_exit {
-            hub.spawn(end_when_idle(Arc::clone(&hub), after));
+        bridge.reload(true);
+        bridge.server_mode.restore(&bridge);
+        bridge.spawn(open_vault(Arc::clone(&bridge)));
+        bridge.spawn(follow_sign_ins(
+            Arc::clone(&bridge),
+            bridge.identity.sign_ins(),
+        ));
+        bridge.spawn(keep_tokens_stored(Arc::clone(&bridge)));
+        bridge.spawn(watch_for_sleep(Arc::clone(&bridge)));
+        bridge.spawn(save_caches(Arc::clone(&bridge)));
+        if let Some(after) = bridge.options.idle_exit {
+            bridge.spawn(end_when_idle(Arc::clone(&bridge), after));
         }
-        Ok(hub)
+        Ok(bridge)
     }
 
     /// Runs a task that the bridge waits for when it ends.
@@ -195,7 +198,7 @@ impl Hub {
     /// As [`browser::open`].
     pub(crate) async fn open_page(&self, page: &Url) -> Result<(), BrowserError> {
         let command = self.options.browser.as_deref();
-        browser::open(page, command, self.options.surroundings).await
+        browser::open(page, command, self.options.browser_availability).await
     }
 
     /// Tells every session that somebody has signed in or out.
@@ -213,8 +216,8 @@ impl Hub {
     }
 
     /// News that the machine has slept.
-    pub(crate) fn wakes(&self) -> watch::Receiver<()> {
-        self.wakes.subscribe()
+    pub(crate) fn resumes(&self) -> watch::Receiver<()> {
+        self.resumes.subscribe()
     }
 
     fn config(&self) -> MutexGuard<'_, Config> {
@@ -245,7 +248,7 @@ impl Hub {
             }) => {
                 config.settings = bridge.clone();
                 config.was_read = true;
-                let roots = read_roots(&bridge.extra_ca_files);
+                let roots = read_ca_files(&bridge.extra_ca_files);
                 config.problem = roots.err().map(|error| {
                     let text = format!("{}: extra_ca_files: {error}", path.display());
                     tracing::error!(error = text, "not every certificate is trusted");
@@ -383,27 +386,27 @@ impl Hub {
     }
 
     /// Counts a client of the management API until the guard is dropped.
-    pub(crate) fn attach(self: &Arc<Self>, desktop: bool) -> Attached {
+    pub(crate) fn attach(self: &Arc<Self>, desktop: bool) -> ClientGuard {
         self.clients.fetch_add(1, Ordering::Relaxed);
         self.desktops
             .fetch_add(usize::from(desktop), Ordering::Relaxed);
         self.changed();
-        Attached {
-            hub: Arc::clone(self),
+        ClientGuard {
+            bridge: Arc::clone(self),
             desktop,
         }
     }
 
     /// Lists a session until the guard is dropped.
-    pub(crate) fn register(self: &Arc<Self>, server: &Server, listing: Listing) -> Registered {
+    pub(crate) fn register(self: &Arc<Self>, server: &Server, listing: Listing) -> SessionGuard {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let since = self.options.clock.unix();
         let is_listed = !matches!(listing, Listing::Single);
         let session = ListedSession::new(id, server.name.to_string(), since, listing);
         self.sessions().insert(id, session);
         self.changed();
-        Registered {
-            hub: Arc::clone(self),
+        SessionGuard {
+            bridge: Arc::clone(self),
             id,
             is_listed,
         }
@@ -435,39 +438,42 @@ impl Hub {
     }
 
     /// Notes that a session owes its host something, until the guard is dropped.
-    pub(crate) fn owe(self: &Arc<Self>) -> Owing {
-        self.owing.send_modify(|owing| *owing += 1);
-        Owing(Arc::clone(self))
+    pub(crate) fn track_pending(self: &Arc<Self>) -> PendingGuard {
+        self.pending_sessions
+            .send_modify(|pending_sessions| *pending_sessions += 1);
+        PendingGuard(Arc::clone(self))
     }
 
     /// Asks every shim to let go, and waits until they have and every other host has its answers,
     /// ten seconds at most. What shims have not sent yet goes to the newer bridge.
-    pub(crate) async fn make_room(&self) {
+    pub(crate) async fn drain_sessions(&self) {
         tracing::info!("making room for a newer bridge");
         let mut changes = self.changes();
-        let mut owing = self.owing.subscribe();
+        let mut pending_sessions = self.pending_sessions.subscribe();
         self.yielding.cancel();
         let gone = async {
-            while self.sessions().values().any(ListedSession::is_of_shim) {
+            while self.sessions().values().any(ListedSession::is_shim) {
                 if changes.changed().await.is_err() {
                     return;
                 }
             }
-            let _ = owing.wait_for(|owing| *owing == 0).await;
+            let _ = pending_sessions
+                .wait_for(|pending_sessions| *pending_sessions == 0)
+                .await;
         };
         let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;
     }
 
-    /// Waits until every task has ended and no token is being renewed, [`LONGEST_END`] at most.
+    /// Waits until every task has ended and no token is being renewed, [`SHUTDOWN_TIMEOUT`] at most.
     pub(crate) async fn end(self: &Arc<Self>) {
         self.shutdown.cancel();
         self.tasks.close();
         let tasks = async {
-            let _ = tokio::time::timeout(TASKS, self.tasks.wait()).await;
-            let hub = Arc::clone(self);
-            let saved = threads::aside(move || hub.registry.save());
-            let saved = tokio::time::timeout(RENEWALS, saved);
-            let settled = tokio::time::timeout(RENEWALS, self.identity.settled());
+            let _ = tokio::time::timeout(TASK_TIMEOUT, self.tasks.wait()).await;
+            let bridge = Arc::clone(self);
+            let saved = threads::aside(move || bridge.registry.save());
+            let saved = tokio::time::timeout(REFRESH_TIMEOUT, saved);
+            let settled = tokio::time::timeout(REFRESH_TIMEOUT, self.identity.settled());
             let (saved, settled) = tokio::join!(saved, settled);
             if saved.is_err() {
                 tracing::warn!("the bridge ends before what was seen of servers is written");
@@ -487,17 +493,17 @@ pub(crate) fn account_id(key: &AccountKey) -> String {
 
 /// Reads what is kept before it is needed, and shows it. Where nothing is kept yet, finds out
 /// whether something could be.
-async fn open_vault(hub: Arc<Hub>) {
-    hub.identity.accounts().await;
-    hub.probe_vault().await;
-    hub.changed();
+async fn open_vault(bridge: Arc<BridgeState>) {
+    bridge.identity.accounts().await;
+    bridge.probe_vault().await;
+    bridge.changed();
 }
 
-async fn end_when_idle(hub: Arc<Hub>, after: Duration) {
-    let mut changes = hub.changes();
+async fn end_when_idle(bridge: Arc<BridgeState>, after: Duration) {
+    let mut changes = bridge.changes();
     loop {
         let rested = async {
-            if hub.is_idle() {
+            if bridge.is_idle() {
                 tokio::time::sleep(after).await;
             } else {
                 std::future::pending::<()>().await;
@@ -506,112 +512,114 @@ async fn end_when_idle(hub: Arc<Hub>, after: Duration) {
         tokio::select! {
             () = rested => break,
             changed = changes.changed() => if changed.is_err() { return },
-            () = hub.shutdown.cancelled() => return,
+            () = bridge.shutdown.cancelled() => return,
         }
     }
     tracing::info!("nobody needs the bridge, it ends");
-    hub.shutdown.cancel();
+    bridge.shutdown.cancel();
 }
 
 /// Stores tokens that could not be stored at once, and shows that there are such.
-async fn keep_tokens_stored(hub: Arc<Hub>) {
-    let mut changes = hub.identity.vault_changes();
+async fn keep_tokens_stored(bridge: Arc<BridgeState>) {
+    let mut changes = bridge.identity.vault_changes();
     let shown = async {
         while changes.changed().await.is_ok() {
-            hub.changed();
+            bridge.changed();
         }
     };
-    let stored = async { tokio::join!(hub.identity.store_unsaved(), shown) };
-    hub.shutdown.run_until_cancelled(stored).await;
+    let stored = async { tokio::join!(bridge.identity.store_unsaved(), shown) };
+    bridge.shutdown.run_until_cancelled(stored).await;
 }
 
 /// Passes on that somebody has signed in, even where the sign-in was cancelled just before.
-async fn follow_sign_ins(hub: Arc<Hub>, mut sign_ins: watch::Receiver<()>) {
+async fn follow_sign_ins(bridge: Arc<BridgeState>, mut sign_ins: watch::Receiver<()>) {
     let following = async {
         while sign_ins.changed().await.is_ok() {
-            hub.accounts_changed();
-            hub.changed();
+            bridge.accounts_changed();
+            bridge.changed();
         }
     };
-    hub.shutdown.run_until_cancelled(following).await;
+    bridge.shutdown.run_until_cancelled(following).await;
 }
 
 /// After a sleep, no connection from before it is used again, and every session looks to its own.
-async fn watch_for_sleep(hub: Arc<Hub>) {
-    let watching = sleep_detector::watch(&hub.options.clock, || {
-        hub.client.forget_connections();
-        hub.wakes.send_replace(());
+async fn watch_for_sleep(bridge: Arc<BridgeState>) {
+    let watching = sleep_detector::watch(&bridge.options.clock, || {
+        bridge.client.forget_connections();
+        bridge.resumes.send_replace(());
     });
-    hub.shutdown.run_until_cancelled(watching).await;
+    bridge.shutdown.run_until_cancelled(watching).await;
 }
 
 /// Writes down what is seen of servers, on another thread. What changes within [`SAVE_INTERVAL`]
-/// is written once; [`Hub::end`] writes the rest.
-async fn save_seen(hub: Arc<Hub>) {
+/// is written once; [`BridgeState::end`] writes the rest.
+async fn save_caches(bridge: Arc<BridgeState>) {
     let saving = async {
         loop {
-            hub.registry.due().await;
+            bridge.registry.due().await;
             tokio::time::sleep(SAVE_INTERVAL).await;
-            let hub = Arc::clone(&hub);
-            threads::aside(move || hub.registry.save()).await;
+            let bridge = Arc::clone(&bridge);
+            threads::aside(move || bridge.registry.save()).await;
         }
     };
-    hub.shutdown.run_until_cancelled(saving).await;
+    bridge.shutdown.run_until_cancelled(saving).await;
 }
 
 /// A client of the management API that is connected.
 #[derive(Debug)]
-pub(crate) struct Attached {
-    hub: Arc<Hub>,
+pub(crate) struct ClientGuard {
+    bridge: Arc<BridgeState>,
     desktop: bool,
 }
 
-impl Drop for Attached {
+impl Drop for ClientGuard {
     fn drop(&mut self) {
-        self.hub.clients.fetch_sub(1, Ordering::Relaxed);
-        self.hub
+        self.bridge.clients.fetch_sub(1, Ordering::Relaxed);
+        self.bridge
             .desktops
             .fetch_sub(usize::from(self.desktop), Ordering::Relaxed);
-        self.hub.changed();
+        self.bridge.changed();
     }
 }
 
 /// A session owes its host something.
 #[derive(Debug)]
-pub(crate) struct Owing(Arc<Hub>);
+pub(crate) struct PendingGuard(Arc<BridgeState>);
 
-impl Drop for Owing {
+impl Drop for PendingGuard {
     fn drop(&mut self) {
-        self.0.owing.send_modify(|owing| *owing -= 1);
+        self.0
+            .pending_sessions
+            .send_modify(|pending_sessions| *pending_sessions -= 1);
     }
 }
 
 /// A session that the hub knows.
 #[derive(Debug)]
-pub(crate) struct Registered {
-    hub: Arc<Hub>,
+pub(crate) struct SessionGuard {
+    bridge: Arc<BridgeState>,
     id: u32,
     is_listed: bool,
 }
 
-impl Registered {
+impl SessionGuard {
     /// Whether the session is of a kind that is listed.
     pub(crate) fn is_listed(&self) -> bool {
         self.is_listed
     }
 
     /// The host has said who it is.
-    pub(crate) fn host(&self, name: &str) {
-        if let Some(session) = self.hub.sessions().get_mut(&self.id) {
+    pub(crate) fn set_host(&self, name: &str) {
+        if let Some(session) = self.bridge.sessions().get_mut(&self.id) {
             session.set_host(name);
         }
-        self.hub.changed();
+        self.bridge.changed();
     }
 }
 
-impl Drop for Registered {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.hub.sessions().remove(&self.id);
-        self.hub.changed();
+        self.bridge.sessions().remove(&self.id);
+        self.bridge.changed();
     }
 }

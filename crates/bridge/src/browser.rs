@@ -12,7 +12,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use url::Url;
 
-pub use display::{Clues, Elsewhere, Surroundings};
+pub use display::{BrowserAvailability, EnvironmentHints, NoBrowserReason};
 
 /// Why a page could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum BrowserError {
     NotWeb,
     /// Whoever would look at it sits in front of another machine.
     #[error("{0}")]
-    Elsewhere(Elsewhere),
+    Unavailable(NoBrowserReason),
 }
 
 /// Opens `page` with `command` if there is one that can be started, else with the system's opener.
@@ -48,26 +48,31 @@ pub enum BrowserError {
 pub async fn open(
     page: &Url,
     command: Option<&str>,
-    surroundings: Surroundings,
+    availability: BrowserAvailability,
 ) -> Result<(), BrowserError> {
-    open_with(page, command, system_openers(surroundings)).await
+    open_with(page, command, system_openers(availability)).await
 }
 
 /// Whether there may be a browser to open: `command`, or one that the system has.
 ///
 /// # Errors
 /// Where the person's browser is instead.
-pub fn may_open(command: Option<&str>, surroundings: Surroundings) -> Result<(), Elsewhere> {
-    match (command.and_then(words), surroundings) {
-        (None, Surroundings::Elsewhere(why)) => Err(why),
-        (Some(_), _) | (None, Surroundings::Desktop | Surroundings::Windows) => Ok(()),
+pub fn may_open(
+    command: Option<&str>,
+    availability: BrowserAvailability,
+) -> Result<(), NoBrowserReason> {
+    match (command.and_then(words), availability) {
+        (None, BrowserAvailability::Unavailable(why)) => Err(why),
+        (Some(_), _) | (None, BrowserAvailability::Desktop | BrowserAvailability::Windows) => {
+            Ok(())
+        }
     }
 }
 
 async fn open_with(
     page: &Url,
     command: Option<&str>,
-    system: Result<Vec<Vec<String>>, Elsewhere>,
+    system: Result<Vec<Vec<String>>, NoBrowserReason>,
 ) -> Result<(), BrowserError> {
     if !matches!(page.scheme(), "http" | "https") {
         return Err(BrowserError::NotWeb);
@@ -75,7 +80,7 @@ async fn open_with(
     let chosen = command.and_then(words);
     let openers = match (chosen, system) {
         (Some(chosen), system) => [vec![chosen], system.unwrap_or_default()].concat(),
-        (None, system) => system.map_err(BrowserError::Elsewhere)?,
+        (None, system) => system.map_err(BrowserError::Unavailable)?,
     };
     let mut first = None;
     for opener in openers {
@@ -132,22 +137,24 @@ async fn run(page: &Url, mut words: Vec<String>) -> Result<(), BrowserError> {
 
 /// The system's openers, best first. None of them hands the address to a shell, as `cmd.exe` and
 /// `wslview`, by PowerShell, do.
-fn system_openers(surroundings: Surroundings) -> Result<Vec<Vec<String>>, Elsewhere> {
+fn system_openers(availability: BrowserAvailability) -> Result<Vec<Vec<String>>, NoBrowserReason> {
     let handler = "url.dll,FileProtocolHandler";
-    let openers: &[&[&str]] = match surroundings {
+    let openers: &[&[&str]] = match availability {
         // It would open where somebody else may sit.
-        Surroundings::Elsewhere(why @ Elsewhere::Ssh) => return Err(why),
+        BrowserAvailability::Unavailable(why @ NoBrowserReason::Ssh) => return Err(why),
         // A host may leave Windows' folders out of PATH.
-        Surroundings::Windows => &[
+        BrowserAvailability::Windows => &[
             &["rundll32.exe", handler],
             &["/mnt/c/Windows/System32/rundll32.exe", handler],
             &["xdg-open"],
         ],
-        Surroundings::Desktop if cfg!(windows) => &[&["rundll32.exe", handler]],
-        Surroundings::Desktop if cfg!(target_os = "macos") => &[&["open"]],
+        BrowserAvailability::Desktop if cfg!(windows) => &[&["rundll32.exe", handler]],
+        BrowserAvailability::Desktop if cfg!(target_os = "macos") => &[&["open"]],
         // Elsewhere it is a last try: it may know a way that nothing tells of.
-        Surroundings::Desktop
-        | Surroundings::Elsewhere(Elsewhere::Container | Elsewhere::NoDisplay) => &[&["xdg-open"]],
+        BrowserAvailability::Desktop
+        | BrowserAvailability::Unavailable(
+            NoBrowserReason::Container | NoBrowserReason::NoDisplay,
+        ) => &[&["xdg-open"]],
     };
     let owned = |opener: &&[&str]| opener.iter().map(|&word| word.to_owned()).collect();
     Ok(openers.iter().map(owned).collect())
@@ -220,12 +227,12 @@ mod tests {
 
     use url::Url;
 
-    use super::{BrowserError, Surroundings};
+    use super::{BrowserAvailability, BrowserError};
     #[cfg(unix)]
-    use super::{Elsewhere, open_with, words};
+    use super::{NoBrowserReason, open_with, words};
 
     async fn open(page: &Url, command: Option<&str>) -> Result<(), BrowserError> {
-        super::open(page, command, Surroundings::Desktop).await
+        super::open(page, command, BrowserAvailability::Desktop).await
     }
 
     #[tokio::test]
@@ -314,20 +321,20 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_would_see_is_opened_by_a_command_alone() {
         let page = "https://example.com/".parse().unwrap();
-        let ssh = Surroundings::Elsewhere(Elsewhere::Ssh);
+        let ssh = BrowserAvailability::Unavailable(NoBrowserReason::Ssh);
         let refused = super::open(&page, None, ssh).await;
         assert!(matches!(
             refused,
-            Err(BrowserError::Elsewhere(Elsewhere::Ssh))
+            Err(BrowserError::Unavailable(NoBrowserReason::Ssh))
         ));
         super::open(&page, Some("true"), ssh).await.unwrap();
-        assert_eq!(super::may_open(Some(" "), ssh), Err(Elsewhere::Ssh));
+        assert_eq!(super::may_open(Some(" "), ssh), Err(NoBrowserReason::Ssh));
         assert_eq!(super::may_open(Some("true"), ssh), Ok(()));
     }
 
     #[test]
     fn the_windows_around_us_opens_pages_without_a_shell() {
-        let openers = super::system_openers(Surroundings::Windows).unwrap();
+        let openers = super::system_openers(BrowserAvailability::Windows).unwrap();
         let programs: Vec<_> = openers.iter().map(|words| &*words[0]).collect();
         assert_eq!(
             programs,

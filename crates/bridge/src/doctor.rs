@@ -10,15 +10,15 @@ use control::api::{DoctorCheck, DoctorOutcome, Problem, ProblemKind};
 
 use futures_util::future::join_all;
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::hosts::{self, Host, Listed};
 use crate::probe;
 use crate::registry::Server;
 
 /// Every check, in the order in which things depend on each other.
-pub(crate) async fn examine(hub: &Arc<Hub>) -> Vec<DoctorCheck> {
-    let mut checks = vec![configuration(hub), http(hub), vault(hub).await];
-    let servers = hub.registry.all();
+pub(crate) async fn diagnose(bridge: &Arc<BridgeState>) -> Vec<DoctorCheck> {
+    let mut checks = vec![configuration(bridge), http(bridge), vault(bridge).await];
+    let servers = bridge.registry.all();
     if servers.is_empty() {
         let hint = "add one with `postern servers add NAME URL`";
         checks.push(check(
@@ -28,23 +28,23 @@ pub(crate) async fn examine(hub: &Arc<Hub>) -> Vec<DoctorCheck> {
             Some(hint),
         ));
     }
-    let looks = servers.iter().map(|server| one_server(hub, server));
-    checks.extend(join_all(looks).await.into_iter().flatten());
-    checks.extend(host_files(hub));
+    let tests = servers.iter().map(|server| one_server(bridge, server));
+    checks.extend(join_all(tests).await.into_iter().flatten());
+    checks.extend(host_files(bridge));
     checks
 }
 
-fn configuration(hub: &Hub) -> DoctorCheck {
-    let path = hub.options.home.config_file().display().to_string();
-    match hub.config_problem() {
+fn configuration(bridge: &BridgeState) -> DoctorCheck {
+    let path = bridge.options.home.config_file().display().to_string();
+    match bridge.config_problem() {
         None => check("configuration", DoctorOutcome::Fine, &path, None),
         Some(problem) => broken("configuration", &problem),
     }
 }
 
-fn http(hub: &Hub) -> DoctorCheck {
-    match hub.http() {
-        Ok(base) => match hub.port_problem() {
+fn http(bridge: &BridgeState) -> DoctorCheck {
+    match bridge.http() {
+        Ok(base) => match bridge.port_problem() {
             None => check("HTTP endpoint", DoctorOutcome::Fine, &base, None),
             Some(Problem { message, hint, .. }) => check(
                 "HTTP endpoint",
@@ -57,11 +57,11 @@ fn http(hub: &Hub) -> DoctorCheck {
     }
 }
 
-async fn vault(hub: &Hub) -> DoctorCheck {
+async fn vault(bridge: &BridgeState) -> DoctorCheck {
     // Listing the accounts opens the vault, as any use would, if there is something in it.
-    let accounts = hub.identity.accounts().await.len();
-    hub.probe_vault().await;
-    let state = hub.vault().await;
+    let accounts = bridge.identity.accounts().await.len();
+    bridge.probe_vault().await;
+    let state = bridge.vault().await;
     let finding = format!("{} {accounts} signed in.", state.detail);
     match state.state {
         control::api::VaultState::Keychain => {
@@ -86,18 +86,20 @@ async fn vault(hub: &Hub) -> DoctorCheck {
 }
 
 /// Whether a server works, and then what stands between it and a sign-in.
-async fn one_server(hub: &Arc<Hub>, server: &Arc<Server>) -> Vec<DoctorCheck> {
+async fn one_server(bridge: &Arc<BridgeState>, server: &Arc<Server>) -> Vec<DoctorCheck> {
     let subject = format!("server {}", server.name);
     let (target, challenge) = (server.target(), server.challenge());
-    let (reached, findings) = tokio::join!(
-        reached(hub, server, subject.clone()),
-        hub.identity.examine(&target, challenge.as_deref()),
+    let (connection, findings) = tokio::join!(
+        connection(bridge, server, subject.clone()),
+        bridge.identity.examine(&target, challenge.as_deref()),
     );
-    let of_sign_in = findings.iter().map(|finding| of_finding(&subject, finding));
-    std::iter::once(reached).chain(of_sign_in).collect()
+    let sign_in_checks = findings
+        .iter()
+        .map(|finding| from_finding(&subject, finding));
+    std::iter::once(connection).chain(sign_in_checks).collect()
 }
 
-fn of_finding(server: &str, finding: &Finding) -> DoctorCheck {
+fn from_finding(server: &str, finding: &Finding) -> DoctorCheck {
     let aspect = match finding.aspect {
         Aspect::Discovery => "discovery",
         Aspect::Registration => "registration",
@@ -121,8 +123,12 @@ fn of_finding(server: &str, finding: &Finding) -> DoctorCheck {
     )
 }
 
-async fn reached(hub: &Arc<Hub>, server: &Arc<Server>, subject: String) -> DoctorCheck {
-    match probe::test(hub, server).await {
+async fn connection(
+    bridge: &Arc<BridgeState>,
+    server: &Arc<Server>,
+    subject: String,
+) -> DoctorCheck {
+    match probe::test(bridge, server).await {
         Ok(report) => {
             let headers = match server.header_names().join(", ") {
                 none if none.is_empty() => none,
@@ -153,21 +159,21 @@ async fn reached(hub: &Arc<Hub>, server: &Arc<Server>, subject: String) -> Docto
 }
 
 /// The files of host programs, and what stands in them that leads nowhere.
-fn host_files(hub: &Hub) -> Vec<DoctorCheck> {
+fn host_files(bridge: &BridgeState) -> Vec<DoctorCheck> {
     let mut checks = Vec::new();
     for &host in Host::ALL {
         let subject = format!("host {}", host.title());
-        let path = hosts::file(host, &hub.options.places);
+        let path = hosts::file(host, &bridge.options.places);
         if !path.exists() {
             continue;
         }
-        match hosts::entries(host, &hub.options.places) {
+        match hosts::entries(host, &bridge.options.places) {
             Err(error) => {
                 let problem = Problem::from_text(ProblemKind::Invalid, &error.to_string());
                 checks.push(broken(&subject, &problem));
             }
             Ok(entries) => {
-                let lost = entries.iter().filter(|entry| leads_nowhere(hub, entry));
+                let lost = entries.iter().filter(|entry| leads_nowhere(bridge, entry));
                 let before = checks.len();
                 checks.extend(lost.map(|entry| lost_entry(host, &entry.name)));
                 if checks.len() == before {
@@ -181,16 +187,16 @@ fn host_files(hub: &Hub) -> Vec<DoctorCheck> {
 }
 
 /// Whether an entry of ours asks this bridge for a server that it does not have.
-fn leads_nowhere(hub: &Hub, entry: &Listed) -> bool {
+fn leads_nowhere(bridge: &BridgeState, entry: &Listed) -> bool {
     let (server, home) = match entry.args.as_slice() {
         [_, server] => (server, None),
         [_, server, flag, root] if flag == "--home" => (server, Some(Path::new(root))),
         _ => return false,
     };
     entry.ours
-        && home == hub.options.home.root()
+        && home == bridge.options.home.root()
         && !server.contains("://")
-        && hub.registry.named(server).is_err()
+        && bridge.registry.named(server).is_err()
 }
 
 fn lost_entry(host: Host, name: &str) -> DoctorCheck {

@@ -30,7 +30,7 @@ use control::lines::Lines;
 use control::socket::{Listener, Reader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use connections::Connections;
 use serve::{Accept, Endpoint};
 
@@ -50,25 +50,25 @@ pub(crate) async fn hello(lines: &mut Lines<Reader>) -> io::Result<Option<Hello>
 pub(crate) struct SocketError(pub(crate) std::io::Error);
 
 /// The HTTP listeners: those of the port, if it could be opened, and the socket.
-pub(crate) struct Faces {
+pub(crate) struct HttpListeners {
     http: Vec<TcpListener>,
     local: Listener,
 }
 
-impl Faces {
+impl HttpListeners {
     /// Opens the HTTP port on both loopback addresses. A port that is taken is a problem to
     /// show, and never another port; HTTP then has its socket, `local`, alone.
-    pub(crate) async fn open(hub: &Hub, local: Listener) -> Self {
-        hub.set_socket(local.url());
-        let http = Self::open_port(hub).await;
+    pub(crate) async fn open(bridge: &BridgeState, local: Listener) -> Self {
+        bridge.set_socket(local.url());
+        let http = Self::open_port(bridge).await;
         Self { http, local }
     }
 
-    async fn open_port(hub: &Hub) -> Vec<TcpListener> {
-        let wanted = hub.settings().port;
+    async fn open_port(bridge: &BridgeState) -> Vec<TcpListener> {
+        let wanted = bridge.settings().port;
         match bind(wanted).await {
             Ok((port, http)) => {
-                hub.set_http(Ok(format!("http://127.0.0.1:{port}")));
+                bridge.set_http(Ok(format!("http://127.0.0.1:{port}")));
                 http
             }
             Err(reason) => {
@@ -78,7 +78,7 @@ impl Faces {
                     "end the program that has it, or set another `port` under [bridge] and restart",
                 );
                 tracing::error!(%problem, "the other faces work");
-                hub.set_http(Err(problem));
+                bridge.set_http(Err(problem));
                 Vec::new()
             }
         }
@@ -87,24 +87,24 @@ impl Faces {
     /// Serves until the bridge ends.
     pub(crate) async fn serve(
         self,
-        hub: &Arc<Hub>,
+        bridge: &Arc<BridgeState>,
         mcp: &mut Listener,
         control: &mut Listener,
     ) -> Result<(), SocketError> {
         let endpoint = Endpoint {
-            app: http::routes(hub),
-            connections: Arc::new(Connections::new(hub.options.descriptors.http)),
-            memory: hub.to_hosts.clone(),
-            shutdown: hub.shutdown.clone(),
+            app: http::routes(bridge),
+            connections: Arc::new(Connections::new(bridge.options.descriptors.http)),
+            memory: bridge.to_hosts.clone(),
+            shutdown: bridge.shutdown.clone(),
         };
         for listener in self.http {
-            hub.spawn(endpoint.clone().serve(Prompt(listener)));
+            bridge.spawn(endpoint.clone().serve(NoDelayListener(listener)));
         }
-        hub.spawn(endpoint.serve(socket_http::Local(self.local)));
+        bridge.spawn(endpoint.serve(socket_http::SocketListener(self.local)));
         tokio::select! {
-            ended = socket::serve(hub, mcp) => ended.map_err(SocketError),
-            ended = crate::management::serve(hub, control) => ended.map_err(SocketError),
-            () = hub.shutdown.cancelled() => Ok(()),
+            ended = socket::serve(bridge, mcp) => ended.map_err(SocketError),
+            ended = crate::management::serve(bridge, control) => ended.map_err(SocketError),
+            () = bridge.shutdown.cancelled() => Ok(()),
         }
     }
 }
@@ -123,17 +123,17 @@ async fn bind(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
 }
 
 /// A listener whose connections do not hold an event back until the one before it was taken.
-struct Prompt(TcpListener);
+struct NoDelayListener(TcpListener);
 
-impl Accept for Prompt {
+impl Accept for NoDelayListener {
     type Stream = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, access::Peer)> {
+    async fn accept(&mut self) -> io::Result<(TcpStream, access::PeerOwner)> {
         let (stream, peer) = self.0.accept().await?;
         if let Err(reason) = stream.set_nodelay(true) {
             tracing::debug!(%reason, "events may come late");
         }
-        let peer = access::Peer::from_tcp(&stream, peer);
+        let peer = access::PeerOwner::from_tcp(&stream, peer);
         Ok((stream, peer))
     }
 }

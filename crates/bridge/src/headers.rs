@@ -27,7 +27,7 @@ pub(crate) fn constant(server: &Server) -> Option<Vec<(HeaderName, HeaderValue)>
 }
 
 /// What to send to the server with every request. Nothing, rather than some of it.
-pub(crate) async fn of(
+pub(crate) async fn resolve(
     identity: &Identity,
     server: &Server,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {

@@ -20,18 +20,18 @@ use model::EndpointUrl;
 use model::config::ServerAuth;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::{probe, problem};
-use handshake::{Found, Unusable, look_at, words};
+use handshake::{FoundServer, Unusable, connect, words};
 
 /// How long all of it may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks what is at `url`, and at the usual places of its origin where no server is there.
-pub(crate) async fn inspect(hub: &Arc<Hub>, url: &EndpointUrl) -> Inspection {
+pub(crate) async fn inspect(bridge: &Arc<BridgeState>, url: &EndpointUrl) -> Inspection {
     let until = Instant::now() + TIMEOUT;
-    let failure = match timeout_at(until, look_at(hub, url)).await {
-        Ok(Ok(found)) => return of_found(hub, url, found, until).await,
+    let failure = match timeout_at(until, connect(bridge, url)).await {
+        Ok(Ok(found)) => return from_found(bridge, url, found, until).await,
         Ok(Err(Unusable::Refused(words))) => {
             let problem = probe::refused(&words);
             return Inspection::NotNow { problem };
@@ -44,15 +44,20 @@ pub(crate) async fn inspect(hub: &Arc<Hub>, url: &EndpointUrl) -> Inspection {
     };
     let problem = problem_of(&failure);
     match problem.kind {
-        ProblemKind::NotMcp => elsewhere(hub, url, &failure, problem, until).await,
+        ProblemKind::NotMcp => elsewhere(bridge, url, &failure, problem, until).await,
         _ => Inspection::NotNow { problem },
     }
 }
 
-async fn of_found(hub: &Arc<Hub>, url: &EndpointUrl, found: Found, until: Instant) -> Inspection {
+async fn from_found(
+    bridge: &Arc<BridgeState>,
+    url: &EndpointUrl,
+    found: FoundServer,
+    until: Instant,
+) -> Inspection {
     let (challenge, words) = match found {
-        Found::Open(report) => return Inspection::Ready { report },
-        Found::Protected { challenge, words } => (challenge, words),
+        FoundServer::Open(report) => return Inspection::Ready { report },
+        FoundServer::Protected { challenge, words } => (challenge, words),
     };
     if url.is_exposed() {
         // A sign-in over plain http is refused.
@@ -62,19 +67,19 @@ async fn of_found(hub: &Arc<Hub>, url: &EndpointUrl, found: Found, until: Instan
         url: url.clone(),
         auth: ServerAuth::Discover,
     };
-    let offered = hub.identity.find_sign_in(&target, challenge.as_deref());
+    let offered = bridge.identity.find_sign_in(&target, challenge.as_deref());
     match timeout_at(until, offered).await {
         Ok(Ok(())) | Err(_) => Inspection::SignIn,
         Ok(Err(SignInError::NoSignIn { .. })) => Inspection::HeaderNeeded { words },
         Ok(Err(error)) => Inspection::NotNow {
-            problem: problem::of_new_sign_in(url, &error),
+            problem: problem::from_new_sign_in(url, &error),
         },
     }
 }
 
 /// Looks for the server at the usual places.
 async fn elsewhere(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     url: &EndpointUrl,
     failure: &Failure,
     problem: Problem,
@@ -87,26 +92,26 @@ async fn elsewhere(
     // All are asked at once, and the first that has a server counts: a later one may keep silent.
     let mut looks = FuturesOrdered::new();
     for place in places {
-        looks.push_back(look_until(hub, place, until));
+        looks.push_back(connect_until(bridge, place, until));
     }
     while let Some(looked) = looks.next().await {
         if let Some((place, found)) = looked {
             return Inspection::Elsewhere {
                 problem,
                 url: place.to_string(),
-                found: Box::new(of_found(hub, &place, found, until).await),
+                found: Box::new(from_found(bridge, &place, found, until).await),
             };
         }
     }
     Inspection::NoServer { problem }
 }
 
-async fn look_until(
-    hub: &Arc<Hub>,
+async fn connect_until(
+    bridge: &Arc<BridgeState>,
     place: EndpointUrl,
     until: Instant,
-) -> Option<(EndpointUrl, Found)> {
-    let found = timeout_at(until, look_at(hub, &place)).await;
+) -> Option<(EndpointUrl, FoundServer)> {
+    let found = timeout_at(until, connect(bridge, &place)).await;
     let found = found.ok()?.ok()?;
     Some((place, found))
 }
@@ -134,7 +139,7 @@ fn usual_places(url: &EndpointUrl) -> Vec<EndpointUrl> {
 
 /// Returns what a failure means: the server's own words, if its refusal has some.
 fn problem_of(failure: &Failure) -> Problem {
-    let problem = problem::of_failure(failure);
+    let problem = problem::from_failure(failure);
     let Failure::Rejected { body, .. } = failure else {
         return problem;
     };

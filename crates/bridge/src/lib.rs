@@ -35,13 +35,13 @@ use control::Home;
 use model::Clock;
 use tokio_util::sync::CancellationToken;
 
-pub use bridge_state::LONGEST_END;
+pub use bridge_state::SHUTDOWN_TIMEOUT;
 pub use config_file::ConfigError;
 pub use descriptors::DescriptorLimits;
-pub use outbound::{RootsError, WayOut, WayOutError};
+pub use outbound::{CaFileError, OutboundConfig, OutboundConfigError};
 
-use crate::bridge_state::Hub;
-use crate::endpoint::{Faces, SocketError};
+use crate::bridge_state::BridgeState;
+use crate::endpoint::{HttpListeners, SocketError};
 
 /// What a bridge is told by the program that runs it.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub struct Options {
     /// The command that opens a page, instead of the system's browser.
     pub browser: Option<String>,
     /// Where the browser of whoever sits in front of it is.
-    pub surroundings: browser::Surroundings,
+    pub browser_availability: browser::BrowserAvailability,
     /// The time.
     pub clock: Clock,
     /// Ends the bridge after this long without any session or client. A bridge that a shim
@@ -105,11 +105,11 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (mut mcp, mut control) = control::socket::Listener::bind(&options.home)?;
     let http = mcp.beside(&options.home, control::socket::Face::Http)?;
-    let hub = Hub::new(options, shutdown).await?;
-    let faces = Faces::open(&hub, http).await;
+    let bridge = BridgeState::new(options, shutdown).await?;
+    let listeners = HttpListeners::open(&bridge, http).await;
     ready();
-    faces
-        .serve(&hub, &mut mcp, &mut control)
+    listeners
+        .serve(&bridge, &mut mcp, &mut control)
         .await
         .unwrap_or_else(|SocketError(reason)| {
             tracing::error!(%reason, "a socket broke; the bridge ends");
@@ -117,7 +117,7 @@ pub async fn serve(
     // Clients are told that no bridge runs. The other listener is held to the very end, and with
     // it the lock: a successor must not read the vault before the last renewal is in it.
     drop(control);
-    hub.end().await;
+    bridge.end().await;
     drop(mcp);
     Ok(())
 }

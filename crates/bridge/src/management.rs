@@ -27,31 +27,31 @@ use threads::aside;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::bridge_state::{Hub, account_id};
+use crate::bridge_state::{BridgeState, account_id};
 use crate::registry::Server;
-use crate::sign_in::{self, Wish};
+use crate::sign_in::{self, SignInTrigger};
 use hosts::{apply, host_view, plan_add, plan_remove, shown};
 
 use crate::{config_file, doctor, endpoint, inspection, probe, problem};
 
 /// How many requests of a client may wait for their turn before it is left unread.
-const MOST_AHEAD: usize = 16;
+const MAX_QUEUED_REQUESTS: usize = 16;
 
 /// For how long changes are gathered before a client that watches gets the state with all of them:
 /// short enough for a person, and a burst of sessions costs ten states a second at most.
 const GATHER_TIME: Duration = Duration::from_millis(100);
 
 /// Takes clients in until the socket breaks.
-pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result<()> {
+pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        let hub = Arc::clone(hub);
-        hub.clone().spawn(async move {
+        let bridge = Arc::clone(bridge);
+        bridge.clone().spawn(async move {
             let served = tokio::select! {
                 // Nobody is let in at the end.
                 biased;
-                () = hub.shutdown.cancelled() => Ok(()),
-                served = converse(&hub, stream) => served,
+                () = bridge.shutdown.cancelled() => Ok(()),
+                served = serve_connection(&bridge, stream) => served,
             };
             if let Err(error) = served {
                 tracing::debug!(%error, "a client's connection broke");
@@ -60,17 +60,17 @@ pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result
     }
 }
 
-async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
+async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
     let Some(hello) = endpoint::hello(&mut lines).await? else {
         return Ok(());
     };
-    endpoint::welcome(hub, &mut writer, None).await?;
+    endpoint::welcome(bridge, &mut writer, None).await?;
     let Wants::Control { desktop } = hello.wants else {
         return Ok(());
     };
-    let _attached = hub.attach(desktop);
+    let _attached = bridge.attach(desktop);
     let mut ahead = VecDeque::new();
     loop {
         let line = match ahead.pop_front() {
@@ -91,44 +91,44 @@ async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
             }
         };
         if matches!(request, Request::Watch) {
-            return watch(hub, &mut lines, &mut writer).await;
+            return watch(bridge, &mut lines, &mut writer).await;
         }
         let last = is_last(&request);
-        let mut answered = begin(hub, request);
+        let mut answered = start_request(bridge, request);
         let answer = loop {
             tokio::select! {
                 answer = &mut answered => break answer,
-                line = lines.next(), if ahead.len() < MOST_AHEAD => match line? {
+                line = lines.next(), if ahead.len() < MAX_QUEUED_REQUESTS => match line? {
                     Some(line) => ahead.push_back(line),
-                    None => break Err(Gone),
+                    None => break Err(NoAnswer),
                 },
             }
         };
         match answer {
             Ok(answer) => hello::send_line(&mut writer, &answer?).await?,
-            Err(Gone) => return Ok(()),
+            Err(NoAnswer) => return Ok(()),
         }
         if last {
-            hub.shutdown.cancel();
+            bridge.shutdown.cancel();
         }
     }
 }
 
 /// The client does not wait for its answer any more, or there will be none.
-struct Gone;
+struct NoAnswer;
 
 /// Does what is asked to its end, even if the client does not wait for that: half a sign-out or
 /// half a start would be worse than either. Returns the line that answers it.
-fn begin(
-    hub: &Arc<Hub>,
+fn start_request(
+    bridge: &Arc<BridgeState>,
     request: Request,
-) -> impl Future<Output = Result<io::Result<Vec<u8>>, Gone>> + Unpin + use<> {
+) -> impl Future<Output = Result<io::Result<Vec<u8>>, NoAnswer>> + Unpin + use<> {
     let (tell, answered) = oneshot::channel();
-    let shared = Arc::clone(hub);
-    hub.spawn(async move {
+    let shared = Arc::clone(bridge);
+    bridge.spawn(async move {
         let last = is_last(&request);
         let done = tokio::select! {
-            done = answer(&shared, request) => done,
+            done = handle_request(&shared, request) => done,
             () = shared.shutdown.cancelled() => return,
         };
         let answer = match done {
@@ -141,7 +141,7 @@ fn begin(
             shared.shutdown.cancel();
         }
     });
-    answered.map_err(|_| Gone)
+    answered.map_err(|_| NoAnswer)
 }
 
 /// Whether the bridge ends after this.
@@ -149,11 +149,15 @@ fn is_last(request: &Request) -> bool {
     matches!(request, Request::Quit | Request::Yield)
 }
 
-async fn watch(hub: &Arc<Hub>, lines: &mut Lines<Reader>, writer: &mut Writer) -> io::Result<()> {
-    let mut changes = hub.changes();
+async fn watch(
+    bridge: &Arc<BridgeState>,
+    lines: &mut Lines<Reader>,
+    writer: &mut Writer,
+) -> io::Result<()> {
+    let mut changes = bridge.changes();
     let mut last = None;
     loop {
-        let state = hub.state_line().await?;
+        let state = bridge.state_line().await?;
         if last.as_ref() != Some(&state) {
             hello::send_line(writer, &state).await?;
             last = Some(state);
@@ -178,22 +182,22 @@ async fn watch(hub: &Arc<Hub>, lines: &mut Lines<Reader>, writer: &mut Writer) -
 }
 
 /// Does what is asked.
-async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
-    hub.reload(false);
+async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<Reply, Problem> {
+    bridge.reload(false);
     match request {
-        Request::Status | Request::Watch => Ok(Reply::State(Box::new(hub.state().await))),
-        Request::SignIn { server, way } => sign_in(hub, &server, way).await,
+        Request::Status | Request::Watch => Ok(Reply::State(Box::new(bridge.state().await))),
+        Request::SignIn { server, way } => sign_in(bridge, &server, way).await,
         Request::CheckSignIn { server } => {
-            let checked = signed_in::check(hub, &server).await;
+            let checked = signed_in::check(bridge, &server).await;
             checked.map(Reply::SignInCheck)
         }
         Request::SwitchAccount {
             server,
             account,
             way,
-        } => switch_account(hub, &server, account.as_deref(), way).await,
+        } => switch_account(bridge, &server, account.as_deref(), way).await,
         Request::FinishSignIn { server, address } => {
-            hub.sign_ins.hand_in(&server, &address).await?;
+            bridge.sign_ins.submit_address(&server, &address).await?;
             Ok(Reply::Done)
         }
         Request::ApproveResource {
@@ -201,34 +205,34 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             resource,
             audience,
         } => {
-            let sign_ins = &hub.sign_ins;
+            let sign_ins = &bridge.sign_ins;
             sign_ins.approve(&server, &resource, audience.as_deref())?;
             Ok(Reply::Done)
         }
         Request::CancelSignIn { server } => {
-            hub.sign_ins.cancel(&server);
+            bridge.sign_ins.cancel(&server);
             Ok(Reply::Done)
         }
         Request::SignOut {
             account,
             everywhere,
-        } => sign_out(hub, account.as_deref(), everywhere).await,
+        } => sign_out(bridge, account.as_deref(), everywhere).await,
         Request::InspectServer {
             name,
             url,
             allow_http,
         } => {
-            let (_, url) = new_server(hub, &name, &url, allow_http)?;
-            Ok(Reply::Inspection(inspection::inspect(hub, &url).await))
+            let (_, url) = new_server(bridge, &name, &url, allow_http)?;
+            Ok(Reply::Inspection(inspection::inspect(bridge, &url).await))
         }
         Request::AddServer {
             name,
             url,
             allow_http,
-        } => add_server(hub, &name, &url, allow_http),
-        Request::RemoveServer { name } => remove_server(hub, &name).await,
+        } => add_server(bridge, &name, &url, allow_http),
+        Request::RemoveServer { name } => remove_server(bridge, &name).await,
         Request::TestServer { name } => {
-            let tested = probe::test(hub, &hub.server(&name)?).await;
+            let tested = probe::test(bridge, &bridge.server(&name)?).await;
             tested
                 .map(Reply::Test)
                 .map_err(|problem| problem::about(&name, &problem))
@@ -238,78 +242,81 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             tool,
             arguments,
         } => {
-            let called = probe::call(hub, &hub.server(&server)?, &tool, &arguments).await;
+            let called = probe::call(bridge, &bridge.server(&server)?, &tool, &arguments).await;
             called
                 .map(Reply::Tool)
                 .map_err(|problem| problem::about(&server, &problem))
         }
-        Request::ListHosts => Ok(Reply::Hosts(vec![host_view(hub, HostId::ClaudeDesktop)])),
+        Request::ListHosts => Ok(Reply::Hosts(vec![host_view(bridge, HostId::ClaudeDesktop)])),
         Request::PreviewHostAdd { host, server } => {
-            Ok(Reply::HostChange(shown(&plan_add(hub, host, &server)?)))
+            Ok(Reply::HostChange(shown(&plan_add(bridge, host, &server)?)))
         }
-        Request::PreviewHostRemove { host, server } => {
-            Ok(Reply::HostChange(shown(&plan_remove(hub, host, &server)?)))
-        }
+        Request::PreviewHostRemove { host, server } => Ok(Reply::HostChange(shown(&plan_remove(
+            bridge, host, &server,
+        )?))),
         Request::AddToHost {
             host,
             server,
             approved,
-        } => apply(hub, &plan_add(hub, host, &server)?, &approved),
+        } => apply(bridge, &plan_add(bridge, host, &server)?, &approved),
         Request::RemoveFromHost {
             host,
             server,
             approved,
-        } => apply(hub, &plan_remove(hub, host, &server)?, &approved),
-        Request::PreviewHostImport { host, entries } => import::preview(hub, host, &entries).await,
+        } => apply(bridge, &plan_remove(bridge, host, &server)?, &approved),
+        Request::PreviewHostImport { host, entries } => {
+            import::preview(bridge, host, &entries).await
+        }
         Request::ImportFromHost {
             host,
             entries,
             approved,
             allow_http,
-        } => import::make(hub, host, &entries, &approved, allow_http).await,
+        } => import::make(bridge, host, &entries, &approved, allow_http).await,
         Request::ListConsents { server } => {
-            let listed = consents::list(hub, server.as_deref()).await;
+            let listed = consents::list(bridge, server.as_deref()).await;
             listed.map(Reply::Consents)
         }
         Request::RevokeConsent { server, id } => {
-            consents::revoke(hub, &server, &id).await?;
+            consents::revoke(bridge, &server, &id).await?;
             Ok(Reply::Done)
         }
-        Request::ListSecrets => secrets::list(hub).await,
-        Request::SetSecret { name, value } => secrets::set(hub, &name, &value).await,
-        Request::RemoveSecret { name } => secrets::remove(hub, &name).await,
-        Request::ConfigureServerMode { form } => {
-            hub.server_mode.configure(hub, &form).map(|()| Reply::Done)
-        }
-        Request::StartServerMode => hub.server_mode.start(hub).await.map(|()| Reply::Done),
+        Request::ListSecrets => secrets::list(bridge).await,
+        Request::SetSecret { name, value } => secrets::set(bridge, &name, &value).await,
+        Request::RemoveSecret { name } => secrets::remove(bridge, &name).await,
+        Request::ConfigureServerMode { form } => bridge
+            .server_mode
+            .configure(bridge, &form)
+            .map(|()| Reply::Done),
+        Request::StartServerMode => bridge.server_mode.start(bridge).await.map(|()| Reply::Done),
         Request::StopServerMode => {
-            hub.server_mode.turn_off(hub).await;
+            bridge.server_mode.turn_off(bridge).await;
             Ok(Reply::Done)
         }
-        Request::Doctor => Ok(Reply::Doctor(doctor::examine(hub).await)),
+        Request::Doctor => Ok(Reply::Doctor(doctor::diagnose(bridge).await)),
         Request::Quit => {
-            hub.server_mode.turn_off(hub).await;
+            bridge.server_mode.turn_off(bridge).await;
             Ok(Reply::Done)
         }
         Request::Yield => {
-            hub.make_room().await;
+            bridge.drain_sessions().await;
             Ok(Reply::Done)
         }
     }
 }
 
-async fn sign_in(hub: &Arc<Hub>, name: &str, way: SignInWay) -> Result<Reply, Problem> {
-    let server = hub.server(name)?;
-    let ended = sign_in::until_end(hub, &server, Wish::Person(way)).await;
+async fn sign_in(bridge: &Arc<BridgeState>, name: &str, way: SignInWay) -> Result<Reply, Problem> {
+    let server = bridge.server(name)?;
+    let ended = sign_in::until_end(bridge, &server, SignInTrigger::User(way)).await;
     ended.map_err(|problem| problem::about(name, &problem))?;
-    look(hub, server);
+    probe_in_background(bridge, server);
     Ok(Reply::Done)
 }
 
 /// Has a look at a server in the background, so that its tools and its state can be shown.
-fn look(hub: &Arc<Hub>, server: Arc<Server>) {
-    let shared = Arc::clone(hub);
-    hub.spawn(async move {
+fn probe_in_background(bridge: &Arc<BridgeState>, server: Arc<Server>) {
+    let shared = Arc::clone(bridge);
+    bridge.spawn(async move {
         if let Err(problem) = probe::test(&shared, &server).await {
             tracing::info!(server = %server.name, %problem, "a first look did not succeed");
         }
@@ -317,25 +324,28 @@ fn look(hub: &Arc<Hub>, server: Arc<Server>) {
 }
 
 async fn switch_account(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     name: &str,
     account: Option<&str>,
     way: SignInWay,
 ) -> Result<Reply, Problem> {
-    let server = hub.server(name)?;
+    let server = bridge.server(name)?;
     let account = match account {
-        Some(account) => accounts_called(hub, Some(account)).await?.pop(),
+        Some(account) => find_accounts(bridge, Some(account)).await?.pop(),
         None => None,
     };
-    let ended = sign_in::switch(hub, &server, account, way).await;
+    let ended = sign_in::switch(bridge, &server, account, way).await;
     ended.map_err(|problem| problem::about(name, &problem))?;
-    look(hub, server);
+    probe_in_background(bridge, server);
     Ok(Reply::Done)
 }
 
 /// The accounts of that id or user name, at least one; all of them if none is named.
-async fn accounts_called(hub: &Hub, called: Option<&str>) -> Result<Vec<Account>, Problem> {
-    let mut accounts = hub.identity.accounts().await;
+async fn find_accounts(
+    bridge: &BridgeState,
+    called: Option<&str>,
+) -> Result<Vec<Account>, Problem> {
+    let mut accounts = bridge.identity.accounts().await;
     let Some(called) = called else {
         return Ok(accounts);
     };
@@ -351,45 +361,45 @@ async fn accounts_called(hub: &Hub, called: Option<&str>) -> Result<Vec<Account>
 }
 
 async fn sign_out(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     account: Option<&str>,
     everywhere: bool,
 ) -> Result<Reply, Problem> {
-    let wanted = accounts_called(hub, account).await?;
+    let wanted = find_accounts(bridge, account).await?;
     let mut left = None;
     for account in wanted {
         if everywhere
-            && let Some(page) = hub.identity.end_session_url(&account.key).await
-            && let Err(error) = hub.open_page(&page).await
+            && let Some(page) = bridge.identity.end_session_url(&account.key).await
+            && let Err(error) = bridge.open_page(&page).await
         {
             let text = format!("the browser's own session could not be ended: {error}");
             let hint = format!("open {page} in your browser");
             left = Some(Problem::new(ProblemKind::Failed, text).with_hint(hint));
         }
-        if let Err(error) = hub.identity.sign_out(&account.key).await {
+        if let Err(error) = bridge.identity.sign_out(&account.key).await {
             left = Some(Problem::from_text(
                 ProblemKind::Unreachable,
                 &error.to_string(),
             ));
         }
     }
-    for server in hub.registry.all() {
+    for server in bridge.registry.all() {
         let is_for_people = server.config.auth.is_for_people();
         if is_for_people
             && server.is_protected()
-            && hub.identity.account_for(&server.target()).is_none()
+            && bridge.identity.account_for(&server.target()).is_none()
         {
             server.signed_out();
         }
     }
-    hub.accounts_changed();
-    hub.changed();
+    bridge.accounts_changed();
+    bridge.changed();
     left.map_or(Ok(Reply::Done), Err)
 }
 
 /// Checks what the user says of a server that is to be added: its name is free, its address is one.
 fn new_server(
-    hub: &Hub,
+    bridge: &BridgeState,
     name: &str,
     url: &str,
     allow_http: bool,
@@ -403,7 +413,7 @@ fn new_server(
         false => url.parse(),
     };
     let url = url.map_err(|error| invalid(error.to_string()))?;
-    let taken = hub
+    let taken = bridge
         .registry
         .named(name.as_str())
         .is_ok_and(|server| !server.ephemeral);
@@ -417,24 +427,29 @@ fn new_server(
     Ok((name, url))
 }
 
-fn add_server(hub: &Arc<Hub>, name: &str, url: &str, allow_http: bool) -> Result<Reply, Problem> {
-    let (name, url) = new_server(hub, name, url, allow_http)?;
+fn add_server(
+    bridge: &Arc<BridgeState>,
+    name: &str,
+    url: &str,
+    allow_http: bool,
+) -> Result<Reply, Problem> {
+    let (name, url) = new_server(bridge, name, url, allow_http)?;
     let mut config = ServerConfig::at(url);
     config.allow_http = config.url.is_exposed();
-    hub.edit_config(|path| config_file::put(path, &name, &config))?;
-    look(hub, hub.server(name.as_str())?);
+    bridge.edit_config(|path| config_file::put(path, &name, &config))?;
+    probe_in_background(bridge, bridge.server(name.as_str())?);
     Ok(Reply::Done)
 }
 
-async fn remove_server(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
-    let server = hub.server(name)?;
-    if !hub.forget_ephemeral(&server.name) {
-        hub.edit_config(|path| config_file::remove(path, &server.name))?;
+async fn remove_server(bridge: &Arc<BridgeState>, name: &str) -> Result<Reply, Problem> {
+    let server = bridge.server(name)?;
+    if !bridge.forget_ephemeral(&server.name) {
+        bridge.edit_config(|path| config_file::remove(path, &server.name))?;
         server.forget();
     }
     let is_shared = |other: &Arc<Server>| other.config.url == server.config.url;
-    if !hub.registry.all().iter().any(is_shared)
-        && let Err(error) = hub.identity.forget_approvals(&server.target()).await
+    if !bridge.registry.all().iter().any(is_shared)
+        && let Err(error) = bridge.identity.forget_approvals(&server.target()).await
     {
         tracing::warn!(server = name, %error, "what was approved for the server stays");
     }

@@ -19,14 +19,14 @@ const FRESH_FOR: Duration = Duration::from_secs(60);
 
 /// What was found out about a server.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct SignInLookup {
     /// Whether it names no way to sign in.
     pub(crate) is_none: bool,
     challenge: Option<String>,
     at: Instant,
 }
 
-impl Found {
+impl SignInLookup {
     fn is_fresh(&self, challenge: Option<&str>) -> bool {
         self.challenge.as_deref() == challenge && self.at.elapsed() < FRESH_FOR
     }
@@ -34,13 +34,13 @@ impl Found {
 
 /// Finds out whether a server that has answered 401 names no way to sign in. Nothing is asked of a
 /// server whose challenge or whose configuration names one, or that an account has opened before.
-pub(crate) async fn is_found(identity: &Identity, server: &Server) -> bool {
+pub(crate) async fn names_no_sign_in(identity: &Identity, server: &Server) -> bool {
     let challenge = server.challenge();
     let is_named = challenge.as_deref().is_some_and(names_metadata);
     if is_named || server.was_signed_in() || !matches!(server.config.auth, ServerAuth::Discover) {
         return false;
     }
-    let known = server.found_sign_in();
+    let known = server.sign_in_lookup();
     if let Some(known) = known.filter(|known| known.is_fresh(challenge.as_deref())) {
         return known.is_none;
     }
@@ -48,7 +48,7 @@ pub(crate) async fn is_found(identity: &Identity, server: &Server) -> bool {
     let finding = identity.find_sign_in(&target, challenge.as_deref());
     let found = tokio::time::timeout(TIMEOUT, finding).await;
     let is_none = matches!(found, Ok(Err(SignInError::NoSignIn { .. })));
-    server.note_found_sign_in(Found {
+    server.record_sign_in_lookup(SignInLookup {
         is_none,
         challenge,
         at: Instant::now(),

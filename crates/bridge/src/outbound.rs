@@ -18,7 +18,7 @@ use crate::{ConfigError, Options, config_file};
 
 /// How this program goes out.
 #[derive(Debug)]
-pub struct WayOut {
+pub struct OutboundConfig {
     /// The certificates to trust beside the system's.
     pub roots: Vec<CertificateDer<'static>>,
     /// The proxy to go through.
@@ -29,42 +29,42 @@ pub struct WayOut {
 
 /// Why the way out is not known.
 #[derive(Debug, thiserror::Error)]
-pub enum WayOutError {
+pub enum OutboundConfigError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A file that the configuration or the environment names holds no certificates.
     #[error(transparent)]
-    Roots(#[from] RootsError),
+    Roots(#[from] CaFileError),
 }
 
 /// A file that no certificates can be read from.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", file.display())]
-pub struct RootsError {
+pub struct CaFileError {
     file: PathBuf,
     reason: String,
 }
 
-impl WayOut {
+impl OutboundConfig {
     /// As the configuration says, and the environment, which names the files of `extra_roots`.
     ///
     /// # Errors
-    /// [`WayOutError`] if any of it cannot be used.
-    pub fn of(home: &Home, extra_roots: &[PathBuf]) -> Result<Self, WayOutError> {
+    /// [`OutboundConfigError`] if any of it cannot be used.
+    pub fn load(home: &Home, extra_roots: &[PathBuf]) -> Result<Self, OutboundConfigError> {
         let settings = config_file::read(&home.config_file())?.bridge;
-        let mut roots = read_roots(extra_roots)?;
-        roots.extend(read_roots(&settings.extra_ca_files)?);
+        let mut roots = read_ca_files(extra_roots)?;
+        roots.extend(read_ca_files(&settings.extra_ca_files)?);
         Ok(Self::with(roots, settings))
     }
 
     /// The same for a bridge, which starts whatever its configuration says: what cannot be used of
     /// that is left out, and told with the configuration.
-    pub(crate) fn as_far_as_known(options: &Options) -> Result<Self, RootsError> {
+    pub(crate) fn load_lenient(options: &Options) -> Result<Self, CaFileError> {
         let config = config_file::read(&options.home.config_file()).unwrap_or_default();
-        let mut roots = read_roots(&options.extra_roots)?;
+        let mut roots = read_ca_files(&options.extra_roots)?;
         for file in &config.bridge.extra_ca_files {
-            roots.extend(read_roots(std::slice::from_ref(file)).unwrap_or_default());
+            roots.extend(read_ca_files(std::slice::from_ref(file)).unwrap_or_default());
         }
         Ok(Self::with(roots, config.bridge))
     }
@@ -79,10 +79,12 @@ impl WayOut {
 }
 
 /// The certificates in PEM files.
-pub(crate) fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+pub(crate) fn read_ca_files(
+    files: &[PathBuf],
+) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
     let mut roots = Vec::new();
     for file in files {
-        let found = read_file(file).map_err(|reason| RootsError {
+        let found = read_file(file).map_err(|reason| CaFileError {
             file: file.clone(),
             reason: reason.to_string(),
         })?;

@@ -12,10 +12,10 @@ use mcp::{LATEST_LEGACY, Message, RequestId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bridge_state::{Hub, Listing};
+use crate::bridge_state::{BridgeState, Listing};
 use crate::problem;
 use crate::registry::Server;
-use crate::session::{self, Ends, Manner};
+use crate::session::{self, HostChannel, SessionKind};
 
 /// How long a server may take to answer a step of a test.
 const TEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,9 +24,12 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Shakes hands and lists the tools.
-pub(crate) async fn test(hub: &Arc<Hub>, server: &Arc<Server>) -> Result<TestReport, Problem> {
+pub(crate) async fn test(
+    bridge: &Arc<BridgeState>,
+    server: &Arc<Server>,
+) -> Result<TestReport, Problem> {
     let begun = Instant::now();
-    let (mut probe, handshake) = Probe::open(hub, server, TEST_TIMEOUT).await?;
+    let (mut probe, handshake) = Probe::open(bridge, server, TEST_TIMEOUT).await?;
     let tools = probe.request("tools/list", json!({})).await?;
     Ok(report(&handshake, &tools, begun))
 }
@@ -60,7 +63,7 @@ pub(crate) fn printable(words: &str) -> String {
 
 /// Calls a tool.
 pub(crate) async fn call(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
     tool: &str,
     arguments: &str,
@@ -73,7 +76,7 @@ pub(crate) async fn call(
             )
             .with_hint(r#"write them as in {"name": "value"}"#)
         })?;
-    let (mut probe, _) = Probe::open(hub, server, CALL_TIMEOUT).await?;
+    let (mut probe, _) = Probe::open(bridge, server, CALL_TIMEOUT).await?;
     let result = probe
         .request(
             "tools/call",
@@ -93,7 +96,7 @@ pub(crate) async fn call(
 }
 
 struct Probe {
-    ends: Ends,
+    channel: HostChannel,
     next_id: i64,
     /// How long an answer may take.
     timeout: Duration,
@@ -102,17 +105,23 @@ struct Probe {
 impl Probe {
     /// Shakes hands. Returns the answer too.
     async fn open(
-        hub: &Arc<Hub>,
+        bridge: &Arc<BridgeState>,
         server: &Arc<Server>,
         timeout: Duration,
     ) -> Result<(Self, Message), Problem> {
-        let ends = session::start(hub, Arc::clone(server), Listing::Single, Manner::Probe);
+        let channel = session::start(
+            bridge,
+            Arc::clone(server),
+            Listing::Single,
+            SessionKind::Probe,
+        );
         let mut probe = Self {
-            ends,
+            channel,
             next_id: 1,
             timeout,
         };
-        let info = json!({ "name": "postern", "title": "Postern", "version": hub.options.version });
+        let info =
+            json!({ "name": "postern", "title": "Postern", "version": bridge.options.version });
         let params =
             json!({ "protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": info });
         let answer = probe.answer("initialize", params).await?;
@@ -136,7 +145,7 @@ impl Probe {
         self.send(Message::request(&id, method, Some(params)))
             .await?;
         let answer = async {
-            while let Some(told) = self.ends.from.recv().await {
+            while let Some(told) = self.channel.from.recv().await {
                 if told.message.method().is_none() && told.message.id() == Some(&id) {
                     return Some(told.message);
                 }
@@ -162,7 +171,7 @@ impl Probe {
     }
 
     async fn send(&self, message: Message) -> Result<(), Problem> {
-        self.ends
+        self.channel
             .to
             .send(message)
             .await
@@ -232,5 +241,5 @@ fn not_mcp(what: &str) -> Problem {
         status: 200,
         what: what.to_owned(),
     };
-    problem::of_failure(&failure)
+    problem::from_failure(&failure)
 }

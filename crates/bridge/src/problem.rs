@@ -45,7 +45,7 @@ pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
 }
 
 /// What a failure of the remote means. As all that follow, it does not name the server.
-pub(crate) fn of_failure(failure: &Failure) -> Problem {
+pub(crate) fn from_failure(failure: &Failure) -> Problem {
     let (kind, hint) = match failure {
         Failure::Forbidden { .. } if missing_scopes(failure).is_some() => (
             ProblemKind::Failed,
@@ -124,7 +124,7 @@ pub(crate) fn replaced(has_successor: bool) -> Problem {
 }
 
 /// The server has answered with this JSON-RPC error.
-pub(crate) fn said(error: &RawValue) -> Problem {
+pub(crate) fn from_rpc_error(error: &RawValue) -> Problem {
     #[derive(Deserialize)]
     struct Said {
         message: String,
@@ -156,7 +156,7 @@ pub(crate) fn sign_in_needed(server: &ServerName) -> Problem {
 
 /// The server refuses the tokens of the last sign-in, and says `words` of that. The configuration of
 /// the server says where the audience and the scopes of its tokens come from.
-pub(crate) fn in_vain(server: &Server, words: Option<&str>) -> Problem {
+pub(crate) fn refused_after_sign_in(server: &Server, words: Option<&str>) -> Problem {
     let name = &server.name;
     let said = words.map_or_else(String::new, |words| format!(": {words}"));
     let text = format!("the server refuses the token of the last sign-in{said}");
@@ -263,7 +263,7 @@ fn no_sign_in(server: &Server, status: Option<u16>, words: Option<&str>) -> Prob
 }
 
 /// What an error of `auth` means.
-pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError) -> Problem {
+pub(crate) fn from_authorization(server: &Server, error: &auth::AuthorizationError) -> Problem {
     use auth::AuthorizationError as Error;
     let mut problem = match error {
         Error::SignInNeeded {
@@ -297,18 +297,18 @@ pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError
             };
             Problem::from_text(ProblemKind::Unreachable, &named.to_string())
         }
-        Error::Vault(_) => spoken(server, ProblemKind::Vault, error),
+        Error::Vault(_) => without_url(server, ProblemKind::Vault, error),
         Error::NotGranted { .. } | Error::Misconfigured { .. } | Error::ForeignAudience { .. } => {
-            spoken(server, ProblemKind::Invalid, error)
+            without_url(server, ProblemKind::Invalid, error)
         }
-        Error::Forbidden { .. } => spoken(server, ProblemKind::Failed, error),
+        Error::Forbidden { .. } => without_url(server, ProblemKind::Failed, error),
     };
-    problem.refusal = error.explanation().map(quoted);
+    problem.refusal = error.explanation().map(refusal_view);
     problem
 }
 
 /// What there is to quote of a refusal.
-fn quoted(explanation: &auth::Explanation) -> Box<RefusalView> {
+fn refusal_view(explanation: &auth::Explanation) -> Box<RefusalView> {
     Box::new(RefusalView {
         code: explanation.code().into_owned(),
         actor: match explanation.actor {
@@ -324,23 +324,23 @@ fn quoted(explanation: &auth::Explanation) -> Box<RefusalView> {
 }
 
 /// An error of `auth`, which names servers by their URL. That says less to a person than a name.
-fn spoken(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) -> Problem {
+fn without_url(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) -> Problem {
     let text = error.to_string();
     Problem::from_text(kind, &text.replace(server.config.url.shown(), "the server"))
 }
 
 /// What the end of a sign-in means.
-pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
+pub(crate) fn from_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
     match error {
-        auth::SignInError::DeviceCode(ended) => return of_device_code(server, ended),
+        auth::SignInError::DeviceCode(ended) => return from_device_code(server, ended),
         auth::SignInError::NoSignIn { status, words, .. } => {
             let seen = server.refusal_words().filter(|_| *status != Some(403));
             return no_sign_in(server, *status, seen.as_deref().or(words.as_deref()));
         }
         _ => {}
     }
-    let mut problem = spoken(server, kind_of_sign_in(error), error);
-    problem.refusal = error.explanation().map(quoted);
+    let mut problem = without_url(server, kind_of_sign_in(error), error);
+    problem.refusal = error.explanation().map(refusal_view);
     match matches!(error, auth::SignInError::NoDeviceCode { .. }) {
         true => problem.with_hint(ways_with_a_browser(server)),
         false => problem,
@@ -348,7 +348,7 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
 }
 
 /// Returns what stands in the way of a sign-in to a server at `url`, which has no name yet.
-pub(crate) fn of_new_sign_in(url: &EndpointUrl, error: &auth::SignInError) -> Problem {
+pub(crate) fn from_new_sign_in(url: &EndpointUrl, error: &auth::SignInError) -> Problem {
     let text = error.to_string().replace(url.shown(), "the server");
     Problem::from_text(kind_of_sign_in(error), &text)
 }
@@ -385,8 +385,8 @@ fn kind_of_sign_in(error: &auth::SignInError) -> ProblemKind {
 }
 
 /// What the end of a sign-in by device code means: there are other ways.
-fn of_device_code(server: &Server, ended: &auth::SignInError) -> Problem {
-    let problem = of_sign_in(server, ended);
+fn from_device_code(server: &Server, ended: &auth::SignInError) -> Problem {
+    let problem = from_sign_in(server, ended);
     let hint = problem.hint.as_deref().unwrap_or("sign in again");
     let hint = format!("{hint}, or {}", ways_with_a_browser(server));
     problem.with_hint(hint)
@@ -401,14 +401,14 @@ fn ways_with_a_browser(server: &Server) -> String {
 }
 
 /// What stands in the way of listing or revoking consents.
-pub(crate) fn of_consents(server: &Server, error: &auth::ConsentsError) -> Problem {
+pub(crate) fn from_consents(server: &Server, error: &auth::ConsentsError) -> Problem {
     use auth::ConsentsError as Error;
     match error {
-        Error::Authorization(error) => of_authorization(server, error),
-        Error::NotOffered { .. } => spoken(server, ProblemKind::NotOffered, error),
-        Error::Unreachable { .. } => spoken(server, ProblemKind::Unreachable, error),
-        Error::Unknown { .. } => spoken(server, ProblemKind::NotFound, error),
-        Error::Malformed { .. } => spoken(server, ProblemKind::Failed, error),
+        Error::Authorization(error) => from_authorization(server, error),
+        Error::NotOffered { .. } => without_url(server, ProblemKind::NotOffered, error),
+        Error::Unreachable { .. } => without_url(server, ProblemKind::Unreachable, error),
+        Error::Unknown { .. } => without_url(server, ProblemKind::NotFound, error),
+        Error::Malformed { .. } => without_url(server, ProblemKind::Failed, error),
     }
 }
 
@@ -417,7 +417,7 @@ mod tests {
     use control::api::{Problem, ProblemKind};
     use mcp::up::Failure;
 
-    use super::{about, of_failure};
+    use super::{about, from_failure};
 
     #[test]
     fn a_server_is_named_once() {
@@ -425,7 +425,7 @@ mod tests {
             reason: "no route".to_owned(),
             sent: false,
         };
-        let problem = of_failure(&failure);
+        let problem = from_failure(&failure);
         assert_eq!(problem.message, "the server cannot be reached: no route");
         let named = about("snip", &problem);
         assert_eq!(named.message, "snip cannot be reached: no route");

@@ -14,21 +14,21 @@ use model::{EndpointUrl, ServerName};
 pub(crate) use server::Server;
 use tokio::sync::Notify;
 
-use crate::server_cache::SeenFile;
+use crate::server_cache::CacheFile;
 
 /// All servers.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    seen_dir: PathBuf,
+    cache_dir: PathBuf,
     /// Some server's file is due.
     due: Arc<Notify>,
     servers: Mutex<BTreeMap<ServerName, Arc<Server>>>,
 }
 
 impl Registry {
-    pub(crate) fn new(seen_dir: PathBuf) -> Self {
+    pub(crate) fn new(cache_dir: PathBuf) -> Self {
         Self {
-            seen_dir,
+            cache_dir,
             due: Arc::default(),
             servers: Mutex::default(),
         }
@@ -51,8 +51,8 @@ impl Registry {
             let server = same.cloned().unwrap_or_else(|| {
                 let before = before.get(name).map(|before| &**before);
                 let file = || {
-                    let path = self.seen_dir.join(format!("{name}.json"));
-                    SeenFile::new(path, Arc::clone(&self.due))
+                    let path = self.cache_dir.join(format!("{name}.json"));
+                    CacheFile::new(path, Arc::clone(&self.due))
                 };
                 let (name, wanted) = (name.clone(), wanted.clone());
                 Arc::new(Server::configured(name, wanted, before, file))

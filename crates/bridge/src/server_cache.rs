@@ -22,20 +22,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-pub(crate) use cached_result::Kept;
+pub(crate) use cached_result::CachedResult;
 use cached_result::Outline;
-pub(crate) use file::SeenFile;
+pub(crate) use file::CacheFile;
 
 use crate::stand_in::StandIn;
 
 /// Why the server cannot be asked: what a host is told where nothing was seen of the server.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Absence<'a> {
+pub(crate) struct Unavailable<'a> {
     pub(crate) server: &'a ServerName,
     pub(crate) problem: &'a Problem,
 }
 
-impl Absence<'_> {
+impl Unavailable<'_> {
     fn tool(self) -> Value {
         StandIn::for_problem(self.problem).tool(self.server)
     }
@@ -54,7 +54,7 @@ const LISTS: [(&str, &str); 4] = [
 ];
 
 /// What a server says of itself.
-struct Said {
+struct ServerInfo {
     capabilities: Value,
     info: Value,
     instructions: Instructions,
@@ -67,18 +67,18 @@ enum Instructions {
     Unknown,
 }
 
-impl Said {
-    fn instructions(self, absence: Absence<'_>) -> Option<Value> {
+impl ServerInfo {
+    fn instructions(self, unavailable: Unavailable<'_>) -> Option<Value> {
         match self.instructions {
             Instructions::Own(own) => own,
-            Instructions::Unknown => Some(absence.instructions()),
+            Instructions::Unknown => Some(unavailable.instructions()),
         }
     }
 }
 
 /// What was last seen, by the method that asks for it. Clones share the results.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ServerCache {
     /// The server that it was seen of; another URL makes it worthless.
     url: String,
     /// Whose session it was seen in, as the management API names accounts; what one account sees
@@ -86,14 +86,14 @@ pub(crate) struct Seen {
     account: Option<String>,
     /// Whether anybody ever signed in.
     signed_in: bool,
-    results: BTreeMap<String, Kept>,
+    results: BTreeMap<String, CachedResult>,
     /// How often what an account saw was forgotten.
     forgotten: u64,
 }
 
 /// The same, as it is written down.
 #[derive(Default, Serialize, Deserialize)]
-struct Written<R, O> {
+struct CacheDocument<R, O> {
     url: String,
     #[serde(default)]
     account: Option<String>,
@@ -107,45 +107,45 @@ struct Written<R, O> {
 
 /// One result as it was before another one came.
 #[derive(Debug)]
-pub(crate) struct Before {
-    pub(crate) kept: Option<Kept>,
+pub(crate) struct PreviousResult {
+    pub(crate) cached: Option<CachedResult>,
     forgotten: u64,
 }
 
-impl Seen {
+impl ServerCache {
     /// Reads what was seen of the server at `url`; nothing, if the file is not about it.
     pub(crate) fn load(path: &Path, url: &EndpointUrl) -> Self {
         let read = || {
             let bytes = threads::blocking(|| std::fs::read(path)).ok()?;
-            let parse = || serde_json::from_slice(&bytes).ok().map(Self::of);
+            let parse = || serde_json::from_slice(&bytes).ok().map(Self::from_document);
             threads::pass(bytes.len(), parse)
         };
         read()
-            .filter(|seen| seen.url == url.as_str())
-            .unwrap_or_else(|| Self::at(url))
+            .filter(|cache| cache.url == url.as_str())
+            .unwrap_or_else(|| Self::for_url(url))
     }
 
     /// Nothing of the server at `url`.
-    pub(crate) fn at(url: &EndpointUrl) -> Self {
+    pub(crate) fn for_url(url: &EndpointUrl) -> Self {
         Self {
             url: url.as_str().to_owned(),
             ..Self::default()
         }
     }
 
-    fn of(written: Written<Box<RawValue>, Outline>) -> Self {
-        let whole = written.results.into_iter().filter_map(|(method, result)| {
-            let kept = Kept::of_news(&method, &result, None)?;
-            Some((method, kept))
+    fn from_document(document: CacheDocument<Box<RawValue>, Outline>) -> Self {
+        let whole = document.results.into_iter().filter_map(|(method, result)| {
+            let cached = CachedResult::if_changed(&method, &result, None)?;
+            Some((method, cached))
         });
         let mut results: BTreeMap<_, _> = whole.collect();
-        for (method, outline) in written.outlines {
-            results.insert(method, Kept::Outline(outline.into()));
+        for (method, outline) in document.outlines {
+            results.insert(method, CachedResult::Outline(outline.into()));
         }
         Self {
-            url: written.url,
-            account: written.account,
-            signed_in: written.signed_in,
+            url: document.url,
+            account: document.account,
+            signed_in: document.signed_in,
             results,
             forgotten: 0,
         }
@@ -158,24 +158,24 @@ impl Seen {
     /// If it cannot be serialised.
     fn text(&self) -> io::Result<String> {
         let (mut results, mut outlines) = (BTreeMap::new(), BTreeMap::new());
-        for (method, kept) in &self.results {
-            match kept {
-                Kept::Whole(result) => drop(results.insert(method.clone(), &***result)),
-                Kept::Outline(outline) => drop(outlines.insert(method.clone(), &**outline)),
+        for (method, cached) in &self.results {
+            match cached {
+                CachedResult::Whole(result) => drop(results.insert(method.clone(), &***result)),
+                CachedResult::Outline(outline) => drop(outlines.insert(method.clone(), &**outline)),
             }
         }
-        let written: Written<&RawValue, &Outline> = Written {
+        let document: CacheDocument<&RawValue, &Outline> = CacheDocument {
             url: self.url.clone(),
             account: self.account.clone(),
             signed_in: self.signed_in,
             results,
             outlines,
         };
-        Ok(serde_json::to_string(&written)?)
+        Ok(serde_json::to_string(&document)?)
     }
 
     /// Whether it is about the server at `url`.
-    pub(crate) fn is_of(&self, url: &EndpointUrl) -> bool {
+    pub(crate) fn is_for(&self, url: &EndpointUrl) -> bool {
         self.url == url.as_str()
     }
 
@@ -184,7 +184,7 @@ impl Seen {
     }
 
     /// Takes note of who opens the server from now on.
-    pub(crate) fn note_account(&mut self, account: &str) -> Change {
+    pub(crate) fn record_account(&mut self, account: &str) -> Change {
         if self.account.as_deref() == Some(account) {
             return Change::None;
         }
@@ -215,7 +215,7 @@ impl Seen {
     }
 
     /// Whether the answer to this request is worth remembering.
-    pub(crate) fn remembers(request: &Message) -> bool {
+    pub(crate) fn is_cacheable(request: &Message) -> bool {
         let Some(method) = request.method() else {
             return false;
         };
@@ -233,20 +233,25 @@ impl Seen {
     }
 
     /// What is known of the result of `method`, to be compared with the next one.
-    pub(crate) fn before(&self, method: &str) -> Before {
-        Before {
-            kept: self.results.get(method).cloned(),
+    pub(crate) fn before(&self, method: &str) -> PreviousResult {
+        PreviousResult {
+            cached: self.results.get(method).cloned(),
             forgotten: self.forgotten,
         }
     }
 
     /// Remembers a result. Returns false if what was known `before` has been forgotten meanwhile:
     /// the result may be what another account saw.
-    pub(crate) fn note(&mut self, method: &str, kept: Kept, before: &Before) -> bool {
+    pub(crate) fn record(
+        &mut self,
+        method: &str,
+        cached: CachedResult,
+        before: &PreviousResult,
+    ) -> bool {
         if before.forgotten != self.forgotten {
             return false;
         }
-        self.results.insert(method.to_owned(), kept);
+        self.results.insert(method.to_owned(), cached);
         true
     }
 
@@ -256,19 +261,23 @@ impl Seen {
 
     /// Our own answer to a request that the server cannot be asked: what it said last, or the
     /// least that keeps a host going. `None` if only the server can tell.
-    pub(crate) fn answer(&self, request: &Message, absence: Absence<'_>) -> Option<Message> {
+    pub(crate) fn answer(
+        &self,
+        request: &Message,
+        unavailable: Unavailable<'_>,
+    ) -> Option<Message> {
         let method = request.method()?;
         let size = self.whole(method).map_or(0, |known| known.get().len());
-        threads::pass(size, || self.answer_here(request, absence))
+        threads::pass(size, || self.answer_here(request, unavailable))
     }
 
-    fn answer_here(&self, request: &Message, absence: Absence<'_>) -> Option<Message> {
+    fn answer_here(&self, request: &Message, unavailable: Unavailable<'_>) -> Option<Message> {
         let (id, method) = (request.id()?, request.method()?);
         match method {
             "ping" | "logging/setLevel" => Some(Message::response(id, &json!({}))),
-            "initialize" => Some(self.initialize(id, request, absence)),
-            "server/discover" => Some(self.discover(id, absence)),
-            _ => self.list(id, method, request, absence),
+            "initialize" => Some(self.initialize(id, request, unavailable)),
+            "server/discover" => Some(self.discover(id, unavailable)),
+            _ => self.list(id, method, request, unavailable),
         }
     }
 
@@ -283,11 +292,16 @@ impl Seen {
         let known = ["server/discover", "initialize"]
             .into_iter()
             .find(|method| self.whole(method).is_some());
-        let said = self.said(known.unwrap_or("initialize"));
-        said.capabilities.to_string()
+        let server_info = self.server_info(known.unwrap_or("initialize"));
+        server_info.capabilities.to_string()
     }
 
-    fn initialize(&self, id: &RequestId, request: &Message, absence: Absence<'_>) -> Message {
+    fn initialize(
+        &self,
+        id: &RequestId,
+        request: &Message,
+        unavailable: Unavailable<'_>,
+    ) -> Message {
         let asked = handshake::InitializeParams::of(request).map(|params| params.protocol_version);
         let asked = asked
             .as_deref()
@@ -295,32 +309,32 @@ impl Seen {
         if let Some(known) = self.whole("initialize") {
             return Message::response(id, &in_version(known, asked));
         }
-        let said = self.said("server/discover");
+        let server_info = self.server_info("server/discover");
         let mut result = json!({
             "protocolVersion": asked.unwrap_or(LATEST_LEGACY),
-            "capabilities": said.capabilities,
-            "serverInfo": said.info,
+            "capabilities": server_info.capabilities,
+            "serverInfo": server_info.info,
         });
-        if let Some(instructions) = said.instructions(absence) {
+        if let Some(instructions) = server_info.instructions(unavailable) {
             result["instructions"] = instructions;
         }
         Message::response(id, &result)
     }
 
-    fn discover(&self, id: &RequestId, absence: Absence<'_>) -> Message {
+    fn discover(&self, id: &RequestId, unavailable: Unavailable<'_>) -> Message {
         if let Some(known) = self.whole("server/discover") {
             return Message::response(id, &known);
         }
-        let said = self.said("initialize");
+        let server_info = self.server_info("initialize");
         let mut result = json!({
             "resultType": "complete",
             "supportedVersions": [LATEST_MODERN],
-            "capabilities": said.capabilities,
+            "capabilities": server_info.capabilities,
             "ttlMs": 0,
             "cacheScope": "private",
-            "_meta": { SERVER_INFO: said.info },
+            "_meta": { SERVER_INFO: server_info.info },
         });
-        if let Some(instructions) = said.instructions(absence) {
+        if let Some(instructions) = server_info.instructions(unavailable) {
             result["instructions"] = instructions;
         }
         Message::response(id, &result)
@@ -328,12 +342,12 @@ impl Seen {
 
     /// What the server said of itself in the other era's words; if nothing, what is said of a
     /// server that was never seen.
-    fn said(&self, method: &str) -> Said {
+    fn server_info(&self, method: &str) -> ServerInfo {
         let own = json!({ "name": "postern", "version": env!("CARGO_PKG_VERSION") });
         let known = self.whole(method);
         let known = known.and_then(|known| text::read::<Value>(known.get()).ok());
         let Some(known) = known else {
-            return Said {
+            return ServerInfo {
                 capabilities: capabilities(),
                 info: own,
                 instructions: Instructions::Unknown,
@@ -341,7 +355,7 @@ impl Seen {
         };
         let info = known.get("serverInfo");
         let info = info.or_else(|| known.get("_meta")?.get(SERVER_INFO));
-        Said {
+        ServerInfo {
             capabilities: known.get("capabilities").cloned().unwrap_or(json!({})),
             info: info.cloned().unwrap_or(own),
             instructions: Instructions::Own(known.get("instructions").cloned()),
@@ -353,7 +367,7 @@ impl Seen {
         id: &RequestId,
         method: &str,
         request: &Message,
-        absence: Absence<'_>,
+        unavailable: Unavailable<'_>,
     ) -> Option<Message> {
         let (_, items) = LISTS.iter().find(|(list, _)| *list == method)?;
         // Only the first page is known; what would come after it is nothing, so that the host
@@ -368,7 +382,7 @@ impl Seen {
         }
         let has_stand_in =
             method == "tools/list" && self.lacks(request) && !is_further_page(request);
-        let stand_in = has_stand_in.then(|| absence.tool());
+        let stand_in = has_stand_in.then(|| unavailable.tool());
         let stand_in = stand_in.filter(|tool| {
             !tool["name"]
                 .as_str()

@@ -14,12 +14,12 @@ use control::api::{Problem, ProblemKind, ServerModeForm, ServerModeState};
 use model::config::gateway::GatewayConfig;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::config_file;
-use process::Place;
+use process::GatewayFiles;
 
 /// How long the gateway may take to answer, and to end.
-const LIMIT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The state of server mode.
 #[derive(Debug)]
@@ -50,26 +50,30 @@ impl ServerMode {
         self.inner().state.clone()
     }
 
-    fn set(&self, hub: &Hub, state: ServerModeState) {
+    fn set(&self, bridge: &BridgeState, state: ServerModeState) {
         self.inner().state = state;
-        hub.changed();
+        bridge.changed();
     }
 
     /// Looks whether it was configured before, and goes on where the bridge before this one was
     /// replaced or killed.
-    pub(crate) fn look(&self, hub: &Arc<Hub>) {
-        if !hub.options.home.gateway_file().exists() {
+    pub(crate) fn restore(&self, bridge: &Arc<BridgeState>) {
+        if !bridge.options.home.gateway_file().exists() {
             return;
         }
         self.inner().state = ServerModeState::Off;
-        if Place::of(&hub.options.home).was_on() {
-            self.begin(hub);
+        if GatewayFiles::in_home(&bridge.options.home).was_on() {
+            self.begin(bridge);
         }
     }
 
     /// Writes the first `gateway.toml`, and the client secret beside it.
-    pub(crate) fn configure(&self, hub: &Hub, form: &ServerModeForm) -> Result<(), Problem> {
-        let file = hub.options.home.gateway_file();
+    pub(crate) fn configure(
+        &self,
+        bridge: &BridgeState,
+        form: &ServerModeForm,
+    ) -> Result<(), Problem> {
+        let file = bridge.options.home.gateway_file();
         if file.exists() {
             let text = format!("{} is there already", file.display());
             return Err(Problem::new(ProblemKind::Invalid, text)
@@ -89,14 +93,14 @@ impl ServerMode {
                 format!("{} cannot be written: {error}", file.display()),
             )
         })?;
-        self.set(hub, ServerModeState::Off);
+        self.set(bridge, ServerModeState::Off);
         Ok(())
     }
 
     /// Starts the gateway and waits until it answers.
-    pub(crate) async fn start(&self, hub: &Arc<Hub>) -> Result<(), Problem> {
-        let mut changes = hub.changes();
-        let mut begun = self.begin(hub);
+    pub(crate) async fn start(&self, bridge: &Arc<BridgeState>) -> Result<(), Problem> {
+        let mut changes = bridge.changes();
+        let mut begun = self.begin(bridge);
         loop {
             match (self.state(), begun) {
                 (ServerModeState::Running { .. }, true) => return Ok(()),
@@ -109,12 +113,12 @@ impl ServerMode {
                 }
             }
             // One that is being ended has to be gone first.
-            begun = begun || self.begin(hub);
+            begun = begun || self.begin(bridge);
         }
     }
 
     /// Begins to start the gateway, unless it is there. False while the last one is being ended.
-    fn begin(&self, hub: &Arc<Hub>) -> bool {
+    fn begin(&self, bridge: &Arc<BridgeState>) -> bool {
         let stop = CancellationToken::new();
         {
             let mut inner = self.inner();
@@ -129,9 +133,9 @@ impl ServerMode {
             inner.state = ServerModeState::Starting;
             inner.stop = Some(stop.clone());
         }
-        hub.changed();
-        let shared = Arc::clone(hub);
-        hub.spawn(async move {
+        bridge.changed();
+        let shared = Arc::clone(bridge);
+        bridge.spawn(async move {
             let last = supervise(&shared, stop).await;
             shared.server_mode.inner().stop = None;
             shared.server_mode.set(&shared, last);
@@ -140,9 +144,9 @@ impl ServerMode {
     }
 
     /// Ends the gateway because somebody wants it off, also for the bridges after this one.
-    pub(crate) async fn turn_off(&self, hub: &Hub) {
-        Place::of(&hub.options.home).remember(false);
-        self.stop(hub).await;
+    pub(crate) async fn turn_off(&self, bridge: &BridgeState) {
+        GatewayFiles::in_home(&bridge.options.home).remember(false);
+        self.stop(bridge).await;
     }
 
     /// Whether the gateway runs or is about to.
@@ -154,8 +158,8 @@ impl ServerMode {
     }
 
     /// Ends the gateway, if it runs.
-    pub(crate) async fn stop(&self, hub: &Hub) {
-        let mut changes = hub.changes();
+    pub(crate) async fn stop(&self, bridge: &BridgeState) {
+        let mut changes = bridge.changes();
         if let Some(stop) = self.inner().stop.take() {
             stop.cancel();
         }
@@ -166,17 +170,17 @@ impl ServerMode {
                 }
             }
         };
-        let _ = tokio::time::timeout(LIMIT + LIMIT / 5, ended).await;
+        let _ = tokio::time::timeout(TIMEOUT + TIMEOUT / 5, ended).await;
     }
 }
 
 /// One process of the gateway, from its start to its end. Returns the state after it.
-async fn supervise(hub: &Hub, stop: CancellationToken) -> ServerModeState {
-    let place = Place::of(&hub.options.home);
+async fn supervise(bridge: &BridgeState, stop: CancellationToken) -> ServerModeState {
+    let files = GatewayFiles::in_home(&bridge.options.home);
     let started = async {
-        let config = place.config()?;
-        place.clear(config.listen).await?;
-        Ok((config, place.start(&hub.options.program)?))
+        let config = files.config()?;
+        files.wait_for_port(config.listen).await?;
+        Ok((config, files.start(&bridge.options.program)?))
     };
     let (config, mut process) = tokio::select! {
         started = started => match started {
@@ -185,17 +189,18 @@ async fn supervise(hub: &Hub, stop: CancellationToken) -> ServerModeState {
         },
         () = stop.cancelled() => return ServerModeState::Off,
     };
-    let answers = process::until_it_answers(&config);
+    let answers = process::until_ready(&config);
     let answered = tokio::select! {
-        answered = tokio::time::timeout(LIMIT, answers) => answered.is_ok(),
+        answered = tokio::time::timeout(TIMEOUT, answers) => answered.is_ok(),
         problem = process.ended() => return ServerModeState::Failed { problem },
         () = stop.cancelled() => false,
     };
     if answered {
-        Place::of(&hub.options.home).remember(true);
+        GatewayFiles::in_home(&bridge.options.home).remember(true);
         let (url, pid) = (config.public_url.to_string(), process.pid());
-        hub.server_mode
-            .set(hub, ServerModeState::Running { url, pid });
+        bridge
+            .server_mode
+            .set(bridge, ServerModeState::Running { url, pid });
         tokio::select! {
             problem = process.ended() => {
                 tracing::error!(%problem, "the gateway ended by itself");

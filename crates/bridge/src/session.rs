@@ -6,7 +6,7 @@
 //! Does not own: how bytes reach the host (`face`), or the server (`mcp::up`).
 //!
 //! Rules, where the specification is silent:
-//! - A handshake waits [`FIRST_CONTACT`] for the server, then it is answered with what was last
+//! - A handshake waits [`HANDSHAKE_WAIT`] for the server, then it is answered with what was last
 //!   seen of it, or with the least that keeps a host going; lists and subscriptions likewise. Once
 //!   the server is live, `list_changed` follows.
 //! - A list of which nothing is known waits as long as the settings say: for the server, unless that
@@ -47,27 +47,27 @@ use mcp::memory::Account;
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 
-use crate::bridge_state::{Hub, Listing};
+use crate::bridge_state::{BridgeState, Listing};
 use crate::registry::Server;
 use crate::sign_in::SentAt;
 
 /// How long a handshake waits for the server. Hosts give up after 30 to 60 seconds.
-const FIRST_CONTACT: Duration = Duration::from_secs(2);
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
 
 /// How long the server may take to answer a handshake, or whether it is there again, before it is
 /// begun with anew. Some have to be woken up first.
-const HANDSHAKE: Duration = Duration::from_secs(60);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the server may still answer a request that the host has cancelled: many say then
 /// that they were cancelled, and some say nothing ever.
-const WITHDRAWN: Duration = Duration::from_secs(30);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Messages under way in each direction before the sender has to wait.
-const DEPTH: usize = 64;
+const CHANNEL_CAPACITY: usize = 64;
 
 /// What a session sends to its host.
 #[derive(Clone, Debug)]
-pub(crate) struct ToHost {
+pub(crate) struct HostMessage {
     pub(crate) message: Message,
     /// The request of the host that this answers, or that it belongs to.
     pub(crate) request: Option<RequestId>,
@@ -77,7 +77,7 @@ pub(crate) struct ToHost {
 
 /// On whose behalf a session exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum SessionKind {
     /// A host's: patient, answered in the server's place, may ask a person to sign in.
     Host,
     /// A test's: what the server cannot answer now fails at once, and nobody is asked anything.
@@ -87,26 +87,31 @@ pub(crate) enum Manner {
 /// The host's end of a session. Dropping `to` says that the host will send nothing more; the
 /// session then delivers what it owes and ends. Dropping `from` ends it at once.
 #[derive(Debug)]
-pub(crate) struct Ends {
+pub(crate) struct HostChannel {
     pub(crate) to: mpsc::Sender<Message>,
-    pub(crate) from: mpsc::Receiver<ToHost>,
+    pub(crate) from: mpsc::Receiver<HostMessage>,
     /// What the messages to the host take memory from.
     pub(crate) memory: Account,
 }
 
 /// Starts a session.
-pub(crate) fn start(hub: &Arc<Hub>, server: Arc<Server>, listing: Listing, manner: Manner) -> Ends {
-    let (to, from_host) = mpsc::channel(DEPTH);
-    let (to_host, from) = mpsc::channel(DEPTH);
-    let memory = hub.to_hosts.account();
-    hub.spawn(task::run(
-        Arc::clone(hub),
+pub(crate) fn start(
+    bridge: &Arc<BridgeState>,
+    server: Arc<Server>,
+    listing: Listing,
+    kind: SessionKind,
+) -> HostChannel {
+    let (to, from_host) = mpsc::channel(CHANNEL_CAPACITY);
+    let (to_host, from) = mpsc::channel(CHANNEL_CAPACITY);
+    let memory = bridge.to_hosts.account();
+    bridge.spawn(task::run(
+        Arc::clone(bridge),
         server,
         listing,
-        manner,
+        kind,
         from_host,
         to_host,
         memory.clone(),
     ));
-    Ends { to, from, memory }
+    HostChannel { to, from, memory }
 }

@@ -19,64 +19,64 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::problem;
 use crate::registry::Server;
 use attempt::reopen;
-use elicitation_queue::Callers;
-pub(crate) use elicitation_queue::{Caller, Declined, Question, SentAt};
-use prompt::Shown;
+use elicitation_queue::HostQueue;
+pub(crate) use elicitation_queue::{Declined, ElicitationRequest, ElicitationSender, SentAt};
+use prompt::SignInPrompt;
 
 /// Who wants a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum SignInTrigger {
     /// A click, or a command, of somebody who has a browser there.
-    Person(SignInWay),
+    User(SignInWay),
     /// A host called something that only a signed-in server can answer.
-    Call,
+    ToolCall,
     /// The same, and a sign-in was made for that call before: it joins one, and starts none.
-    CallAgain,
+    RepeatedCall,
     /// A host connected to a server that nobody ever signed in to, and no desktop app shows that.
-    FirstContact,
+    FirstConnection,
 }
 
 /// How a page comes to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum PageDelivery {
     /// As a person wishes, or by a browser that is opened here.
-    Own(SignInWay),
+    Direct(SignInWay),
     /// By a host that is asked to show it.
     Host,
 }
 
 /// The way of a sign-in, and which of its flows is on it. Every flow has an address of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Course {
-    way: Way,
+struct DeliveryPlan {
+    delivery: PageDelivery,
     flow: u32,
 }
 
 /// How a sign-in ends.
-type End = Result<(), Problem>;
+type SignInResult = Result<(), Problem>;
 
 /// A sign-in under way, for those who wait for its end.
 #[derive(Clone, Debug)]
-pub(crate) struct Awaited {
+pub(crate) struct OngoingSignIn {
     /// When it began.
     pub(crate) since: Instant,
-    end: watch::Receiver<Option<End>>,
+    result: watch::Receiver<Option<SignInResult>>,
 }
 
-impl Awaited {
+impl OngoingSignIn {
     /// How it ended, or `None` as long as it goes on.
-    pub(crate) fn end(&self) -> Option<End> {
-        self.end.borrow().clone()
+    pub(crate) fn result(&self) -> Option<SignInResult> {
+        self.result.borrow().clone()
     }
 
     /// Waits for its end. Returns `None` if it was abandoned without one.
-    pub(crate) async fn until_end(&mut self) -> Option<End> {
-        let end = self.end.wait_for(Option::is_some).await;
-        end.ok().and_then(|end| end.clone())
+    pub(crate) async fn until_end(&mut self) -> Option<SignInResult> {
+        let result = self.result.wait_for(Option::is_some).await;
+        result.ok().and_then(|result| result.clone())
     }
 }
 
@@ -90,16 +90,16 @@ struct Inner {
     /// Servers whose last page was left unanswered, or declined, and how that sign-in ended.
     unanswered: BTreeMap<String, Problem>,
     /// Whether the last page was left until it ended: nobody is there to see another one.
-    deserted: bool,
+    page_ignored: bool,
 }
 
 #[derive(Debug)]
 struct Pending {
-    shown: Option<Shown>,
+    prompt: Option<SignInPrompt>,
     since: UnixSeconds,
-    awaited: Awaited,
-    course: watch::Sender<Course>,
-    callers: Callers,
+    ongoing: OngoingSignIn,
+    plan: watch::Sender<DeliveryPlan>,
+    hosts: HostQueue,
     cancel: CancellationToken,
 }
 
@@ -112,8 +112,8 @@ impl SignIns {
     pub(crate) fn views(&self) -> Vec<SignInView> {
         let inner = self.inner();
         let view = |(server, pending): (&String, &Pending)| {
-            let shown = pending.shown.as_ref()?;
-            shown.view(server.clone(), pending.since)
+            let prompt = pending.prompt.as_ref()?;
+            prompt.view(server.clone(), pending.since)
         };
         inner.pending.iter().filter_map(view).collect()
     }
@@ -125,19 +125,19 @@ impl SignIns {
 
     /// Adds to a `problem` that asks for a sign-in what the user can do about it now: complete the one
     /// that waits. Where no page opens by itself, it says why.
-    pub(crate) fn told(&self, server: &ServerName, problem: Problem) -> Problem {
+    pub(crate) fn with_next_step(&self, server: &ServerName, problem: Problem) -> Problem {
         if problem.kind != ProblemKind::SignInNeeded {
             return problem;
         }
         let inner = self.inner();
         if let Some(pending) = inner.pending.get(server.as_str()) {
-            let shown = pending.shown.as_ref();
-            return match shown.and_then(|shown| shown.hint(server.as_str())) {
+            let prompt = pending.prompt.as_ref();
+            return match prompt.and_then(|prompt| prompt.hint(server.as_str())) {
                 Some(hint) => problem.with_hint(hint),
                 None => problem,
             };
         }
-        let why = match (inner.unanswered.get(server.as_str()), &inner.deserted) {
+        let why = match (inner.unanswered.get(server.as_str()), &inner.page_ignored) {
             (Some(ended), _) => {
                 format!(
                     "because the last sign-in did not succeed ({})",
@@ -155,11 +155,15 @@ impl SignIns {
     }
 
     /// Brings the address that a browser elsewhere ended on.
-    pub(crate) async fn hand_in(&self, server: &str, address: &BrowserAnswer) -> End {
+    pub(crate) async fn submit_address(
+        &self,
+        server: &str,
+        address: &BrowserAnswer,
+    ) -> SignInResult {
         let hand_in = {
             let inner = self.inner();
             let pending = inner.pending.get(server);
-            pending.and_then(|pending| pending.shown.as_ref()?.hand_in())
+            pending.and_then(|pending| pending.prompt.as_ref()?.hand_in())
         };
         let Some(hand_in) = hand_in else {
             return Err(Problem::new(
@@ -177,11 +181,16 @@ impl SignIns {
     /// # Errors
     ///
     /// `NotFound`, if no sign-in to that server waits for the approval of that resource.
-    pub(crate) fn approve(&self, server: &str, resource: &str, audience: Option<&str>) -> End {
+    pub(crate) fn approve(
+        &self,
+        server: &str,
+        resource: &str,
+        audience: Option<&str>,
+    ) -> SignInResult {
         let inner = self.inner();
         let pending = inner.pending.get(server);
-        let shown = pending.and_then(|pending| pending.shown.as_ref());
-        match shown.is_some_and(|shown| shown.approve(resource, audience)) {
+        let prompt = pending.and_then(|pending| pending.prompt.as_ref());
+        match prompt.is_some_and(|prompt| prompt.approve(resource, audience)) {
             true => Ok(()),
             false => Err(Problem::new(
                 ProblemKind::NotFound,
@@ -196,10 +205,10 @@ impl SignIns {
     fn time_out(&self, server: &ServerName) {
         let mut inner = self.inner();
         match inner.pending.get_mut(server.as_str()) {
-            Some(pending) if pending.is_unseen() => pending.shown = None,
+            Some(pending) if pending.is_unseen() => pending.prompt = None,
             // A question that waits at a terminal and in the window says nothing of who sees pages.
             Some(pending) if pending.asks_for_approval() => {}
-            Some(_) | None => inner.deserted = true,
+            Some(_) | None => inner.page_ignored = true,
         }
     }
 
@@ -214,163 +223,182 @@ impl SignIns {
 }
 
 impl Pending {
-    fn way(&self) -> Way {
-        self.course.borrow().way
+    fn delivery(&self) -> PageDelivery {
+        self.plan.borrow().delivery
     }
 
     /// Returns whether the user has to approve a resource, which no page asks for.
     fn asks_for_approval(&self) -> bool {
-        matches!(self.shown, Some(Shown::Approval { .. }))
+        matches!(self.prompt, Some(SignInPrompt::Approval { .. }))
     }
 
     /// Takes the page from the hosts, which are not asked any longer, to a person who wants it on
     /// that way. The flow goes on, and its address stays good, unless the way needs another flow.
-    fn take(&mut self, way: SignInWay) {
-        let Course { way: before, flow } = *self.course.borrow();
-        let stays = match &self.shown {
+    fn deliver_directly(&mut self, way: SignInWay) {
+        let DeliveryPlan {
+            delivery: before,
+            flow,
+        } = *self.plan.borrow();
+        let stays = match &self.prompt {
             // A question has no address. What follows it goes by the way that is wanted then.
-            Some(Shown::Approval { .. }) => way != SignInWay::Here,
-            None | Some(Shown::Replaced) => {
-                before == Way::Own(way) || (before == Way::Host && way == SignInWay::Here)
+            Some(SignInPrompt::Approval { .. }) => way != SignInWay::Here,
+            None | Some(SignInPrompt::Replaced) => {
+                before == PageDelivery::Direct(way)
+                    || (before == PageDelivery::Host && way == SignInWay::Here)
             }
-            Some(shown) => shown.is_on(way),
+            Some(prompt) => prompt.fits(way),
         };
         let flow = match (stays, before) {
-            (true, Way::Own(_)) if !self.asks_for_approval() => return,
-            (true, Way::Own(_) | Way::Host) => flow,
+            (true, PageDelivery::Direct(_)) if !self.asks_for_approval() => return,
+            (true, PageDelivery::Direct(_) | PageDelivery::Host) => flow,
             (false, _) => {
-                self.shown = self.shown.take().map(|_| Shown::Replaced);
+                self.prompt = self.prompt.take().map(|_| SignInPrompt::Replaced);
                 flow + 1
             }
         };
-        let way = Way::Own(way);
-        self.course.send_replace(Course { way, flow });
-        self.callers.withdraw();
+        let delivery = PageDelivery::Direct(way);
+        self.plan.send_replace(DeliveryPlan { delivery, flow });
+        self.hosts.close();
     }
 }
 
 /// Starts a sign-in, or joins the one under way. `None` if the wish is not strong enough.
 ///
-/// Where `caller` is there, its host is asked to show the page, and no browser is opened.
+/// Where `sender` is there, its host is asked to show the page, and no browser is opened.
 pub(crate) fn begin(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
-    wish: Wish,
-    caller: Option<Caller>,
-) -> Option<Awaited> {
-    begin_as(hub, server, wish, Whom::Same, caller)
+    trigger: SignInTrigger,
+    sender: Option<ElicitationSender>,
+) -> Option<OngoingSignIn> {
+    begin_as(bridge, server, trigger, Whom::Same, sender)
 }
 
 fn begin_as(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
-    wish: Wish,
-    whom: Whom,
-    caller: Option<Caller>,
-) -> Option<Awaited> {
-    let mut inner = hub.sign_ins.inner();
+    trigger: SignInTrigger,
+    selection: Whom,
+    sender: Option<ElicitationSender>,
+) -> Option<OngoingSignIn> {
+    let mut inner = bridge.sign_ins.inner();
     let name = server.name.as_str();
-    let now = hub.options.clock.unix();
+    let now = bridge.options.clock.unix();
     if let Some(pending) = inner.pending.get_mut(name) {
-        let awaited = pending.awaited.clone();
-        match wish {
-            Wish::Person(SignInWay::Here) => {
-                let lost = pending.shown.as_mut().and_then(|shown| shown.lost(now));
-                if let Some(page) = lost {
-                    reopen(hub, server, page);
+        let ongoing = pending.ongoing.clone();
+        match trigger {
+            SignInTrigger::User(SignInWay::Here) => {
+                let reopened = pending
+                    .prompt
+                    .as_mut()
+                    .and_then(|prompt| prompt.page_to_reopen(now));
+                if let Some(page) = reopened {
+                    reopen(bridge, server, page);
                 }
-                if pending.way() == Way::Host {
-                    pending.take(SignInWay::Here);
+                if pending.delivery() == PageDelivery::Host {
+                    pending.deliver_directly(SignInWay::Here);
                 }
             }
-            Wish::Person(way) => pending.take(way),
-            Wish::Call | Wish::CallAgain | Wish::FirstContact => pending.callers.join(caller),
+            SignInTrigger::User(way) => pending.deliver_directly(way),
+            SignInTrigger::ToolCall
+            | SignInTrigger::RepeatedCall
+            | SignInTrigger::FirstConnection => pending.hosts.join(sender),
         }
-        return Some(awaited);
+        return Some(ongoing);
     }
-    let may = match wish {
-        Wish::Person(_) => true,
-        Wish::Call | Wish::FirstContact => {
+    let may = match trigger {
+        SignInTrigger::User(_) => true,
+        SignInTrigger::ToolCall | SignInTrigger::FirstConnection => {
             inner.pending.is_empty()
                 && !inner.unanswered.contains_key(name)
-                && !inner.deserted
-                && in_vain(hub, server).is_none()
+                && !inner.page_ignored
+                && refused_after_sign_in(bridge, server).is_none()
         }
-        Wish::CallAgain => false,
+        SignInTrigger::RepeatedCall => false,
     };
     if !may {
         return None;
     }
-    if matches!(wish, Wish::Person(_)) {
-        server.forget_vain_sign_ins();
+    if matches!(trigger, SignInTrigger::User(_)) {
+        server.allow_sign_ins_again();
     }
     inner.unanswered.remove(name);
-    inner.deserted = false;
-    let (tell, end) = watch::channel(None);
-    let awaited = Awaited {
+    inner.page_ignored = false;
+    let (result_sender, result) = watch::channel(None);
+    let ongoing = OngoingSignIn {
         since: Instant::now(),
-        end,
+        result,
     };
     let cancel = CancellationToken::new();
-    let way = match (wish, &caller) {
-        (Wish::Person(way), _) => Way::Own(way),
-        (Wish::Call | Wish::CallAgain | Wish::FirstContact, None) => Way::Own(SignInWay::Here),
-        (Wish::Call | Wish::CallAgain | Wish::FirstContact, Some(_)) => Way::Host,
+    let delivery = match (trigger, &sender) {
+        (SignInTrigger::User(way), _) => PageDelivery::Direct(way),
+        (
+            SignInTrigger::ToolCall | SignInTrigger::RepeatedCall | SignInTrigger::FirstConnection,
+            None,
+        ) => PageDelivery::Direct(SignInWay::Here),
+        (
+            SignInTrigger::ToolCall | SignInTrigger::RepeatedCall | SignInTrigger::FirstConnection,
+            Some(_),
+        ) => PageDelivery::Host,
     };
-    let (course, courses) = watch::channel(Course { way, flow: 0 });
-    let mut callers = Callers::default();
-    callers.join(caller);
+    let (plan, plans) = watch::channel(DeliveryPlan { delivery, flow: 0 });
+    let mut hosts = HostQueue::default();
+    hosts.join(sender);
     inner.pending.insert(
         name.to_owned(),
         Pending {
-            shown: None,
+            prompt: None,
             since: now,
-            awaited: awaited.clone(),
-            course,
-            callers,
+            ongoing: ongoing.clone(),
+            plan,
+            hosts,
             cancel: cancel.clone(),
         },
     );
     drop(inner);
-    let (hub, server) = (Arc::clone(hub), Arc::clone(server));
-    hub.clone().spawn(async move {
-        let ended = attempt::run(&hub, &server, whom, courses, cancel).await;
-        let pending = finish(&hub, &server, &ended);
-        tell.send_replace(Some(ended));
+    let (bridge, server) = (Arc::clone(bridge), Arc::clone(server));
+    bridge.clone().spawn(async move {
+        let ended = attempt::run(&bridge, &server, selection, plans, cancel).await;
+        let pending = finish(&bridge, &server, &ended);
+        result_sender.send_replace(Some(ended));
         // A question that is still open is withdrawn with it, and the end is known then.
         drop(pending);
     });
-    Some(awaited)
+    Some(ongoing)
 }
 
 /// Why no sign-in to the server starts by itself, where the server refuses what the last one brought.
-pub(crate) fn in_vain(hub: &Hub, server: &Server) -> Option<Problem> {
-    let account = hub.identity.account_for(&server.target());
-    server.sign_in_in_vain(account.map(|account| account.key).as_ref())
+pub(crate) fn refused_after_sign_in(bridge: &BridgeState, server: &Server) -> Option<Problem> {
+    let account = bridge.identity.account_for(&server.target());
+    server.refusal_after_sign_in(account.map(|account| account.key).as_ref())
 }
 
 /// Starts or joins a sign-in and waits for its end.
-pub(crate) async fn until_end(hub: &Arc<Hub>, server: &Arc<Server>, wish: Wish) -> End {
-    ended(server, begin(hub, server, wish, None)).await
+pub(crate) async fn until_end(
+    bridge: &Arc<BridgeState>,
+    server: &Arc<Server>,
+    trigger: SignInTrigger,
+) -> SignInResult {
+    ended(server, begin(bridge, server, trigger, None)).await
 }
 
 /// Has another account open the server: `account`, or whom the person chooses.
 pub(crate) async fn switch(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
     account: Option<Account>,
     way: SignInWay,
-) -> End {
-    let whom = match account {
+) -> SignInResult {
+    let selection = match account {
         None => Whom::Chosen,
         Some(account) => {
             let target = server.target();
-            let switched = hub.identity.switch_account(&target, &account.key).await;
-            if switched.map_err(|error| problem::of_authorization(server, &error))? {
-                server.forget_vain_sign_ins();
+            let switched = bridge.identity.switch_account(&target, &account.key).await;
+            if switched.map_err(|error| problem::from_authorization(server, &error))? {
+                server.allow_sign_ins_again();
                 server.signed_in(&account.key);
-                hub.accounts_changed();
-                hub.changed();
+                bridge.accounts_changed();
+                bridge.changed();
                 return Ok(());
             }
             let issuer = account.key.issuer;
@@ -378,17 +406,17 @@ pub(crate) async fn switch(
             username.map_or(Whom::Chosen, |username| Whom::Named { username, issuer })
         }
     };
-    if hub.sign_ins.awaits(server.name.as_str()) {
+    if bridge.sign_ins.awaits(server.name.as_str()) {
         let text = "a sign-in to the server waits for the browser already";
         return Err(
             Problem::new(ProblemKind::InUse, text).with_hint("finish or cancel that one first")
         );
     }
-    let begun = begin_as(hub, server, Wish::Person(way), whom, None);
+    let begun = begin_as(bridge, server, SignInTrigger::User(way), selection, None);
     ended(server, begun).await
 }
 
-async fn ended(server: &Server, begun: Option<Awaited>) -> End {
+async fn ended(server: &Server, begun: Option<OngoingSignIn>) -> SignInResult {
     let Some(mut begun) = begun else {
         return Err(problem::sign_in_needed(&server.name));
     };
@@ -396,29 +424,29 @@ async fn ended(server: &Server, begun: Option<Awaited>) -> End {
     ended.unwrap_or_else(|| Err(cancelled(server)))
 }
 
-fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) -> Option<Pending> {
-    let mut inner = hub.sign_ins.inner();
+fn finish(bridge: &Arc<BridgeState>, server: &Server, ended: &SignInResult) -> Option<Pending> {
+    let mut inner = bridge.sign_ins.inner();
     let name = server.name.as_str();
     let pending = inner.pending.remove(name);
-    let shown = pending
+    let prompt = pending
         .as_ref()
-        .is_some_and(|pending| pending.shown.is_some());
+        .is_some_and(|pending| pending.prompt.is_some());
     match ended {
         Ok(()) => {
-            inner.deserted = false;
+            inner.page_ignored = false;
             drop(inner);
             tracing::info!(server = name, "signed in");
         }
         Err(problem) => {
-            server.note_sign_in_problem(problem);
-            if shown {
+            server.record_sign_in_problem(problem);
+            if prompt {
                 inner.unanswered.insert(name.to_owned(), problem.clone());
             }
             drop(inner);
             tracing::warn!(server = name, %problem, "the sign-in ended");
         }
     }
-    hub.changed();
+    bridge.changed();
     pending
 }
 

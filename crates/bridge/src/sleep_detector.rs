@@ -9,22 +9,22 @@ use std::time::Duration;
 use model::Clock;
 
 /// How often it is looked, and so how late it is noticed.
-const LOOK: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Time that has passed beyond that is sleep, and not a busy machine. It may also be a clock that
 /// was set, which does no harm.
-const SLEPT: Duration = Duration::from_secs(20);
+const MIN_SLEEP: Duration = Duration::from_secs(20);
 
-/// Calls `woke` after each sleep. Never ends.
-pub(crate) async fn watch(clock: &Clock, woke: impl Fn()) {
+/// Calls `on_resume` after each sleep. Never ends.
+pub(crate) async fn watch(clock: &Clock, on_resume: impl Fn()) {
     loop {
         let before = clock.now();
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         // A clock that was set back says nothing.
         let passed = clock.now().duration_since(before).unwrap_or_default();
-        if passed > LOOK + SLEPT {
+        if passed > POLL_INTERVAL + MIN_SLEEP {
             tracing::info!(seconds = passed.as_secs(), "the machine has slept");
-            woke();
+            on_resume();
         }
     }
 }
@@ -37,7 +37,7 @@ mod tests {
     use model::ManualClock;
     use tokio::time::{advance, timeout};
 
-    use super::{LOOK, watch};
+    use super::{POLL_INTERVAL, watch};
 
     #[tokio::test(start_paused = true)]
     async fn an_hour_that_no_timer_saw_was_slept() {
@@ -48,7 +48,7 @@ mod tests {
         tokio::pin!(watching);
         let looked = async |passed: Duration| {
             clock.advance(passed);
-            advance(LOOK).await;
+            advance(POLL_INTERVAL).await;
         };
         for (passed, expected) in [(10, 0), (25, 0), (3600, 1), (10, 1), (60, 2)] {
             // It looks at the clock before anything happens.

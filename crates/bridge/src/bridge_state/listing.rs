@@ -12,10 +12,10 @@ pub(crate) enum Listing {
     /// On a stream of HTTP that it ends with, and active until then.
     Stream {
         /// The transport, as the list names it.
-        face: &'static str,
+        transport: &'static str,
     },
     /// Over Streamable HTTP, with an id: it is kept whether its host is there or not.
-    Kept(Presence),
+    Persistent(Presence),
     /// Of a single request. It is not listed.
     Single,
 }
@@ -29,16 +29,16 @@ pub(super) struct ListedSession {
 
 impl ListedSession {
     pub(super) fn new(id: u32, server: String, since: UnixSeconds, listing: Listing) -> Self {
-        let face = match &listing {
+        let transport = match &listing {
             Listing::Stdio => "stdio",
-            Listing::Stream { face } => face,
-            Listing::Kept(_) | Listing::Single => "http",
+            Listing::Stream { transport } => transport,
+            Listing::Persistent(_) | Listing::Single => "http",
         };
         let view = SessionView {
             id,
             server,
             host: String::new(),
-            face: face.to_owned(),
+            face: transport.to_owned(),
             since,
             state: SessionState::Active,
         };
@@ -49,7 +49,7 @@ impl ListedSession {
     pub(super) fn view(&self) -> Option<SessionView> {
         let state = match &self.listing {
             Listing::Stdio | Listing::Stream { .. } => SessionState::Active,
-            Listing::Kept(host) => host.state()?,
+            Listing::Persistent(host) => host.state()?,
             Listing::Single => return None,
         };
         Some(SessionView {
@@ -61,12 +61,12 @@ impl ListedSession {
     /// Whether its host may send another message, or waits for an answer.
     pub(super) fn may_go_on(&self) -> bool {
         match &self.listing {
-            Listing::Kept(host) => !host.is_gone(),
+            Listing::Persistent(host) => !host.is_gone(),
             Listing::Stdio | Listing::Stream { .. } | Listing::Single => true,
         }
     }
 
-    pub(super) fn is_of_shim(&self) -> bool {
+    pub(super) fn is_shim(&self) -> bool {
         matches!(self.listing, Listing::Stdio)
     }
 

@@ -5,7 +5,7 @@
 //!
 //! Such a host needs no open connection, and may end without a DELETE. It is active while a request
 //! or a stream of it is open, and idle afterwards. It is not listed any more once its process has
-//! ended, or after [`LISTED`] where its process is not known, until it sends another request.
+//! ended, or after [`LISTED_FOR`] where its process is not known, until it sends another request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use tokio::sync::watch::Sender;
 use tokio::time::Instant;
 
 /// How long a host stays active after the end of a request: one at work pauses between two.
-const PAUSE: Duration = Duration::from_secs(2);
+const ACTIVE_FOR: Duration = Duration::from_secs(2);
 
 /// How long an idle host is listed whose process is not known.
-const LISTED: Duration = Duration::from_secs(5 * 60);
+const LISTED_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// The presence of one session's host.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Drop for Shared {
 
 #[derive(Debug)]
 struct Inner {
-    seen: Seen,
+    state: HostState,
     /// How many requests and streams are open.
     open: usize,
     used: Instant,
@@ -58,7 +58,7 @@ struct Inner {
 
 /// What was observed of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+enum HostState {
     Active,
     Idle {
         since: UnixSeconds,
@@ -78,7 +78,7 @@ enum Wait {
 impl Presence {
     pub(crate) fn new(clock: Clock, changed: Sender<()>) -> Self {
         let inner = Inner {
-            seen: Seen::Active,
+            state: HostState::Active,
             open: 0,
             used: Instant::now(),
             used_at: clock.unix(),
@@ -95,25 +95,25 @@ impl Presence {
 
     /// Returns what the list of sessions says, or `None` if it has nothing to say of this one.
     pub(crate) fn state(&self) -> Option<SessionState> {
-        match self.inner().seen {
-            Seen::Active => Some(SessionState::Active),
-            Seen::Idle { since } => Some(SessionState::Idle { since }),
-            Seen::Silent | Seen::Gone => None,
+        match self.inner().state {
+            HostState::Active => Some(SessionState::Active),
+            HostState::Idle { since } => Some(SessionState::Idle { since }),
+            HostState::Silent | HostState::Gone => None,
         }
     }
 
     /// Whether the host is known to have ended. One that is only silent may come back.
     pub(crate) fn is_gone(&self) -> bool {
-        self.inner().seen == Seen::Gone
+        self.inner().state == HostState::Gone
     }
 
     /// Records that a request or a stream of the host is open, until the guard is dropped.
     pub(crate) fn open(&self) -> OpenGuard {
         let mut inner = self.inner();
         inner.open += 1;
-        let before = std::mem::replace(&mut inner.seen, Seen::Active);
+        let before = std::mem::replace(&mut inner.state, HostState::Active);
         drop(inner);
-        if before != Seen::Active {
+        if before != HostState::Active {
             self.0.woken.notify_one();
             self.0.changed.send_replace(());
         }
@@ -121,7 +121,7 @@ impl Presence {
     }
 
     /// Records which process the host is.
-    pub(crate) fn is_of(&self, process: Arc<Process>) {
+    pub(crate) fn set_process(&self, process: Arc<Process>) {
         self.inner().process = Some(process);
         self.0.woken.notify_one();
     }
@@ -142,10 +142,10 @@ impl Presence {
     /// Records what is due. Returns `None` if there is nothing to wait for.
     fn observe(&self) -> Option<Wait> {
         let mut inner = self.inner();
-        let before = inner.seen;
+        let before = inner.state;
         let wait = inner.observe();
         inner.is_watched = wait.is_some();
-        let is_news = inner.seen != before;
+        let is_news = inner.state != before;
         drop(inner);
         if is_news {
             self.0.changed.send_replace(());
@@ -153,10 +153,10 @@ impl Presence {
         wait
     }
 
-    fn note_end(&self) {
+    fn record_end(&self) {
         let mut inner = self.inner();
         if inner.open == 0 {
-            inner.seen = Seen::Gone;
+            inner.state = HostState::Gone;
         }
         // Another process may go on with the session. Nothing is known of that one.
         inner.process = None;
@@ -171,21 +171,21 @@ impl Presence {
 
 impl Inner {
     fn observe(&mut self) -> Option<Wait> {
-        if self.open > 0 || self.seen == Seen::Gone {
+        if self.open > 0 || self.state == HostState::Gone {
             return None;
         }
-        if self.used.elapsed() < PAUSE {
-            return Some(Wait::Until(self.used + PAUSE));
+        if self.used.elapsed() < ACTIVE_FOR {
+            return Some(Wait::Until(self.used + ACTIVE_FOR));
         }
         let since = self.used_at;
-        self.seen = Seen::Idle { since };
+        self.state = HostState::Idle { since };
         if let Some(process) = &self.process {
             return Some(Wait::End(Arc::clone(process)));
         }
-        if self.used.elapsed() < LISTED {
-            return Some(Wait::Until(self.used + LISTED));
+        if self.used.elapsed() < LISTED_FOR {
+            return Some(Wait::Until(self.used + LISTED_FOR));
         }
-        self.seen = Seen::Silent;
+        self.state = HostState::Silent;
         None
     }
 }
@@ -201,7 +201,7 @@ async fn watch(host: Weak<Shared>, woken: Arc<Notify>) {
                 () = woken.notified() => {}
             },
             Wait::End(process) => tokio::select! {
-                () = process.ended() => current().iter().for_each(Presence::note_end),
+                () = process.ended() => current().iter().for_each(Presence::record_end),
                 () = woken.notified() => {}
             },
         }
@@ -227,7 +227,7 @@ mod tests {
     use tokio::sync::watch;
     use tokio::time::Instant;
 
-    use super::{LISTED, PAUSE, Presence};
+    use super::{ACTIVE_FOR, LISTED_FOR, Presence};
 
     /// A presence whose clock stands at `seconds`, and its news.
     fn presence(seconds: u64) -> (Presence, ManualClock, watch::Receiver<()>) {
@@ -241,7 +241,7 @@ mod tests {
         let (host, clock, mut news) = presence(100);
         let (request, stream) = (host.open(), host.open());
         drop(request);
-        tokio::time::sleep(LISTED * 2).await;
+        tokio::time::sleep(LISTED_FOR * 2).await;
         assert_eq!(host.state(), Some(SessionState::Active), "a stream is open");
 
         clock.advance(Duration::from_secs(7));
@@ -249,10 +249,10 @@ mod tests {
         drop(stream);
         assert_eq!(host.state(), Some(SessionState::Active));
         news.changed().await.unwrap();
-        assert_eq!(ended.elapsed(), PAUSE);
+        assert_eq!(ended.elapsed(), ACTIVE_FOR);
         assert_eq!(host.state(), Some(SessionState::Idle { since: 107 }));
         news.changed().await.unwrap();
-        assert_eq!(ended.elapsed(), LISTED);
+        assert_eq!(ended.elapsed(), LISTED_FOR);
         assert_eq!(host.state(), None);
         assert!(!host.is_gone(), "it may come back");
     }
@@ -262,7 +262,7 @@ mod tests {
         let (host, clock, mut news) = presence(100);
         drop(host.open());
         // Once while it is idle, once when it is not listed any more.
-        for (pause, since) in [(PAUSE, 110), (LISTED, 120)] {
+        for (pause, since) in [(ACTIVE_FOR, 110), (LISTED_FOR, 120)] {
             tokio::time::sleep(pause * 2).await;
             assert_ne!(host.state(), Some(SessionState::Active));
             clock.advance(Duration::from_secs(10));
@@ -282,7 +282,7 @@ mod tests {
         let (host, _clock, mut news) = presence(100);
         for _ in 0..20 {
             drop(host.open());
-            tokio::time::sleep(PAUSE / 2).await;
+            tokio::time::sleep(ACTIVE_FOR / 2).await;
         }
         assert!(!news.has_changed().unwrap());
         news.changed().await.unwrap();

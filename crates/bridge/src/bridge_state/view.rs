@@ -13,7 +13,7 @@ use control::{Answer, hello};
 use threads::aside;
 use tokio::sync::{Mutex, watch};
 
-use super::{Hub, account_id};
+use super::{BridgeState, account_id};
 use crate::VaultChoice;
 use crate::registry::Server;
 
@@ -21,33 +21,33 @@ use crate::registry::Server;
 const NO_KEYCHAIN: &str = "start a Secret Service such as gnome-keyring, or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`";
 
 /// How long a look at the state waits for the keychain.
-const GLANCE: Duration = Duration::from_millis(300);
+const KEYCHAIN_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The state as the clients that watch it get it: built once for all of them after each change.
 #[derive(Debug)]
-pub(super) struct Shown(Mutex<Built>);
+pub(super) struct StateCache(Mutex<CachedLine>);
 
 #[derive(Debug)]
-struct Built {
+struct CachedLine {
     /// Has changed since `line` was built.
     changes: watch::Receiver<()>,
     /// Kept by the clients that have got it.
     line: Weak<Vec<u8>>,
 }
 
-impl Shown {
+impl StateCache {
     pub(super) fn new(changes: watch::Receiver<()>) -> Self {
         let line = Weak::new();
-        Self(Mutex::new(Built { changes, line }))
+        Self(Mutex::new(CachedLine { changes, line }))
     }
 }
 
-impl Hub {
+impl BridgeState {
     /// Everything there is to see.
     pub(crate) async fn state(self: &Arc<Self>) -> State {
         let accounts = self.accounts_to_show().await;
-        let hub = Arc::clone(self);
-        aside(move || hub.view(&accounts)).await
+        let bridge = Arc::clone(self);
+        aside(move || bridge.view(&accounts)).await
     }
 
     /// The state as a line for a client that watches it, no older than the call.
@@ -55,7 +55,7 @@ impl Hub {
     /// # Errors
     /// If the state cannot be serialised.
     pub(crate) async fn state_line(self: &Arc<Self>) -> io::Result<Arc<Vec<u8>>> {
-        let mut built = self.shown.0.lock().await;
+        let mut built = self.state_cache.0.lock().await;
         // What changes while the state is built may be missing in it.
         let has_changed = built.changes.has_changed().unwrap_or(true);
         built.changes.mark_unchanged();
@@ -64,9 +64,9 @@ impl Hub {
         }
         built.line = Weak::new();
         let accounts = self.accounts_to_show().await;
-        let hub = Arc::clone(self);
+        let bridge = Arc::clone(self);
         let line = aside(move || {
-            let state = Reply::State(Box::new(hub.view(&accounts)));
+            let state = Reply::State(Box::new(bridge.view(&accounts)));
             hello::line(&Answer::Ok(state))
         });
         let line = Arc::new(line.await?);
@@ -84,7 +84,7 @@ impl Hub {
         let accounts = self.accounts_now().await;
         if self.has_vault_problem() {
             // The user may have started or unlocked one.
-            let _ = tokio::time::timeout(GLANCE, self.probe_vault()).await;
+            let _ = tokio::time::timeout(KEYCHAIN_TIMEOUT, self.probe_vault()).await;
         }
         accounts
     }
@@ -111,7 +111,7 @@ impl Hub {
     /// The accounts, or none while the keychain waits for its user: what there is to see is seen
     /// at once.
     async fn accounts_now(&self) -> Vec<Account> {
-        let known = tokio::time::timeout(GLANCE, self.identity.accounts()).await;
+        let known = tokio::time::timeout(KEYCHAIN_TIMEOUT, self.identity.accounts()).await;
         known.unwrap_or_default()
     }
 

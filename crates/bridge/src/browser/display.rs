@@ -4,18 +4,18 @@ use std::fmt;
 
 /// Where it is, as far as can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surroundings {
+pub enum BrowserAvailability {
     /// On this machine.
     Desktop,
     /// On the Windows around this Linux (WSL), which opens pages and comes back to our ports.
     Windows,
     /// On another machine: a page that is opened here is seen by nobody.
-    Elsewhere(Elsewhere),
+    Unavailable(NoBrowserReason),
 }
 
 /// Why there is none here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elsewhere {
+pub enum NoBrowserReason {
     /// The session came over SSH.
     Ssh,
     /// This is a container.
@@ -27,7 +27,7 @@ pub enum Elsewhere {
 /// What tells them apart. The program reads it, once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is seen by itself")]
-pub struct Clues {
+pub struct EnvironmentHints {
     /// Whether windows can be shown.
     pub display: bool,
     /// `SSH_CONNECTION` is set.
@@ -40,34 +40,36 @@ pub struct Clues {
     pub docker: bool,
 }
 
-impl Surroundings {
+impl BrowserAvailability {
     /// What the clues say. A container on a WSL kernel is a container; one that somebody gave a
     /// display has it for a reason.
     #[must_use]
-    pub fn of(clues: Clues) -> Self {
-        match clues {
-            Clues { ssh: true, .. } => Self::Elsewhere(Elsewhere::Ssh),
-            Clues {
+    pub fn from_hints(hints: EnvironmentHints) -> Self {
+        match hints {
+            EnvironmentHints { ssh: true, .. } => Self::Unavailable(NoBrowserReason::Ssh),
+            EnvironmentHints {
                 dev_container: true,
                 ..
-            } => Self::Elsewhere(Elsewhere::Container),
-            Clues {
+            } => Self::Unavailable(NoBrowserReason::Container),
+            EnvironmentHints {
                 docker: true,
                 display: false,
                 ..
-            } => Self::Elsewhere(Elsewhere::Container),
-            Clues {
+            } => Self::Unavailable(NoBrowserReason::Container),
+            EnvironmentHints {
                 wsl: true,
                 docker: false,
                 ..
             } => Self::Windows,
-            Clues { display: true, .. } => Self::Desktop,
-            Clues { display: false, .. } => Self::Elsewhere(Elsewhere::NoDisplay),
+            EnvironmentHints { display: true, .. } => Self::Desktop,
+            EnvironmentHints { display: false, .. } => {
+                Self::Unavailable(NoBrowserReason::NoDisplay)
+            }
         }
     }
 }
 
-impl fmt::Display for Elsewhere {
+impl fmt::Display for NoBrowserReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ssh => "this session came over SSH",
@@ -79,61 +81,71 @@ impl fmt::Display for Elsewhere {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clues, Elsewhere, Surroundings};
+    use super::{BrowserAvailability, EnvironmentHints, NoBrowserReason};
 
     #[test]
     fn each_place_is_told_from_the_others() {
-        let desktop = Clues {
+        let desktop = EnvironmentHints {
             display: true,
-            ..Clues::default()
+            ..EnvironmentHints::default()
         };
-        let wsl = Clues {
+        let wsl = EnvironmentHints {
             wsl: true,
-            ..Clues::default()
+            ..EnvironmentHints::default()
         };
-        let elsewhere = Surroundings::Elsewhere;
-        for (clues, expected) in [
-            (desktop, Surroundings::Desktop),
-            (Clues::default(), elsewhere(Elsewhere::NoDisplay)),
-            (wsl, Surroundings::Windows),
+        let unavailable = BrowserAvailability::Unavailable;
+        for (hints, expected) in [
+            (desktop, BrowserAvailability::Desktop),
             (
-                Clues {
+                EnvironmentHints::default(),
+                unavailable(NoBrowserReason::NoDisplay),
+            ),
+            (wsl, BrowserAvailability::Windows),
+            (
+                EnvironmentHints {
                     display: true,
                     ..wsl
                 },
-                Surroundings::Windows,
+                BrowserAvailability::Windows,
             ),
             (
-                Clues {
+                EnvironmentHints {
                     docker: true,
                     ..wsl
                 },
-                elsewhere(Elsewhere::Container),
+                unavailable(NoBrowserReason::Container),
             ),
             (
-                Clues {
+                EnvironmentHints {
                     docker: true,
                     ..desktop
                 },
-                Surroundings::Desktop,
+                BrowserAvailability::Desktop,
             ),
             (
-                Clues {
+                EnvironmentHints {
                     dev_container: true,
                     ..desktop
                 },
-                elsewhere(Elsewhere::Container),
+                unavailable(NoBrowserReason::Container),
             ),
             (
-                Clues {
+                EnvironmentHints {
                     ssh: true,
                     ..desktop
                 },
-                elsewhere(Elsewhere::Ssh),
+                unavailable(NoBrowserReason::Ssh),
             ),
-            (Clues { ssh: true, ..wsl }, elsewhere(Elsewhere::Ssh)),
+            (
+                EnvironmentHints { ssh: true, ..wsl },
+                unavailable(NoBrowserReason::Ssh),
+            ),
         ] {
-            assert_eq!(Surroundings::of(clues), expected, "{clues:?}");
+            assert_eq!(
+                BrowserAvailability::from_hints(hints),
+                expected,
+                "{hints:?}"
+            );
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 /// Who opened a connection; asked once for each, not for each request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer {
+pub(super) struct PeerOwner {
     pub(super) owner: Owner,
     pub(super) opener: Opener,
 }
@@ -31,7 +31,7 @@ pub(super) enum Opener {
     Process(Option<u32>),
 }
 
-impl Peer {
+impl PeerOwner {
     /// Returns who opened the connection, which comes from `peer`.
     pub(super) fn from_tcp(connection: &TcpStream, peer: SocketAddr) -> Self {
         match connection.local_addr() {
@@ -49,7 +49,7 @@ impl Peer {
 
 /// Lets a request in, or turns it away with 403.
 pub(super) async fn check(
-    ConnectInfo(Peer { owner, .. }): ConnectInfo<Peer>,
+    ConnectInfo(PeerOwner { owner, .. }): ConnectInfo<PeerOwner>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {

@@ -12,17 +12,17 @@ use futures_util::{StreamExt, stream};
 use mcp::{Batch, Kind, Message};
 use tokio::sync::mpsc;
 
-use super::response_router::Responses;
+use super::response_router::ResponseRouter;
 use super::streamable::{JSON, events, in_use, session_gone, until_answered};
-use crate::bridge_state::Hub;
-use crate::session::ToHost;
+use crate::bridge_state::BridgeState;
+use crate::session::HostMessage;
 
 /// Gives the session each message, and answers all requests on one stream, each as soon as it is
 /// answered. An array without a request is accepted when the session has it.
 pub(super) async fn exchange(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     to: &mpsc::Sender<Message>,
-    responses: &Arc<Responses>,
+    responses: &Arc<ResponseRouter>,
     batch: Batch,
 ) -> Response {
     let (mut messages, mut answers, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
@@ -53,10 +53,10 @@ pub(super) async fn exchange(
         };
     }
     // The answers are read meanwhile: the session waits for a host that does not read them.
-    hub.spawn(async move {
+    bridge.spawn(async move {
         sending.await;
     });
-    let told = invalid.into_iter().map(|message| ToHost {
+    let told = invalid.into_iter().map(|message| HostMessage {
         message,
         request: None,
         sent: None,
@@ -67,13 +67,13 @@ pub(super) async fn exchange(
 /// Returns false if the session has ended.
 async fn send(
     to: mpsc::Sender<Message>,
-    responses: Arc<Responses>,
+    responses: Arc<ResponseRouter>,
     messages: Vec<Message>,
 ) -> bool {
     for message in messages {
         let cancelled = message.cancels();
         if !matches!(message.kind(), Kind::Request { .. }) {
-            responses.note_message();
+            responses.record_message();
         }
         if to.send(message).await.is_err() {
             return false;

@@ -11,35 +11,35 @@ use control::api::Problem;
 
 use super::processes::Processes;
 use super::{access, sse, stateless, streamable};
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::problem;
 
 /// What the HTTP handlers share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
-    pub(super) hub: Arc<Hub>,
+    pub(super) bridge: Arc<BridgeState>,
     pub(super) streamable: Arc<streamable::Sessions>,
-    pub(super) kept: Arc<stateless::Kept>,
+    pub(super) suspended: Arc<stateless::SuspendedSessions>,
     pub(super) sse: Arc<sse::Sessions>,
     pub(super) processes: Processes,
 }
 
 /// `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
-pub(super) fn routes(hub: &Arc<Hub>) -> Router {
+pub(super) fn routes(bridge: &Arc<BridgeState>) -> Router {
     let shared = Shared {
-        hub: Arc::clone(hub),
+        bridge: Arc::clone(bridge),
         streamable: Arc::default(),
-        kept: Arc::default(),
+        suspended: Arc::default(),
         sse: Arc::default(),
         processes: Processes::default(),
     };
-    let (house, shutdown) = (shared.clone(), hub.shutdown.clone());
-    let memory = hub.to_hosts.clone();
-    hub.spawn(async move {
+    let (sweeper, shutdown) = (shared.clone(), bridge.shutdown.clone());
+    let memory = bridge.to_hosts.clone();
+    bridge.spawn(async move {
         tokio::select! {
-            () = house.streamable.keep_house() => {}
-            () = house.kept.keep_house(&memory) => {}
-            () = house.sse.keep_house() => {}
+            () = sweeper.streamable.sweep_expired() => {}
+            () = sweeper.suspended.sweep_expired(&memory) => {}
+            () = sweeper.sse.sweep_expired() => {}
             () = shutdown.cancelled() => {}
         }
     });

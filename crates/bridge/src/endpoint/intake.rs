@@ -28,7 +28,7 @@ const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a host has sent.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum Received {
     Message(Bytes),
     /// A message that there is no memory for; the error that answers it, if it is a request.
     Refused(Option<Message>),
@@ -64,12 +64,12 @@ impl<R: AsyncRead + Unpin> Intake<R> {
     }
 
     /// The next line. Cancel-safe: what was read is kept for the next call.
-    pub(super) async fn next(&mut self) -> io::Result<Heard> {
+    pub(super) async fn next(&mut self) -> io::Result<Received> {
         loop {
             match &mut self.line {
                 Line::Coming(reservation) => match self.lines.advance().await? {
                     Progress::Line(line) if line.len() <= MAX_UNCOUNTED => {
-                        return Ok(Heard::Message(line));
+                        return Ok(Received::Message(line));
                     }
                     Progress::Line(line) => {
                         let reservation = std::mem::replace(reservation, self.memory.reserve());
@@ -82,7 +82,7 @@ impl<R: AsyncRead + Unpin> Intake<R> {
                             self.line = Line::Refused(LongMessage::default());
                         }
                     }
-                    Progress::End => return Ok(Heard::End),
+                    Progress::End => return Ok(Received::End),
                 },
                 Line::Waiting(line, reservation, until) => {
                     let is_granted = timeout_at(*until, reservation.grow(line.len())).await;
@@ -91,11 +91,11 @@ impl<R: AsyncRead + Unpin> Intake<R> {
                         std::mem::replace(&mut self.line, next)
                     {
                         return Ok(match is_granted {
-                            Ok(()) => Heard::Message(reservation.own(line)),
+                            Ok(()) => Received::Message(reservation.own(line)),
                             Err(_) => {
                                 let mut long = LongMessage::default();
                                 long.read(&line);
-                                Heard::Refused(refusal(long, &self.server))
+                                Received::Refused(refusal(long, &self.server))
                             }
                         });
                     }
@@ -106,7 +106,7 @@ impl<R: AsyncRead + Unpin> Intake<R> {
                     if part.is_last {
                         let long = std::mem::take(long);
                         self.line = Line::Coming(self.memory.reserve());
-                        return Ok(Heard::Refused(refusal(long, &self.server)));
+                        return Ok(Received::Refused(refusal(long, &self.server)));
                     }
                 }
             }

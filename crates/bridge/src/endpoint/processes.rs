@@ -2,7 +2,7 @@
 //!
 //! Owns: which process opened a connection, and one descriptor for each process, however many
 //! sessions it has opened. Does not own: what follows from the end of a process
-//! ([`Presence`](crate::hub::Presence)).
+//! ([`Presence`](crate::bridge_state::Presence)).
 //!
 //! To look through all processes takes milliseconds, and hosts may come by the dozen at once: one
 //! thread looks, for all who ask meanwhile.
@@ -24,19 +24,19 @@ pub(super) struct Processes(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     known: Mutex<HashMap<u32, Weak<Process>>>,
-    questions: Mutex<Questions>,
+    lookups: Mutex<Lookups>,
 }
 
 /// Which connections a process is looked for of.
 #[derive(Debug, Default)]
-struct Questions {
+struct Lookups {
     /// A thread looks for them.
-    is_looking: bool,
-    waiting: Vec<Question>,
+    is_running: bool,
+    waiting: Vec<Lookup>,
 }
 
 #[derive(Debug)]
-struct Question {
+struct Lookup {
     /// The two ends of the connection: the other one, and this one.
     ends: (SocketAddr, SocketAddr),
     answer: oneshot::Sender<Option<u32>>,
@@ -44,24 +44,24 @@ struct Question {
 
 impl Processes {
     /// Returns the process that opened a connection, or `None` if the system does not tell.
-    pub(super) async fn of(&self, opener: Opener) -> Option<Arc<Process>> {
+    pub(super) async fn find(&self, opener: Opener) -> Option<Arc<Process>> {
         let pid = match opener {
             Opener::Process(pid) => pid?,
-            Opener::Ends { peer, here } => self.look_for((peer, here)).await?,
+            Opener::Ends { peer, here } => self.look_up((peer, here)).await?,
         };
         self.with_id(pid)
     }
 
-    async fn look_for(&self, ends: (SocketAddr, SocketAddr)) -> Option<u32> {
+    async fn look_up(&self, ends: (SocketAddr, SocketAddr)) -> Option<u32> {
         let (answer, answered) = oneshot::channel();
         let begins = {
-            let mut questions = self.0.questions();
-            questions.waiting.push(Question { ends, answer });
-            !std::mem::replace(&mut questions.is_looking, true)
+            let mut lookups = self.0.lookups();
+            lookups.waiting.push(Lookup { ends, answer });
+            !std::mem::replace(&mut lookups.is_running, true)
         };
         if begins {
             let shared = Arc::clone(&self.0);
-            tokio::task::spawn_blocking(move || shared.look());
+            tokio::task::spawn_blocking(move || shared.run_lookups());
         }
         answered.await.ok()?
     }
@@ -82,22 +82,22 @@ impl Processes {
 
 impl Shared {
     /// Answers questions until there are none.
-    fn look(&self) {
+    fn run_lookups(&self) {
         loop {
             let asked = {
-                let mut questions = self.questions();
-                questions.is_looking = !questions.waiting.is_empty();
-                std::mem::take(&mut questions.waiting)
+                let mut lookups = self.lookups();
+                lookups.is_running = !lookups.waiting.is_empty();
+                std::mem::take(&mut lookups.waiting)
             };
             if asked.is_empty() {
                 return;
             }
-            let ends: Vec<_> = asked.iter().map(|question| question.ends).collect();
+            let ends: Vec<_> = asked.iter().map(|lookup| lookup.ends).collect();
             let likely: Vec<_> = self.known().keys().copied().collect();
             let found = peer::process_ids(&ends, &likely);
-            for (question, pid) in asked.into_iter().zip(found) {
+            for (lookup, pid) in asked.into_iter().zip(found) {
                 // The session may have ended.
-                let _ = question.answer.send(pid);
+                let _ = lookup.answer.send(pid);
             }
         }
     }
@@ -106,10 +106,8 @@ impl Shared {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn questions(&self) -> MutexGuard<'_, Questions> {
-        self.questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lookups(&self) -> MutexGuard<'_, Lookups> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,7 +146,7 @@ mod tests {
             let (accepted, peer) = listener.accept().expect("a connection");
             open.push((client, accepted));
             let processes = processes.clone();
-            asking.spawn(async move { processes.of(Opener::Ends { peer, here }).await });
+            asking.spawn(async move { processes.find(Opener::Ends { peer, here }).await });
         }
         while let Some(found) = asking.join_next().await {
             assert!(found.expect("an answer").is_some());

@@ -14,24 +14,24 @@ use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::time::Instant;
 
 use crate::bridge_state::{OpenGuard, Presence};
-use crate::session::ToHost;
+use crate::session::HostMessage;
 
 /// Messages kept for a host that has no stream open; the oldest go first.
-const KEPT: usize = 64;
+const MAX_HELD: usize = 64;
 
 /// How long they may be together, in bytes. The floor of the session's memory has room for them, so
 /// that they keep none from others.
-const MAX_KEPT_BYTES: usize = FLOOR / 2;
+const MAX_HELD_BYTES: usize = FLOOR / 2;
 
 /// Messages on one response before the session has to wait.
-const DEPTH: usize = 32;
+const CHANNEL_CAPACITY: usize = 32;
 
 /// How long a host may leave a response unread before it is cut: the others wait for it.
-const STALLED: Duration = Duration::from_secs(10);
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The open responses.
 #[derive(Debug)]
-pub(super) struct Responses {
+pub(super) struct ResponseRouter {
     inner: Mutex<Inner>,
     host: Presence,
 }
@@ -39,52 +39,52 @@ pub(super) struct Responses {
 /// What goes out on one response or stream. The host counts as active until it is dropped.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    from: mpsc::Receiver<ToHost>,
+    from: mpsc::Receiver<HostMessage>,
     _open: OpenGuard,
 }
 
 impl Outgoing {
-    pub(super) async fn recv(&mut self) -> Option<ToHost> {
+    pub(super) async fn recv(&mut self) -> Option<HostMessage> {
         self.from.recv().await
     }
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    posts: HashMap<RequestId, mpsc::Sender<ToHost>>,
-    stream: Option<mpsc::Sender<ToHost>>,
-    kept: VecDeque<ToHost>,
+    posts: HashMap<RequestId, mpsc::Sender<HostMessage>>,
+    stream: Option<mpsc::Sender<HostMessage>>,
+    held: VecDeque<HostMessage>,
 }
 
 impl Inner {
-    fn kept_bytes(&self) -> usize {
-        let kept = self.kept.iter();
-        kept.map(|told| told.message.bytes().len()).sum()
+    fn held_bytes(&self) -> usize {
+        let held = self.held.iter();
+        held.map(|told| told.message.bytes().len()).sum()
     }
 
     /// A host without a stream would never see a request of the server that belongs to none of
     /// its own, and the server may be waiting for it before it answers one of those.
-    fn any_post(&self, message: &ToHost) -> Option<mpsc::Sender<ToHost>> {
+    fn any_post(&self, message: &HostMessage) -> Option<mpsc::Sender<HostMessage>> {
         let asks = matches!(message.message.kind(), Kind::Request { .. });
         let mut posts = self.posts.values().filter(|post| !post.is_closed());
         asks.then(|| posts.next().cloned()).flatten()
     }
 
     /// Asks a host on the response to its next request what it could not be asked before.
-    fn hand_over_questions(&mut self, post: &mpsc::Sender<ToHost>) {
-        let asks = |told: &ToHost| matches!(told.message.kind(), Kind::Request { .. });
+    fn deliver_held_requests(&mut self, post: &mpsc::Sender<HostMessage>) {
+        let asks = |told: &HostMessage| matches!(told.message.kind(), Kind::Request { .. });
         while post.capacity() > 0
-            && let Some(at) = self.kept.iter().position(asks)
-            && let Some(question) = self.kept.remove(at)
+            && let Some(at) = self.held.iter().position(asks)
+            && let Some(question) = self.held.remove(at)
         {
-            goes_out(&question);
+            set_sent(&question);
             // There is room.
             let _ = post.try_send(question);
         }
     }
 }
 
-impl Responses {
+impl ResponseRouter {
     pub(super) fn new(host: Presence) -> Self {
         Self {
             inner: Mutex::default(),
@@ -96,7 +96,7 @@ impl Responses {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn outgoing(&self, from: mpsc::Receiver<ToHost>) -> Outgoing {
+    fn outgoing(&self, from: mpsc::Receiver<HostMessage>) -> Outgoing {
         Outgoing {
             from,
             _open: self.host.open(),
@@ -104,18 +104,18 @@ impl Responses {
     }
 
     /// Records that the host has sent something that gets no answer.
-    pub(super) fn note_message(&self) {
+    pub(super) fn record_message(&self) {
         drop(self.host.open());
     }
 
     /// Opens the response to a request. `None` if that id is in use already.
     pub(super) fn open(&self, id: RequestId) -> Option<Outgoing> {
-        let (to, from) = mpsc::channel(DEPTH);
+        let (to, from) = mpsc::channel(CHANNEL_CAPACITY);
         let mut inner = self.inner();
         if inner.posts.get(&id).is_some_and(|taken| !taken.is_closed()) {
             return None;
         }
-        inner.hand_over_questions(&to);
+        inner.deliver_held_requests(&to);
         inner.posts.insert(id, to);
         drop(inner);
         Some(self.outgoing(from))
@@ -123,14 +123,14 @@ impl Responses {
 
     /// Opens the stream for what belongs to no request, in place of an earlier one, and hands
     /// over what was kept for it.
-    pub(super) fn listen(&self) -> (VecDeque<ToHost>, Outgoing) {
-        let (to, from) = mpsc::channel(DEPTH);
+    pub(super) fn listen(&self) -> (VecDeque<HostMessage>, Outgoing) {
+        let (to, from) = mpsc::channel(CHANNEL_CAPACITY);
         let mut inner = self.inner();
         inner.stream = Some(to);
-        let kept = std::mem::take(&mut inner.kept);
-        kept.iter().for_each(goes_out);
+        let held = std::mem::take(&mut inner.held);
+        held.iter().for_each(set_sent);
         drop(inner);
-        (kept, self.outgoing(from))
+        (held, self.outgoing(from))
     }
 
     /// Ends the response to a request that the host has cancelled.
@@ -149,19 +149,19 @@ impl Responses {
     }
 
     /// Carries a session's messages to where they belong, until the session ends.
-    pub(super) async fn carry(&self, mut from: mpsc::Receiver<ToHost>) {
+    pub(super) async fn route(&self, mut from: mpsc::Receiver<HostMessage>) {
         while let Some(message) = from.recv().await {
             let is_answer = message.message.method().is_none();
-            let Some(to) = self.way_for(&message, is_answer) else {
+            let Some(to) = self.stream_for(&message, is_answer) else {
                 continue;
             };
-            match to.send_timeout(message, STALLED).await {
+            match to.send_timeout(message, STALL_TIMEOUT).await {
                 Ok(()) => {}
-                Err(SendTimeoutError::Closed(lost)) if !is_answer => self.keep(lost),
+                Err(SendTimeoutError::Closed(lost)) if !is_answer => self.hold(lost),
                 Err(SendTimeoutError::Closed(_)) => {}
                 Err(SendTimeoutError::Timeout(lost)) => {
                     self.cut(&to);
-                    self.keep(lost);
+                    self.hold(lost);
                 }
             }
         }
@@ -169,7 +169,11 @@ impl Responses {
     }
 
     /// The response or stream for a message. An answer ends its response.
-    fn way_for(&self, message: &ToHost, is_answer: bool) -> Option<mpsc::Sender<ToHost>> {
+    fn stream_for(
+        &self,
+        message: &HostMessage,
+        is_answer: bool,
+    ) -> Option<mpsc::Sender<HostMessage>> {
         let mut inner = self.inner();
         let post = match (&message.request, is_answer) {
             (Some(id), true) => return inner.posts.remove(id),
@@ -182,29 +186,29 @@ impl Responses {
             .or_else(|| inner.any_post(message));
         if open.is_none() {
             drop(inner);
-            self.keep(message.clone());
+            self.hold(message.clone());
         }
         open
     }
 
     /// Ends a response that its host does not read.
-    fn cut(&self, stalled: &mpsc::Sender<ToHost>) {
+    fn cut(&self, stalled: &mpsc::Sender<HostMessage>) {
         tracing::warn!("a host has not read its response for a while; it is cut");
         let mut inner = self.inner();
         inner.posts.retain(|_, post| !post.same_channel(stalled));
         inner.stream.take_if(|stream| stream.same_channel(stalled));
     }
 
-    fn keep(&self, message: ToHost) {
+    fn hold(&self, message: HostMessage) {
         let mut inner = self.inner();
         let asked = message.message.cancels();
-        let is_asked = |told: &ToHost| asked.is_some() && told.message.id() == asked.as_ref();
-        if let Some(at) = inner.kept.iter().position(is_asked) {
+        let is_asked = |told: &HostMessage| asked.is_some() && told.message.id() == asked.as_ref();
+        if let Some(at) = inner.held.iter().position(is_asked) {
             // The host was not asked yet, and is not any more.
-            inner.kept.remove(at);
+            inner.held.remove(at);
             return;
         }
-        if message.message.bytes().len() > MAX_KEPT_BYTES {
+        if message.message.bytes().len() > MAX_HELD_BYTES {
             let length = message.message.bytes().len();
             tracing::warn!(
                 length,
@@ -212,15 +216,15 @@ impl Responses {
             );
             return;
         }
-        inner.kept.push_back(message);
-        while inner.kept.len() > KEPT || inner.kept_bytes() > MAX_KEPT_BYTES {
-            inner.kept.pop_front();
+        inner.held.push_back(message);
+        while inner.held.len() > MAX_HELD || inner.held_bytes() > MAX_HELD_BYTES {
+            inner.held.pop_front();
         }
     }
 }
 
 /// A message that was kept goes out now.
-fn goes_out(told: &ToHost) {
+fn set_sent(told: &HostMessage) {
     if let Some(sent) = &told.sent {
         sent.set(Instant::now());
     }
@@ -232,17 +236,17 @@ mod tests {
     use model::Clock;
     use tokio::sync::{mpsc, watch};
 
-    use super::Responses;
+    use super::ResponseRouter;
     use crate::bridge_state::Presence;
-    use crate::session::ToHost;
+    use crate::session::HostMessage;
 
-    fn responses() -> Responses {
+    fn responses() -> ResponseRouter {
         let changed = watch::Sender::new(());
-        Responses::new(Presence::new(Clock::system(), changed))
+        ResponseRouter::new(Presence::new(Clock::system(), changed))
     }
 
-    fn remark() -> ToHost {
-        ToHost {
+    fn remark() -> HostMessage {
+        HostMessage {
             message: Message::notification("notifications/x", None),
             request: None,
             sent: None,
@@ -254,7 +258,7 @@ mod tests {
         let responses = responses();
         let mut post = responses.open(RequestId::number(1)).unwrap();
         let (session, from) = mpsc::channel(2);
-        let question = ToHost {
+        let question = HostMessage {
             message: Message::request(&RequestId::number(7), "roots/list", None),
             request: None,
             sent: None,
@@ -262,7 +266,7 @@ mod tests {
         session.send(remark()).await.unwrap();
         session.send(question).await.unwrap();
         drop(session);
-        responses.carry(from).await;
+        responses.route(from).await;
         let told = post.recv().await.unwrap();
         assert_eq!(told.message.method(), Some("roots/list"));
         assert!(post.recv().await.is_none(), "a remark waits for the stream");
@@ -272,14 +276,14 @@ mod tests {
     async fn what_could_not_be_asked_is_asked_with_the_next_request() {
         let responses = responses();
         let (session, from) = mpsc::channel(3);
-        let ask = |id: &RequestId| ToHost {
+        let ask = |id: &RequestId| HostMessage {
             message: Message::request(id, "roots/list", None),
             request: None,
             sent: None,
         };
         let (taken_back, open) = (RequestId::number(7), RequestId::number(8));
         session.send(ask(&taken_back)).await.unwrap();
-        let withdrawn = ToHost {
+        let withdrawn = HostMessage {
             message: Message::withdrawal(&taken_back, "done"),
             request: None,
             sent: None,
@@ -289,7 +293,7 @@ mod tests {
         let request = RequestId::number(1);
         let asking = async {
             let mut post = loop {
-                if responses.inner().kept.len() == 1 && session.capacity() == 3 {
+                if responses.inner().held.len() == 1 && session.capacity() == 3 {
                     break responses.open(request.clone()).unwrap();
                 }
                 tokio::task::yield_now().await;
@@ -297,7 +301,7 @@ mod tests {
             let asked = post.recv().await.unwrap();
             assert_eq!(asked.message.id(), Some(&open));
             assert!(responses.open(request.clone()).is_none(), "in use");
-            let answer = ToHost {
+            let answer = HostMessage {
                 message: Message::response(&request, &"yes"),
                 request: Some(request.clone()),
                 sent: None,
@@ -306,42 +310,42 @@ mod tests {
             assert!(post.recv().await.unwrap().message.answers(&request));
             drop(session);
         };
-        tokio::join!(responses.carry(from), asking);
+        tokio::join!(responses.route(from), asking);
     }
 
     #[tokio::test]
     async fn messages_kept_for_next_stream_are_bounded_in_bytes() {
         let responses = responses();
         let (session, from) = mpsc::channel(20);
-        for length in [2, 1, 3, 2, 2, 9].map(|eighths| eighths * super::MAX_KEPT_BYTES / 8 - 100) {
+        for length in [2, 1, 3, 2, 2, 9].map(|eighths| eighths * super::MAX_HELD_BYTES / 8 - 100) {
             let text = serde_json::json!({ "text": "x".repeat(length) });
             let message = Message::notification("notifications/x", Some(text));
-            let told = ToHost {
+            let told = HostMessage {
                 message,
                 ..remark()
             };
             session.send(told).await.unwrap();
         }
         // What the host has open keeps its responses from being forgotten at the end.
-        let carrying = responses.carry(from);
-        tokio::pin!(carrying);
+        let routing = responses.route(from);
+        tokio::pin!(routing);
         while session.capacity() < 20 {
             let turn = tokio::task::yield_now();
             tokio::select! {
-                () = &mut carrying => panic!("the session goes on"),
+                () = &mut routing => panic!("the session goes on"),
                 () = turn => {}
             }
         }
-        let (kept, _stream) = responses.listen();
-        let eighths = |told: &ToHost| {
+        let (held, _stream) = responses.listen();
+        let eighths = |told: &HostMessage| {
             told.message
                 .bytes()
                 .len()
-                .div_ceil(super::MAX_KEPT_BYTES / 8)
+                .div_ceil(super::MAX_HELD_BYTES / 8)
         };
-        let kept: Vec<_> = kept.iter().map(eighths).collect();
+        let held: Vec<_> = held.iter().map(eighths).collect();
         assert_eq!(
-            kept,
+            held,
             [1, 3, 2, 2],
             "the oldest is dropped, and the one that is too long"
         );
@@ -354,12 +358,12 @@ mod tests {
         let id = RequestId::number(1);
         let mut post = responses.open(id.clone()).unwrap();
         let (session, from) = mpsc::channel(1);
-        let carrier = std::sync::Arc::clone(&responses);
-        let carrying = tokio::spawn(async move { carrier.carry(from).await });
-        for _ in 0..=super::DEPTH {
+        let router = std::sync::Arc::clone(&responses);
+        let routing = tokio::spawn(async move { router.route(from).await });
+        for _ in 0..=super::CHANNEL_CAPACITY {
             session.send(remark()).await.unwrap();
         }
-        let answer = ToHost {
+        let answer = HostMessage {
             message: Message::response(&id, &"yes"),
             request: Some(id),
             sent: None,
@@ -367,14 +371,14 @@ mod tests {
         session.send(answer).await.unwrap();
         assert!(post.recv().await.is_some(), "the answer gets through");
         while unread.recv().await.is_some() {}
-        let (kept, _stream) = responses.listen();
+        let (held, _stream) = responses.listen();
         assert_eq!(
-            kept.len(),
+            held.len(),
             1,
             "what the stream did not take is kept for the next"
         );
         drop(session);
-        carrying.await.unwrap();
+        routing.await.unwrap();
         assert!(post.recv().await.is_none());
     }
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::access::Peer;
+use super::access::PeerOwner;
 use super::body::{LateBody, RequestBody, ResponseBody};
 use super::connections::{Activity, Connections, IDLE_TIMEOUT, Observed};
 use super::stall::Watched;
@@ -41,7 +41,7 @@ pub(super) trait Accept: Send {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Returns the next connection, and who opened it.
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, PeerOwner)>> + Send;
 }
 
 /// What is served on each listening socket, and under which limits.
@@ -92,7 +92,7 @@ impl Endpoint {
     async fn connection(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Peer,
+        peer: PeerOwner,
         activity: Arc<Activity>,
     ) {
         let stream = TokioIo::new(Observed {
@@ -154,7 +154,7 @@ fn poll_deadline(
 
 fn answer(
     app: Router,
-    peer: Peer,
+    peer: PeerOwner,
     activity: &Arc<Activity>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {

@@ -15,36 +15,36 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::intake::{Heard, Intake};
-use crate::bridge_state::{Hub, Listing};
+use super::intake::{Intake, Received};
+use crate::bridge_state::{BridgeState, Listing};
 use crate::registry::Server;
-use crate::session::{self, Ends, Manner, ToHost};
+use crate::session::{self, HostChannel, HostMessage, SessionKind};
 
 /// How long a shim may take to stop sending once the bridge makes room for a newer one.
-const FAREWELL: Duration = Duration::from_secs(5);
+const YIELD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a shim that has said its last word is said something, if nothing else is due: one
 /// that was killed looks like one that waits for its answers until it is written to.
-const PROBE: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A word that means nothing to any shim.
-const PROBE_WORD: &[u8] = b"#";
+const PROBE_LINE: &[u8] = b"#";
 
 /// Takes shims in until the socket breaks.
-pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result<()> {
+pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) -> io::Result<()> {
     loop {
         let (stream, peer) = listener.accept().await?;
         tracing::debug!(?peer, "a shim connected");
-        let hub = Arc::clone(hub);
-        hub.clone().spawn(async move {
-            if let Err(error) = converse(&hub, stream).await {
+        let bridge = Arc::clone(bridge);
+        bridge.clone().spawn(async move {
+            if let Err(error) = serve_connection(&bridge, stream).await {
                 tracing::debug!(%error, "a shim's connection broke");
             }
         });
     }
 }
 
-async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
+async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
     let Some(hello) = super::hello(&mut lines).await? else {
@@ -56,26 +56,26 @@ async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
         resumed,
     } = hello.wants
     else {
-        return welcome(hub, &mut writer, None).await;
+        return welcome(bridge, &mut writer, None).await;
     };
-    match hub.server_or_at(&server) {
+    match bridge.server_or_at(&server) {
         Ok(server) => {
             // By its name: a URL may carry a secret.
             tracing::info!(server = %server.name, host, resumed, "a host connected");
-            welcome(hub, &mut writer, None).await?;
-            relay(hub, server, lines.longest(LONGEST_MESSAGE), writer).await
+            welcome(bridge, &mut writer, None).await?;
+            relay(bridge, server, lines.longest(LONGEST_MESSAGE), writer).await
         }
-        Err(problem) => welcome(hub, &mut writer, Some(problem)).await,
+        Err(problem) => welcome(bridge, &mut writer, Some(problem)).await,
     }
 }
 
 /// Says what this bridge is, on either socket.
 pub(crate) async fn welcome(
-    hub: &Hub,
+    bridge: &BridgeState,
     writer: &mut Writer,
     problem: Option<control::api::Problem>,
 ) -> io::Result<()> {
-    let version = hub.options.version.clone();
+    let version = bridge.options.version.clone();
     hello::send(
         writer,
         &Welcome {
@@ -89,16 +89,17 @@ pub(crate) async fn welcome(
 }
 
 async fn relay(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     server: Arc<Server>,
     lines: Lines<Reader>,
     writer: Writer,
 ) -> io::Result<()> {
-    let intake = Intake::new(lines, server.name.to_string(), hub.from_hosts.account());
-    let Ends { to, from, memory } = session::start(hub, server, Listing::Stdio, Manner::Host);
-    let (own, own_words) = mpsc::channel(4);
-    let reading = read(hub, intake, to, own);
-    let writing = write(from, own_words, Outlet::new(writer, memory));
+    let intake = Intake::new(lines, server.name.to_string(), bridge.from_hosts.account());
+    let HostChannel { to, from, memory } =
+        session::start(bridge, server, Listing::Stdio, SessionKind::Host);
+    let (own, own_lines) = mpsc::channel(4);
+    let reading = read(bridge, intake, to, own);
+    let writing = write(from, own_lines, Outlet::new(writer, memory));
     let (read, written) = tokio::join!(reading, writing);
     read.and(written)
 }
@@ -106,35 +107,35 @@ async fn relay(
 /// Host to session, until the shim half-closes. When the bridge makes room for a newer one, the
 /// shim is told, sends what it has begun, and half-closes: nothing is lost in between.
 async fn read(
-    hub: &Hub,
+    bridge: &BridgeState,
     mut intake: Intake<Reader>,
     to: mpsc::Sender<Message>,
     own: mpsc::Sender<Bytes>,
 ) -> io::Result<()> {
     let mut told = false;
-    let farewell = tokio::time::sleep(Duration::MAX);
-    tokio::pin!(farewell);
+    let yield_deadline = tokio::time::sleep(Duration::MAX);
+    tokio::pin!(yield_deadline);
     loop {
-        let heard = tokio::select! {
-            heard = intake.next() => heard?,
-            () = hub.yielding.cancelled(), if !told => {
+        let received = tokio::select! {
+            received = intake.next() => received?,
+            () = bridge.yielding.cancelled(), if !told => {
                 told = true;
-                farewell.as_mut().reset(Instant::now() + FAREWELL);
+                yield_deadline.as_mut().reset(Instant::now() + YIELD_TIMEOUT);
                 let _ = own.send(Bytes::from_static(YIELDING.as_bytes())).await;
                 continue;
             }
-            () = &mut farewell, if told => return Ok(()),
+            () = &mut yield_deadline, if told => return Ok(()),
             () = to.closed() => return Ok(()),
         };
-        let line = match heard {
-            Heard::Message(line) => line,
-            Heard::Refused(answer) => {
+        let line = match received {
+            Received::Message(line) => line,
+            Received::Refused(answer) => {
                 if let Some(answer) = answer {
                     let _ = own.send(answer.line()).await;
                 }
                 continue;
             }
-            Heard::End => return Ok(()),
+            Received::End => return Ok(()),
         };
         if !pass_on(Parsed::from_host(line), &to, &own).await {
             return Ok(());
@@ -175,26 +176,26 @@ async fn pass_on(
 /// Session to host, until the session ends or nobody reads. Lines that are ready together go out
 /// together.
 async fn write<W: AsyncWrite + Unpin>(
-    mut from: mpsc::Receiver<ToHost>,
-    mut own_words: mpsc::Receiver<Bytes>,
+    mut from: mpsc::Receiver<HostMessage>,
+    mut own_lines: mpsc::Receiver<Bytes>,
     mut outlet: Outlet<W>,
 ) -> io::Result<()> {
-    let mut is_last_word_said = false;
+    let mut own_lines_ended = false;
     loop {
         tokio::select! {
-            line = own_words.recv(), if !is_last_word_said => match line {
+            line = own_lines.recv(), if !own_lines_ended => match line {
                 Some(line) => outlet.add_line(&line).await?,
-                None => is_last_word_said = true,
+                None => own_lines_ended = true,
             },
             message = from.recv() => match message {
-                Some(ToHost { message, .. }) => outlet.add(message).await?,
+                Some(HostMessage { message, .. }) => outlet.add(message).await?,
                 None => break,
             },
-            () = tokio::time::sleep(PROBE), if is_last_word_said => {
-                outlet.add_line(PROBE_WORD).await?;
+            () = tokio::time::sleep(PROBE_INTERVAL), if own_lines_ended => {
+                outlet.add_line(PROBE_LINE).await?;
             }
         }
-        while let Ok(ToHost { message, .. }) = from.try_recv() {
+        while let Ok(HostMessage { message, .. }) = from.try_recv() {
             outlet.add(message).await?;
             if outlet.batch.len() > MAX_BATCH {
                 break;
@@ -298,7 +299,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::{MAX_BATCH, Outlet, write};
-    use crate::session::ToHost;
+    use crate::session::HostMessage;
 
     const MIB: usize = 1 << 20;
 
@@ -322,10 +323,10 @@ mod tests {
     ) -> (DuplexStream, JoinHandle<std::io::Result<()>>) {
         let (near, far) = tokio::io::duplex(1000);
         let (to, from) = mpsc::channel(64);
-        let (own, own_words) = mpsc::channel(1);
+        let (own, own_lines) = mpsc::channel(1);
         for length in lengths {
             let message = message(memory, *length).await;
-            let told = ToHost {
+            let told = HostMessage {
                 message,
                 request: None,
                 sent: None,
@@ -335,7 +336,7 @@ mod tests {
         let outlet = Outlet::new(near, memory.clone());
         let writing = tokio::spawn(async move {
             let _own = own;
-            write(from, own_words, outlet).await
+            write(from, own_lines, outlet).await
         });
         (far, writing)
     }

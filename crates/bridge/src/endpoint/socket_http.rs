@@ -7,22 +7,22 @@ use std::io;
 use control::peer::Owner;
 use control::socket::{Listener, Stream};
 
-use super::access::{Opener, Peer};
+use super::access::{Opener, PeerOwner};
 use super::serve::Accept;
 
 /// The listening socket.
-pub(super) struct Local(pub(super) Listener);
+pub(super) struct SocketListener(pub(super) Listener);
 
-impl Accept for Local {
+impl Accept for SocketListener {
     type Stream = Stream;
 
-    async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+    async fn accept(&mut self) -> io::Result<(Stream, PeerOwner)> {
         match self.0.accept().await {
             // The socket has turned everybody else away.
             Ok((stream, peer)) => {
                 let owner = Owner::Us;
                 let opener = Opener::Process(peer.pid);
-                Ok((stream, Peer { owner, opener }))
+                Ok((stream, PeerOwner { owner, opener }))
             }
             Err(reason) => {
                 // The other faces go on.

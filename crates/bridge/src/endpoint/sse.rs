@@ -20,10 +20,10 @@ use super::http::{Shared, no_server};
 use super::intake;
 use super::streamable::session_id;
 use crate::bridge_state::Listing;
-use crate::session::{self, Ends, Manner, ToHost};
+use crate::session::{self, HostChannel, HostMessage, SessionKind};
 
 /// How often it is looked whether a stream has ended.
-const LOOK: Duration = Duration::from_secs(5 * 60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// The open streams, by session id.
 #[derive(Debug, Default)]
@@ -43,9 +43,9 @@ impl Sessions {
     }
 
     /// Forgets the streams that have ended, for as long as the bridge runs.
-    pub(super) async fn keep_house(&self) {
+    pub(super) async fn sweep_expired(&self) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             self.map().retain(|_, open| !open.to.is_closed());
         }
     }
@@ -53,15 +53,16 @@ impl Sessions {
 
 /// The stream; its first event says where to post.
 pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    let server = match shared.hub.server(&name) {
+    let server = match shared.bridge.server(&name) {
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };
     let id = session_id();
     let endpoint = format!("/{name}/message?sessionId={id}");
-    let listing = Listing::Stream { face: "sse" };
-    let Ends { to, from, .. } = session::start(&shared.hub, server, listing, Manner::Host);
-    let memory = shared.hub.from_hosts.account();
+    let listing = Listing::Stream { transport: "sse" };
+    let HostChannel { to, from, .. } =
+        session::start(&shared.bridge, server, listing, SessionKind::Host);
+    let memory = shared.bridge.from_hosts.account();
     let open = Open {
         server: name,
         to,
@@ -69,8 +70,8 @@ pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>)
     };
     shared.sse.map().insert(id, open);
     let first = sse::encode(Some("endpoint"), None, endpoint.as_bytes());
-    let rest = stream::unfold(from, async |mut from: mpsc::Receiver<ToHost>| {
-        let ToHost { message, .. } = from.recv().await?;
+    let rest = stream::unfold(from, async |mut from: mpsc::Receiver<HostMessage>| {
+        let HostMessage { message, .. } = from.recv().await?;
         Some((sse::parts(Some("message"), message.bytes()), from))
     });
     let rest = rest.flat_map(stream::iter);

@@ -18,77 +18,78 @@ use mcp::up::HELD;
 use mcp::{Kind, Message, ToolHeaders, round};
 use tokio::time::Instant;
 
-use super::streamable::{JSON, LOOK, events, session_gone};
+use super::streamable::{JSON, SWEEP_INTERVAL, events, session_gone};
 use crate::bridge_state::Listing;
-use crate::session::{Ends, ToHost};
+use crate::session::{HostChannel, HostMessage};
 
 /// So many sessions are kept for hosts that come back; the oldest ends for one more.
-const MOST_KEPT: usize = 256;
+const MAX_SUSPENDED: usize = 256;
 
 /// The sessions that hosts have to come back to, by the state that the host was given.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<HashMap<String, Waiting>>);
+pub(super) struct SuspendedSessions(Mutex<HashMap<String, SuspendedSession>>);
 
 #[derive(Debug)]
-struct Waiting {
+struct SuspendedSession {
     server: String,
-    ends: Ends,
+    channel: HostChannel,
     until: Instant,
 }
 
-impl Kept {
-    fn map(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+impl SuspendedSessions {
+    fn map(&self) -> MutexGuard<'_, HashMap<String, SuspendedSession>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the session, if this answer is one to come back from; else it ends.
-    fn keep(&self, server: &str, answer: &Message, ends: Ends) {
+    fn suspend(&self, server: &str, answer: &Message, channel: HostChannel) {
         let Some(state) = round::kept_state(answer) else {
             return;
         };
-        let waiting = Waiting {
+        let suspended = SuspendedSession {
             server: server.to_owned(),
-            ends,
+            channel,
             until: Instant::now() + HELD,
         };
         let replaced = {
             let mut map = self.map();
-            let before = map.insert(state, waiting);
-            [before, make_room(&mut map)]
+            let before = map.insert(state, suspended);
+            [before, evict_oldest(&mut map)]
         };
         // Its messages may be long: their memory is given back without the lock.
         drop(replaced);
     }
 
     /// The session in which this request goes on, if there is one.
-    pub(super) fn take(&self, server: &str, request: &Message) -> Option<Ends> {
+    pub(super) fn take(&self, server: &str, request: &Message) -> Option<HostChannel> {
         let state = round::resumed_state(request)?;
         let mut map = self.map();
-        let kept = map.get(&state)?;
-        let is_it = kept.server == server && !kept.ends.to.is_closed();
+        let suspended = map.get(&state)?;
+        let is_it = suspended.server == server && !suspended.channel.to.is_closed();
         is_it
             .then(|| map.remove(&state))
             .flatten()
-            .map(|kept| kept.ends)
+            .map(|suspended| suspended.channel)
     }
 
     /// Ends the sessions to which nobody came back, for as long as the bridge runs.
-    pub(super) async fn keep_house(&self, memory: &Budget) {
+    pub(super) async fn sweep_expired(&self, memory: &Budget) {
         loop {
             let begun = Instant::now();
             // Messages that no host takes must not keep memory from other sessions.
             let is_short = tokio::select! {
-                () = tokio::time::sleep(LOOK) => false,
+                () = tokio::time::sleep(SWEEP_INTERVAL) => false,
                 () = memory.outstayed(begun) => true,
             };
             let now = Instant::now();
-            let has_ended = |kept: &Waiting| {
-                let is_full = is_short && kept.ends.memory.is_over_floor();
-                kept.until <= now || kept.ends.to.is_closed() || is_full
+            let has_ended = |suspended: &SuspendedSession| {
+                let is_full = is_short && suspended.channel.memory.is_over_floor();
+                suspended.until <= now || suspended.channel.to.is_closed() || is_full
             };
             let ended: Vec<_> = {
                 let mut map = self.map();
-                map.extract_if(|_, kept| has_ended(kept)).collect()
+                map.extract_if(|_, suspended| has_ended(suspended))
+                    .collect()
             };
             drop(ended);
         }
@@ -96,11 +97,11 @@ impl Kept {
 }
 
 /// Takes the oldest session out, if there are too many.
-fn make_room(map: &mut HashMap<String, Waiting>) -> Option<Waiting> {
-    if map.len() <= MOST_KEPT {
+fn evict_oldest(map: &mut HashMap<String, SuspendedSession>) -> Option<SuspendedSession> {
+    if map.len() <= MAX_SUSPENDED {
         return None;
     }
-    let oldest = map.iter().min_by_key(|(_, waiting)| waiting.until);
+    let oldest = map.iter().min_by_key(|(_, suspended)| suspended.until);
     let state = oldest.map(|(state, _)| state.clone())?;
     map.remove(&state)
 }
@@ -109,7 +110,7 @@ fn make_room(map: &mut HashMap<String, Waiting>) -> Option<Waiting> {
 /// host is there, and is all that shows that.
 pub(super) fn listing(message: &Message) -> Listing {
     match message.method() {
-        Some("subscriptions/listen") => Listing::Stream { face: "http" },
+        Some("subscriptions/listen") => Listing::Stream { transport: "http" },
         Some(_) | None => Listing::Single,
     }
 }
@@ -117,9 +118,9 @@ pub(super) fn listing(message: &Message) -> Listing {
 /// A message without a session. When the host hangs up, both ends go with the response, and so
 /// does the request at the server.
 pub(super) async fn exchange(
-    kept: &Arc<Kept>,
+    suspended: &Arc<SuspendedSessions>,
     server: String,
-    mut ends: Ends,
+    mut channel: HostChannel,
     message: Message,
     modern: bool,
 ) -> Response {
@@ -127,14 +128,14 @@ pub(super) async fn exchange(
         // It could only mean something to a session.
         return StatusCode::ACCEPTED.into_response();
     }
-    if ends.to.send(message.clone()).await.is_err() {
+    if channel.to.send(message.clone()).await.is_err() {
         return session_gone();
     }
-    let Some(first) = ends.from.recv().await else {
+    let Some(first) = channel.from.recv().await else {
         return session_gone();
     };
     if first.message.method().is_some() {
-        let rest = until_answered(Arc::clone(kept), server, ends);
+        let rest = until_answered(Arc::clone(suspended), server, channel);
         return events(stream::iter([first]).chain(rest), None);
     }
     let answer = first.message;
@@ -142,23 +143,23 @@ pub(super) async fn exchange(
         true => mirrored::status(&message, &answer),
         false => StatusCode::OK,
     };
-    kept.keep(&server, &answer, ends);
+    suspended.suspend(&server, &answer, channel);
     (status, [JSON], answer.bytes().clone()).into_response()
 }
 
 /// What comes up to the answer, and that. The session lasts as long.
 fn until_answered(
-    kept: Arc<Kept>,
+    suspended: Arc<SuspendedSessions>,
     server: String,
-    ends: Ends,
-) -> impl Stream<Item = ToHost> + Send + 'static {
-    stream::unfold(Some((kept, server, ends)), async |open| {
-        let (kept, server, mut ends) = open?;
-        let told = ends.from.recv().await?;
+    channel: HostChannel,
+) -> impl Stream<Item = HostMessage> + Send + 'static {
+    stream::unfold(Some((suspended, server, channel)), async |open| {
+        let (suspended, server, mut channel) = open?;
+        let told = channel.from.recv().await?;
         if told.message.method().is_some() {
-            return Some((told, Some((kept, server, ends))));
+            return Some((told, Some((suspended, server, channel))));
         }
-        kept.keep(&server, &told.message, ends);
+        suspended.suspend(&server, &told.message, channel);
         Some((told, None))
     })
 }

@@ -19,25 +19,25 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::access::Peer;
+use super::access::PeerOwner;
 use super::http::{Shared, no_server};
 use super::intake;
-use super::response_router::{Outgoing, Responses};
+use super::response_router::{Outgoing, ResponseRouter};
 use super::{batch, stateless};
 use crate::bridge_state::Listing;
-use crate::session::{self, Ends, Manner, ToHost};
+use crate::session::{self, HostChannel, HostMessage, SessionKind};
 
 /// How long a session that its host left without a word is kept, whether it is listed or not
-/// ([`Presence`](crate::hub::Presence)). A host that comes back later gets a 404 and begins anew, as
+/// ([`Presence`](crate::bridge_state::Presence)). A host that comes back later gets a 404 and begins anew, as
 /// the specification has it.
-const ABANDONED: Duration = Duration::from_secs(60 * 60);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// So many sessions are kept. The one that was unused for longest ends for one more, so that a host
 /// that begins a session for each call takes no more than their memory.
 const MAX_SESSIONS: usize = 1024;
 
 /// How often it is looked whether a session was left.
-pub(super) const LOOK: Duration = Duration::from_secs(5 * 60);
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 pub(super) const JSON: (HeaderName, HeaderValue) = (
     header::CONTENT_TYPE,
@@ -60,7 +60,7 @@ pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
 struct Session {
     server: String,
     to: mpsc::Sender<Message>,
-    responses: Arc<Responses>,
+    responses: Arc<ResponseRouter>,
     /// What the host's messages take memory from.
     memory: Account,
     used: Mutex<Instant>,
@@ -96,9 +96,9 @@ impl Sessions {
     }
 
     /// Ends the sessions that their hosts have left, for as long as the bridge runs.
-    pub(super) async fn keep_house(&self) {
+    pub(super) async fn sweep_expired(&self) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             self.map().retain(|_, session| session.is_kept());
         }
     }
@@ -118,14 +118,14 @@ impl Session {
         if self.responses.in_use() {
             *used = Instant::now();
         }
-        !self.to.is_closed() && used.elapsed() < ABANDONED
+        !self.to.is_closed() && used.elapsed() < SESSION_TIMEOUT
     }
 }
 
 /// One message of the host, or an array of them.
 pub(super) async fn post(
     State(shared): State<Shared>,
-    ConnectInfo(Peer { opener, .. }): ConnectInfo<Peer>,
+    ConnectInfo(PeerOwner { opener, .. }): ConnectInfo<PeerOwner>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -138,7 +138,7 @@ pub(super) async fn post(
     };
     let memory = match &session {
         Some(session) => session.memory.clone(),
-        None => shared.hub.from_hosts.account(),
+        None => shared.bridge.from_hosts.account(),
     };
     let body = match intake::read(body, &name, &memory).await {
         Ok(body) => body,
@@ -151,14 +151,15 @@ pub(super) async fn post(
                 // Without a session each message stands alone, and a modern one in headers as well.
                 return invalid(&ParseError::Batch);
             };
-            return batch::exchange(&shared.hub, &session.to, &session.responses, messages).await;
+            return batch::exchange(&shared.bridge, &session.to, &session.responses, messages)
+                .await;
         }
         Err(error) => return invalid(&error),
     };
     if let Some(session) = session {
         return exchange(&session.to, &session.responses, message, None).await;
     }
-    let server = match shared.hub.server(&name) {
+    let server = match shared.bridge.server(&name) {
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };
@@ -167,26 +168,27 @@ pub(super) async fn post(
     {
         return refusal;
     }
-    if modern && let Some(ends) = shared.kept.take(&name, &message) {
-        return stateless::exchange(&shared.kept, name, ends, message, modern).await;
+    if modern && let Some(channel) = shared.suspended.take(&name, &message) {
+        return stateless::exchange(&shared.suspended, name, channel, message, modern).await;
     }
     if modern || message.method() != Some("initialize") {
         let listing = stateless::listing(&message);
-        let ends = session::start(&shared.hub, server, listing, Manner::Host);
-        return stateless::exchange(&shared.kept, name, ends, message, modern).await;
+        let channel = session::start(&shared.bridge, server, listing, SessionKind::Host);
+        return stateless::exchange(&shared.suspended, name, channel, message, modern).await;
     }
-    let host = shared.hub.presence();
-    let listing = Listing::Kept(host.clone());
-    let Ends { to, from, .. } = session::start(&shared.hub, server, listing, Manner::Host);
-    let responses = Arc::new(Responses::new(host.clone()));
+    let host = shared.bridge.presence();
+    let listing = Listing::Persistent(host.clone());
+    let HostChannel { to, from, .. } =
+        session::start(&shared.bridge, server, listing, SessionKind::Host);
+    let responses = Arc::new(ResponseRouter::new(host.clone()));
     let processes = shared.processes.clone();
     tokio::spawn(async move {
-        if let Some(process) = processes.of(opener).await {
-            host.is_of(process);
+        if let Some(process) = processes.find(opener).await {
+            host.set_process(process);
         }
     });
-    let carrier = Arc::clone(&responses);
-    shared.hub.spawn(async move { carrier.carry(from).await });
+    let router = Arc::clone(&responses);
+    shared.bridge.spawn(async move { router.route(from).await });
     let id = session_id();
     let session = Session {
         server: name,
@@ -241,7 +243,7 @@ pub(super) async fn delete(
 
 async fn exchange(
     to: &mpsc::Sender<Message>,
-    responses: &Responses,
+    responses: &ResponseRouter,
     message: Message,
     session: Option<HeaderValue>,
 ) -> Response {
@@ -249,7 +251,7 @@ async fn exchange(
         Kind::Request { id, .. } => id.clone(),
         Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => {
             let cancelled = message.cancels();
-            responses.note_message();
+            responses.record_message();
             if to.send(message).await.is_err() {
                 return session_gone();
             }
@@ -274,30 +276,30 @@ async fn exchange(
 }
 
 /// How a request is answered.
-enum Answer {
+enum PostResponse {
     Whole(Message),
     /// Something comes before the answer: a stream it is.
-    Streamed(ToHost, Outgoing),
+    Streamed(HostMessage, Outgoing),
 }
 
 /// Waits for what decides how the request is answered; `None` if it is not.
-async fn first_of(mut from: Outgoing) -> Option<Answer> {
+async fn first_of(mut from: Outgoing) -> Option<PostResponse> {
     let first = from.recv().await?;
     Some(if first.message.method().is_none() {
-        Answer::Whole(first.message)
+        PostResponse::Whole(first.message)
     } else {
-        Answer::Streamed(first, from)
+        PostResponse::Streamed(first, from)
     })
 }
 
-fn respond(answer: Answer, session: Option<HeaderValue>) -> Response {
+fn respond(answer: PostResponse, session: Option<HeaderValue>) -> Response {
     match answer {
-        Answer::Whole(message) => {
+        PostResponse::Whole(message) => {
             let mut response = ([JSON], message.bytes().clone()).into_response();
             add_session(&mut response, session);
             response
         }
-        Answer::Streamed(first, from) => {
+        PostResponse::Streamed(first, from) => {
             let rest = until_answered(from);
             events(stream::iter([first]).chain(rest), session)
         }
@@ -305,7 +307,7 @@ fn respond(answer: Answer, session: Option<HeaderValue>) -> Response {
 }
 
 /// What comes up to the answer, and that.
-pub(super) fn until_answered(from: Outgoing) -> impl futures_util::Stream<Item = ToHost> {
+pub(super) fn until_answered(from: Outgoing) -> impl futures_util::Stream<Item = HostMessage> {
     stream::unfold(Some(from), async |from| {
         let mut from = from?;
         let message = from.recv().await?;
@@ -314,17 +316,17 @@ pub(super) fn until_answered(from: Outgoing) -> impl futures_util::Stream<Item =
     })
 }
 
-fn receiver(from: Outgoing) -> impl futures_util::Stream<Item = ToHost> {
+fn receiver(from: Outgoing) -> impl futures_util::Stream<Item = HostMessage> {
     stream::unfold(from, async |mut from| {
         from.recv().await.map(|message| (message, from))
     })
 }
 
 pub(super) fn events(
-    messages: impl futures_util::Stream<Item = ToHost> + Send + 'static,
+    messages: impl futures_util::Stream<Item = HostMessage> + Send + 'static,
     session: Option<HeaderValue>,
 ) -> Response {
-    let frames = messages.flat_map(|ToHost { message, .. }| {
+    let frames = messages.flat_map(|HostMessage { message, .. }| {
         stream::iter(sse::parts(None, message.bytes())).map(Ok::<_, Infallible>)
     });
     let mut response = (EVENTS, Body::from_stream(frames)).into_response();
@@ -377,17 +379,20 @@ mod tests {
     use tokio::sync::{mpsc, watch};
     use tokio::time::Instant;
 
-    use super::{ABANDONED, LOOK, MAX_SESSIONS, Session, Sessions};
+    use super::{MAX_SESSIONS, SESSION_TIMEOUT, SWEEP_INTERVAL, Session, Sessions};
     use crate::bridge_state::Presence;
-    use crate::endpoint::response_router::Responses;
+    use crate::endpoint::response_router::ResponseRouter;
 
-    fn responses() -> Arc<Responses> {
+    fn responses() -> Arc<ResponseRouter> {
         let host = Presence::new(Clock::system(), watch::Sender::new(()));
-        Arc::new(Responses::new(host))
+        Arc::new(ResponseRouter::new(host))
     }
 
     /// Begins a session. Returns its id, and the end that the server's side has.
-    fn begin(sessions: &Sessions, responses: Arc<Responses>) -> (String, mpsc::Receiver<Message>) {
+    fn begin(
+        sessions: &Sessions,
+        responses: Arc<ResponseRouter>,
+    ) -> (String, mpsc::Receiver<Message>) {
         let (to, host) = mpsc::channel(1);
         let session = Session {
             server: "one".to_owned(),
@@ -413,10 +418,10 @@ mod tests {
         while others.len() + 3 < MAX_SESSIONS {
             others.push(begin(&sessions, responses()));
         }
-        tokio::time::advance(LOOK).await;
+        tokio::time::advance(SWEEP_INTERVAL).await;
         let first = HeaderValue::try_from(first).unwrap();
         assert!(sessions.find("one", &first).is_some());
-        tokio::time::advance(LOOK).await;
+        tokio::time::advance(SWEEP_INTERVAL).await;
         for (id, _) in &others {
             let id = HeaderValue::try_from(id).unwrap();
             assert!(sessions.find("one", &id).is_some());
@@ -436,12 +441,15 @@ mod tests {
         drop(left.open(RequestId::number(1)));
         let _stream = open.listen();
         let [mut left, mut open] = [left, open].map(|responses| begin(&sessions, responses).1);
-        let house = Arc::clone(&sessions);
-        tokio::spawn(async move { house.keep_house().await });
+        let swept = Arc::clone(&sessions);
+        tokio::spawn(async move { swept.sweep_expired().await });
         let begun = Instant::now();
         assert!(left.recv().await.is_none());
-        assert!(begun.elapsed() >= ABANDONED && begun.elapsed() <= ABANDONED + LOOK);
-        let ended = tokio::time::timeout(ABANDONED * 3, open.recv()).await;
+        assert!(
+            begun.elapsed() >= SESSION_TIMEOUT
+                && begun.elapsed() <= SESSION_TIMEOUT + SWEEP_INTERVAL
+        );
+        let ended = tokio::time::timeout(SESSION_TIMEOUT * 3, open.recv()).await;
         assert!(ended.is_err(), "its host has a stream open");
     }
 }

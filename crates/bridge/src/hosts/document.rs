@@ -24,15 +24,15 @@ const DIALECT: ParseOptions = ParseOptions {
 
 /// What is wrong, and where, counted from 1.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Flaw {
+pub(super) struct ContentError {
     pub(super) line: usize,
     pub(super) column: usize,
-    pub(super) problem: Problem,
+    pub(super) problem: ContentProblem,
 }
 
 /// What is wrong with the content of a host's file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum ContentProblem {
     /// It is not JSON.
     #[error("{0}; hint: mend the file in an editor, nothing was changed")]
     Syntax(String),
@@ -62,19 +62,25 @@ pub(super) struct Document<'a> {
 
 impl<'a> Document<'a> {
     /// `text` must not start with a byte order mark.
-    pub(super) fn parse(text: &'a str) -> Result<Self, Flaw> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, ContentError> {
         let collect = CollectOptions {
             comments: CommentCollectionStrategy::AsTokens,
             tokens: true,
         };
-        let parsed = parse_to_ast(text, &collect, &DIALECT).map_err(|error| Flaw {
+        let parsed = parse_to_ast(text, &collect, &DIALECT).map_err(|error| ContentError {
             line: error.line_display(),
             column: error.column_display(),
-            problem: Problem::Syntax(error.kind().to_string()),
+            problem: ContentProblem::Syntax(error.kind().to_string()),
         })?;
         let root = match parsed.value {
             Some(Value::Object(root)) => Some(root),
-            Some(other) => return Err(flaw(text, other.start(), Problem::NotAnObject)),
+            Some(other) => {
+                return Err(content_error(
+                    text,
+                    other.start(),
+                    ContentProblem::NotAnObject,
+                ));
+            }
             None => None,
         };
         Ok(Self {
@@ -85,7 +91,7 @@ impl<'a> Document<'a> {
     }
 
     /// The object under `mcpServers`, if there is one.
-    pub(super) fn servers(&self) -> Result<Option<&Object<'a>>, Flaw> {
+    pub(super) fn servers(&self) -> Result<Option<&Object<'a>>, ContentError> {
         let Some(property) = self
             .root
             .as_ref()
@@ -97,7 +103,9 @@ impl<'a> Document<'a> {
         match property.map(|property| &property.value) {
             None => Ok(None),
             Some(Value::Object(servers)) => Ok(Some(servers)),
-            Some(other) => Err(self.flaw(other.start(), Problem::ServersNotAnObject)),
+            Some(other) => {
+                Err(self.content_error(other.start(), ContentProblem::ServersNotAnObject))
+            }
         }
     }
 
@@ -106,14 +114,14 @@ impl<'a> Document<'a> {
         &self,
         object: &'o Object<'a>,
         name: &str,
-    ) -> Result<Option<&'o ObjectProp<'a>>, Flaw> {
+    ) -> Result<Option<&'o ObjectProp<'a>>, ContentError> {
         let mut same = object
             .properties
             .iter()
             .filter(|property| property.name.as_str() == name);
         match (same.next(), same.next()) {
             (_, Some(second)) => {
-                Err(self.flaw(second.range.start, Problem::Twice(name.to_owned())))
+                Err(self.content_error(second.range.start, ContentProblem::Twice(name.to_owned())))
             }
             (first, None) => Ok(first),
         }
@@ -148,8 +156,8 @@ impl<'a> Document<'a> {
             .any(is_comment)
     }
 
-    pub(super) fn flaw(&self, at: usize, problem: Problem) -> Flaw {
-        flaw(self.text, at, problem)
+    pub(super) fn content_error(&self, at: usize, problem: ContentProblem) -> ContentError {
+        content_error(self.text, at, problem)
     }
 }
 
@@ -157,12 +165,12 @@ pub(super) fn is_comment(token: &TokenAndRange<'_>) -> bool {
     matches!(token.token, Token::CommentLine(_) | Token::CommentBlock(_))
 }
 
-fn flaw(text: &str, at: usize, problem: Problem) -> Flaw {
+fn content_error(text: &str, at: usize, problem: ContentProblem) -> ContentError {
     let before = &text[..at];
     let line = before
         .rfind('\n')
         .map_or(before, |newline| &before[newline + 1..]);
-    Flaw {
+    ContentError {
         line: before.matches('\n').count() + 1,
         column: line.chars().count() + 1,
         problem,

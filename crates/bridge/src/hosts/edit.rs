@@ -3,9 +3,9 @@
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged as _};
 
-use crate::hosts::document::{Document, Flaw, Problem, SERVERS};
+use crate::hosts::document::{ContentError, ContentProblem, Document, SERVERS};
 use crate::hosts::layout::{self, Json, Splice, Style};
-use crate::hosts::mcp_remote::Started;
+use crate::hosts::mcp_remote::LaunchEntry;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -59,16 +59,16 @@ pub(super) enum Edited {
 }
 
 /// Adds the entry to the text of a file, or to no file.
-pub(super) fn add(text: Option<&str>, server: &Server) -> Result<Edited, Flaw> {
+pub(super) fn add(text: Option<&str>, server: &Server) -> Result<Edited, ContentError> {
     let (mark, text) = unmarked(text.unwrap_or_default());
     let document = Document::parse(text)?;
     let marked = |text: String| format!("{mark}{text}");
     let Some(root) = &document.root else {
-        let text = layout::whole(&document, SERVERS, alone(server));
+        let text = layout::whole(&document, SERVERS, servers_object(server));
         return Ok(Edited::Added(marked(text)));
     };
     let splices = match document.servers()? {
-        None => layout::insert(&document, root, SERVERS, &alone(server)),
+        None => layout::insert(&document, root, SERVERS, &servers_object(server)),
         Some(servers) => match document.only(servers, &server.name)? {
             None => layout::insert(&document, servers, &server.name, &server.json()),
             Some(there) => return update(&document, there, server, marked),
@@ -77,7 +77,7 @@ pub(super) fn add(text: Option<&str>, server: &Server) -> Result<Edited, Flaw> {
     Ok(Edited::Added(marked(layout::spliced(text, &splices))))
 }
 
-fn alone(server: &Server) -> Json {
+fn servers_object(server: &Server) -> Json {
     Json::Object(vec![(server.name.clone(), server.json())])
 }
 
@@ -87,9 +87,9 @@ fn update(
     there: &ObjectProp<'_>,
     server: &Server,
     marked: impl Fn(String) -> String,
-) -> Result<Edited, Flaw> {
+) -> Result<Edited, ContentError> {
     let (listed, object) = ours(document, there)?;
-    let style = Style::of(document);
+    let style = Style::detect(document);
     let mut splices = Vec::new();
     let mut replace = |key: &str, json: &Json| {
         if let Some(property) = object.get(key) {
@@ -130,7 +130,7 @@ pub(super) enum Undone {
 ///
 /// If adding the entry as it stands to an earlier text gives this one, that text is what stood
 /// there. Otherwise something else changed since, and only the entry is cut out.
-pub(super) fn undo(text: &str, name: &str, earlier: &[String]) -> Result<Undone, Flaw> {
+pub(super) fn undo(text: &str, name: &str, earlier: &[String]) -> Result<Undone, ContentError> {
     let Some(server) = find(text, name)? else {
         return Ok(Undone::NotThere);
     };
@@ -154,7 +154,7 @@ pub(super) fn undo(text: &str, name: &str, earlier: &[String]) -> Result<Undone,
 
 /// Takes the entry out. `mcpServers` goes with it if it is empty then and was not there `before`,
 /// and the file if nothing is left and it was not there `before` either.
-fn cut(text: &str, name: &str, before: Option<&str>) -> Result<Undone, Flaw> {
+fn cut(text: &str, name: &str, before: Option<&str>) -> Result<Undone, ContentError> {
     let (mark, text) = unmarked(text);
     let document = Document::parse(text)?;
     let (Some(root), Some(servers)) = (&document.root, document.servers()?) else {
@@ -197,7 +197,7 @@ fn has_servers(text: &str) -> bool {
 }
 
 /// Our entry of that name; an error if the entry of that name is not ours.
-fn find(text: &str, name: &str) -> Result<Option<Server>, Flaw> {
+fn find(text: &str, name: &str) -> Result<Option<Server>, ContentError> {
     let document = Document::parse(unmarked(text).1)?;
     let Some(servers) = document.servers()? else {
         return Ok(None);
@@ -209,7 +209,7 @@ fn find(text: &str, name: &str) -> Result<Option<Server>, Flaw> {
 }
 
 /// The entries of the text, in its order.
-pub(super) fn list(text: &str) -> Result<Vec<Listed>, Flaw> {
+pub(super) fn list(text: &str) -> Result<Vec<Listed>, ContentError> {
     let document = Document::parse(unmarked(text).1)?;
     let servers = document.servers()?;
     let properties = servers
@@ -219,7 +219,7 @@ pub(super) fn list(text: &str) -> Result<Vec<Listed>, Flaw> {
 }
 
 /// The entries that start another program, in the text's order.
-pub(super) fn started(text: &str) -> Result<Vec<Started>, Flaw> {
+pub(super) fn launch_entries(text: &str) -> Result<Vec<LaunchEntry>, ContentError> {
     let document = Document::parse(unmarked(text).1)?;
     let properties = document
         .servers()?
@@ -239,7 +239,7 @@ pub(super) fn started(text: &str) -> Result<Vec<Started>, Flaw> {
         let object = property.value.as_object();
         let env = object.and_then(|object| object.get("env")?.value.as_object());
         let env = env.into_iter().flat_map(|env| &env.properties);
-        entries.push(Started {
+        entries.push(LaunchEntry {
             name,
             command,
             args,
@@ -255,13 +255,13 @@ pub(super) fn started(text: &str) -> Result<Vec<Started>, Flaw> {
 
 /// Makes each of those entries one of ours, whatever it starts now. Its `env` goes, as the program
 /// that it was for; what else it holds stays.
-pub(super) fn take_over(text: &str, servers: &[Server]) -> Result<String, Flaw> {
+pub(super) fn take_over(text: &str, servers: &[Server]) -> Result<String, ContentError> {
     let (mark, text) = unmarked(text);
     let document = Document::parse(text)?;
     let Some(there) = document.servers()? else {
         return Ok(format!("{mark}{text}"));
     };
-    let style = Style::of(&document);
+    let style = Style::detect(&document);
     let mut splices = Vec::new();
     for server in servers {
         let Some(Value::Object(object)) = document
@@ -317,7 +317,7 @@ pub(super) fn listed(property: &ObjectProp<'_>) -> Listed {
 fn ours<'o, 'a>(
     document: &Document<'a>,
     property: &'o ObjectProp<'a>,
-) -> Result<(Server, &'o Object<'a>), Flaw> {
+) -> Result<(Server, &'o Object<'a>), ContentError> {
     match (listed(property), &property.value) {
         (
             Listed {
@@ -341,7 +341,7 @@ fn ours<'o, 'a>(
             ))
         }
         (Listed { name, .. }, _) => {
-            Err(document.flaw(property.range.start, Problem::NotOurs(name)))
+            Err(document.content_error(property.range.start, ContentProblem::NotOurs(name)))
         }
     }
 }

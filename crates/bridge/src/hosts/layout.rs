@@ -70,7 +70,7 @@ pub(super) struct Style<'a> {
 }
 
 impl<'a> Style<'a> {
-    pub(super) fn of(document: &Document<'a>) -> Self {
+    pub(super) fn detect(document: &Document<'a>) -> Self {
         let first = document
             .root
             .as_ref()
@@ -127,7 +127,7 @@ impl<'a> Style<'a> {
 /// The text of a document that holds one property, and after it whatever `document` was: nothing,
 /// blank lines or comments.
 pub(super) fn whole(document: &Document<'_>, key: &str, value: Json) -> String {
-    let style = Style::of(document);
+    let style = Style::detect(document);
     let root = style.value(&Json::Object(vec![(key.to_owned(), value)]), Some(""));
     let end = document.tokens.last().map_or(0, |last| last.range.end);
     let (comments, blank) = document.text.split_at(end);
@@ -154,7 +154,7 @@ pub(super) fn insert(
 }
 
 fn append(document: &Document<'_>, last: &ObjectProp<'_>, key: &str, value: &Json) -> Vec<Splice> {
-    let style = Style::of(document);
+    let style = Style::detect(document);
     let comma = document.comma_after(last.range.end);
     let after_last = comma.map_or(last.range.end, |comma| comma.end);
     let at = after_comments_on_line(document, after_last);
@@ -176,7 +176,7 @@ fn append(document: &Document<'_>, last: &ObjectProp<'_>, key: &str, value: &Jso
 }
 
 fn fill(document: &Document<'_>, object: &Object<'_>, key: &str, value: &Json) -> Vec<Splice> {
-    let style = Style::of(document);
+    let style = Style::detect(document);
     let close = object.range.end - 1;
     let open = object.range.start + 1;
     let at = document

@@ -8,13 +8,13 @@ use jsonc_parser::common::Ranged as _;
 use jsonc_parser::tokens::Token;
 use model::{EndpointUrl, shown_url};
 
-use crate::hosts::document::{Document, Flaw};
+use crate::hosts::document::{ContentError, Document};
 use crate::hosts::edit::{listed, unmarked};
 use crate::hosts::layout::{Splice, spliced};
 
 /// The text with `…` in place of what may be a secret. Of entries whose key is in `taken`, more
 /// is shown.
-pub(super) fn masked(text: &str, taken: &[&str]) -> Result<String, Flaw> {
+pub(super) fn masked(text: &str, taken: &[&str]) -> Result<String, ContentError> {
     let (_, text) = unmarked(text);
     let document = Document::parse(text)?;
     let mut splices: Vec<Splice> = document

@@ -20,7 +20,7 @@ use serde_json::Value;
 pub(super) use start::arguments;
 
 /// An entry that starts another program than ours.
-pub(crate) struct Started {
+pub(crate) struct LaunchEntry {
     /// Its key.
     pub(crate) name: String,
     pub(super) command: String,
@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     /// The client that was registered beforehand.
     pub(crate) client: Option<Client>,
     /// What is not taken over, and why; and what a person has to do.
-    pub(crate) remarks: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Settings {
@@ -56,20 +56,20 @@ pub(crate) struct Client {
     pub(crate) secret: Option<HeaderSecret>,
     pub(crate) scopes: Vec<String>,
     /// Whether it signs in as itself.
-    pub(crate) is_program: bool,
+    pub(crate) uses_client_credentials: bool,
 }
 
 /// Reads a file that an option names.
 pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
-impl Started {
+impl LaunchEntry {
     /// What the entry asks of `mcp-remote`; `None` if it starts something else.
     ///
     /// # Errors
     /// Why the entry cannot be taken over.
     pub(crate) fn settings(&self, read: ReadFile<'_>) -> Option<Result<Settings, String>> {
         match arguments(&self.command, &self.args) {
-            Some(args) => Some(Reading::of(self, read).settings(args)),
+            Some(args) => Some(EntryReader::new(self, read).settings(args)),
             None => self
                 .args
                 .iter()
@@ -82,20 +82,20 @@ impl Started {
 }
 
 /// One entry while it is read.
-struct Reading<'a> {
+struct EntryReader<'a> {
     env: &'a BTreeMap<String, String>,
     read: ReadFile<'a>,
     used: BTreeSet<String>,
-    remarks: Vec<String>,
+    warnings: Vec<String>,
 }
 
-impl<'a> Reading<'a> {
-    fn of(entry: &'a Started, read: ReadFile<'a>) -> Self {
+impl<'a> EntryReader<'a> {
+    fn new(entry: &'a LaunchEntry, read: ReadFile<'a>) -> Self {
         Self {
             env: &entry.env,
             read,
             used: BTreeSet::new(),
-            remarks: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -103,28 +103,32 @@ impl<'a> Reading<'a> {
         let given = options::read(args);
         let url = given.url.ok_or("it names no address")?;
         let url = EndpointUrl::allowing_http(url).map_err(|error| unusable(&error))?;
-        self.remarks.extend(given.remarks);
+        self.warnings.extend(given.warnings);
         let transport = self.transport(given.transport);
         let headers = self.headers(&given.headers, &given.header_files)?;
-        let mut client = self.client(given.client_info, given.client_metadata, given.is_program)?;
+        let mut client = self.client(
+            given.client_info,
+            given.client_metadata,
+            given.uses_client_credentials,
+        )?;
         if headers.keys().any(is_authorization) && client.take().is_some() {
-            self.remark(
+            self.warn(
                 "--static-oauth-client-info",
                 "the header Authorization stands in place of a sign-in",
             );
         }
-        self.say_unused_environment();
+        self.warn_unused_environment();
         Ok(Settings {
             url,
             transport,
             headers,
             client,
-            remarks: self.remarks,
+            warnings: self.warnings,
         })
     }
 
-    fn remark(&mut self, option: &str, why: &str) {
-        self.remarks.push(format!("`{option}`: {why}"));
+    fn warn(&mut self, option: &str, why: &str) {
+        self.warnings.push(format!("`{option}`: {why}"));
     }
 
     fn transport(&mut self, given: Option<&str>) -> Transport {
@@ -133,14 +137,14 @@ impl<'a> Reading<'a> {
             Some("http-only") => Transport::Http,
             None | Some("http-first") => Transport::Auto,
             Some("sse-first") => {
-                self.remark(
+                self.warn(
                     "--transport sse-first",
                     "Postern tries Streamable HTTP first",
                 );
                 Transport::Auto
             }
             Some(_) => {
-                self.remark("--transport", "`mcp-remote` does not know its value either");
+                self.warn("--transport", "`mcp-remote` does not know its value either");
                 Transport::Auto
             }
         }
@@ -174,7 +178,7 @@ impl<'a> Reading<'a> {
     /// `Name: value`; `None`, with a remark, if no such header can be sent.
     fn header(&mut self, line: &str) -> Result<Option<(HeaderName, HeaderSecret)>, String> {
         let Some((name, value)) = header_parts(line) else {
-            self.remark("--header", "one is not of the form NAME: VALUE");
+            self.warn("--header", "one is not of the form NAME: VALUE");
             return Ok(None);
         };
         let value = self.filled(value, &format!("header {name}"))?;
@@ -185,7 +189,7 @@ impl<'a> Reading<'a> {
         match HeaderName::try_from(name.to_owned()) {
             Ok(name) => Ok(Some((name, HeaderSecret::from(value)))),
             Err(error) => {
-                self.remarks.push(format!(
+                self.warnings.push(format!(
                     "`--header {name}`: {}",
                     before_hint(&error.to_string())
                 ));
@@ -198,17 +202,17 @@ impl<'a> Reading<'a> {
         &mut self,
         info: Option<&str>,
         metadata: Option<&str>,
-        is_program: bool,
+        uses_client_credentials: bool,
     ) -> Result<Option<Client>, String> {
         let scopes = self.scopes(metadata)?;
         let Some(info) = info else {
-            if is_program {
+            if uses_client_credentials {
                 return Err(
                     "`--client-credentials` comes without `--static-oauth-client-info`".to_owned(),
                 );
             }
             if !scopes.is_empty() {
-                self.remark("--static-oauth-client-metadata", "Postern asks for the scopes that the server names, unless a client id is given");
+                self.warn("--static-oauth-client-metadata", "Postern asks for the scopes that the server names, unless a client id is given");
             }
             return Ok(None);
         };
@@ -219,17 +223,17 @@ impl<'a> Reading<'a> {
         if secret.is_some_and(|secret| !is_header_value(secret)) {
             return Err("its client secret has characters that Postern cannot keep".to_owned());
         }
-        if is_program && secret.is_none() {
+        if uses_client_credentials && secret.is_none() {
             return Err("`--client-credentials` comes without a `client_secret`".to_owned());
         }
-        if !is_program {
-            self.remark("--static-oauth-client-info", "the client needs the redirect URI http://127.0.0.1/callback at its authorization server, with any port");
+        if !uses_client_credentials {
+            self.warn("--static-oauth-client-info", "the client needs the redirect URI http://127.0.0.1/callback at its authorization server, with any port");
         }
         Ok(Some(Client {
             id: id.to_owned(),
             secret: secret.map(HeaderSecret::from),
             scopes,
-            is_program,
+            uses_client_credentials,
         }))
     }
 
@@ -245,7 +249,7 @@ impl<'a> Reading<'a> {
             .flat_map(|fields| fields.keys())
         {
             if key != "scope" {
-                self.remark(
+                self.warn(
                     &format!("{OPTION}: {key}"),
                     "Postern says this of itself as the authorization server wants it",
                 );
@@ -308,7 +312,7 @@ impl<'a> Reading<'a> {
         Ok(filled)
     }
 
-    fn say_unused_environment(&mut self) {
+    fn warn_unused_environment(&mut self) {
         for name in self.env.keys().filter(|name| !self.used.contains(*name)) {
             let why = match name.to_ascii_uppercase().as_str() {
                 "NODE_EXTRA_CA_CERTS" => {
@@ -319,7 +323,7 @@ impl<'a> Reading<'a> {
                 }
                 _ => "a variable that Postern has no use for",
             };
-            self.remarks.push(format!("`{name}`: {why}"));
+            self.warnings.push(format!("`{name}`: {why}"));
         }
     }
 }

@@ -7,7 +7,7 @@
 //! A change is planned first ([`plan_add`], [`plan_remove`]), can be shown ([`Change::diff`]), and
 //! is then made by [`apply`], which refuses when the file is no longer the one that was planned on.
 //!
-//! Entries that start `mcp-remote` can become ours ([`Others`]).
+//! Entries that start `mcp-remote` can become ours ([`ForeignEntries`]).
 //!
 //! Invariant: an entry is ours if its command is `postern` and its first argument `connect`; other
 //! entries are never changed or removed, but for those that a person gives over to us.
@@ -31,11 +31,11 @@ use similar::TextDiff;
 
 pub use disk::{Applied, apply};
 pub use edit::Listed;
-pub(crate) use mcp_remote::{Client, Settings, Started, is_authorization};
+pub(crate) use mcp_remote::{Client, LaunchEntry, Settings, is_authorization};
 pub use places::{Os, Places, file};
 
 use crate::hosts::disk::HostFile;
-use crate::hosts::document::{Flaw, Problem};
+use crate::hosts::document::{ContentError, ContentProblem};
 use crate::hosts::edit::{Edited, Server};
 
 /// A host program whose configuration file we can edit.
@@ -180,7 +180,7 @@ pub enum HostsError {
         /// The column in characters, from 1.
         column: usize,
         /// What is wrong there.
-        problem: Problem,
+        problem: ContentProblem,
     },
     /// The entry asked for is not one that we could recognise or that would work.
     #[error("`{command}` cannot be written into a host's file: {reason}")]
@@ -213,12 +213,12 @@ pub enum HostsError {
 }
 
 impl HostsError {
-    fn content(path: &Path, flaw: Flaw) -> Self {
-        let Flaw {
+    fn content(path: &Path, content_error: ContentError) -> Self {
+        let ContentError {
             line,
             column,
             problem,
-        } = flaw;
+        } = content_error;
         Self::Content {
             path: path.to_owned(),
             line,
@@ -238,7 +238,7 @@ pub fn plan_add(host: Host, places: &Places, entry: &Entry) -> Result<Change, Ho
     let server = checked(places.os, entry)?;
     let file = HostFile::read(file(host, places))?;
     let edited = edit::add(file.text.as_deref(), &server)
-        .map_err(|flaw| HostsError::content(&file.path, flaw))?;
+        .map_err(|content_error| HostsError::content(&file.path, content_error))?;
     Ok(match (edited, file.text.is_some()) {
         (Edited::Added(after), true) => file.change(Some(after), Kind::Added),
         (Edited::Added(after), false) => file.change(Some(after), Kind::Created),
@@ -260,8 +260,8 @@ pub fn plan_remove(host: Host, places: &Places, name: &str) -> Result<Change, Ho
         return Ok(file.unchanged());
     };
     let earlier = file.backups();
-    let after =
-        edit::undo(text, name, &earlier).map_err(|flaw| HostsError::content(&file.path, flaw))?;
+    let after = edit::undo(text, name, &earlier)
+        .map_err(|content_error| HostsError::content(&file.path, content_error))?;
     Ok(match after {
         edit::Undone::NotThere => file.unchanged(),
         edit::Undone::Left(after) => file.change(Some(after), Kind::Removed),
@@ -276,24 +276,25 @@ pub fn plan_remove(host: Host, places: &Places, name: &str) -> Result<Change, Ho
 pub fn entries(host: Host, places: &Places) -> Result<Vec<Listed>, HostsError> {
     let file = HostFile::read(file(host, places))?;
     let text = file.text.as_deref().unwrap_or_default();
-    edit::list(text).map_err(|flaw| HostsError::content(&file.path, flaw))
+    edit::list(text).map_err(|content_error| HostsError::content(&file.path, content_error))
 }
 
 /// A host's file, and its entries that start other programs than ours.
-pub(crate) struct Others {
+pub(crate) struct ForeignEntries {
     os: Os,
     file: HostFile,
     /// In the file's order.
-    pub(crate) entries: Vec<Started>,
+    pub(crate) entries: Vec<LaunchEntry>,
 }
 
-impl Others {
+impl ForeignEntries {
     /// # Errors
     /// When the file cannot be read or parsed.
     pub(crate) fn read(host: Host, places: &Places) -> Result<Self, HostsError> {
         let file = HostFile::read(file(host, places))?;
-        let started = edit::started(file.text.as_deref().unwrap_or_default());
-        let entries = started.map_err(|flaw| HostsError::content(&file.path, flaw))?;
+        let started = edit::launch_entries(file.text.as_deref().unwrap_or_default());
+        let entries =
+            started.map_err(|content_error| HostsError::content(&file.path, content_error))?;
         Ok(Self {
             os: places.os,
             file,
@@ -320,7 +321,7 @@ impl Others {
             Ok((after, before?, shown?))
         });
         let (after, shown_before, shown_after) =
-            edited.map_err(|flaw| HostsError::content(&self.file.path, flaw))?;
+            edited.map_err(|content_error| HostsError::content(&self.file.path, content_error))?;
         let diff = diff(&self.file.path, Some(&shown_before), Some(&shown_after));
         Ok(Change {
             diff,

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::probe::report;
 
 /// A server that was found.
-pub(super) enum Found {
+pub(super) enum FoundServer {
     /// It answers without a sign-in.
     Open(TestReport),
     /// It answers 401.
@@ -37,7 +37,10 @@ pub(super) enum Unusable {
 }
 
 /// Shakes hands and lists the tools.
-pub(super) async fn look_at(hub: &Arc<Hub>, url: &EndpointUrl) -> Result<Found, Unusable> {
+pub(super) async fn connect(
+    bridge: &Arc<BridgeState>,
+    url: &EndpointUrl,
+) -> Result<FoundServer, Unusable> {
     let (sender, events) = mpsc::channel(16);
     let options = UpstreamOptions {
         url: url.clone(),
@@ -45,17 +48,17 @@ pub(super) async fn look_at(hub: &Arc<Hub>, url: &EndpointUrl) -> Result<Found, 
         headers: Vec::new(),
         learned: Arc::default(),
         nonce: Uuid::new_v4().simple().to_string().into(),
-        memory: hub.to_hosts.account(),
+        memory: bridge.to_hosts.account(),
     };
-    let up = Upstream::open(hub.client.clone(), options, sender);
+    let up = Upstream::open(bridge.client.clone(), options, sender);
     let mut session = Session { up, events };
-    let found = session.report(&hub.options.version).await;
+    let found = session.report(&bridge.options.version).await;
     // The server is told that the session is over. The inspection does not wait for that.
-    hub.spawn(session.up.close());
+    bridge.spawn(session.up.close());
     match found {
-        Ok(report) => Ok(Found::Open(report)),
+        Ok(report) => Ok(FoundServer::Open(report)),
         Err(Unusable::Failed(Failure::Unauthorized { challenge, words })) => {
-            Ok(Found::Protected { challenge, words })
+            Ok(FoundServer::Protected { challenge, words })
         }
         Err(unusable) => Err(unusable),
     }

@@ -7,7 +7,7 @@ use auth::{AuthorizationError, Consent, ConsentsError, SignInReason, Target};
 use control::api::{ConsentList, ConsentView, NotAsked, Problem, ProblemKind, ServerState};
 use futures_util::future::join_all;
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::problem;
 use crate::registry::Server;
 
@@ -20,21 +20,24 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Of the named server, what stands in the way. Of all of them, none: the list names those that
 /// could not be asked.
-pub(super) async fn list(hub: &Arc<Hub>, name: Option<&str>) -> Result<ConsentList, Problem> {
+pub(super) async fn list(
+    bridge: &Arc<BridgeState>,
+    name: Option<&str>,
+) -> Result<ConsentList, Problem> {
     let Some(name) = name else {
-        return Ok(of_all(hub).await);
+        return Ok(list_all(bridge).await);
     };
-    let server = hub.server(name)?;
-    let listed = hub.identity.consents(&server.target()).await;
+    let server = bridge.server(name)?;
+    let listed = bridge.identity.consents(&server.target()).await;
     let listed = listed.map_err(|error| about_consents(&server, &error))?;
     let mut list = Gathered::default();
     list.add(&server, listed);
     Ok(list.into())
 }
 
-async fn of_all(hub: &Arc<Hub>) -> ConsentList {
-    let asking = hub.registry.all().into_iter().map(async |server| {
-        let asked = tokio::time::timeout(TIMEOUT, hub.identity.consents(&server.target())).await;
+async fn list_all(bridge: &Arc<BridgeState>) -> ConsentList {
+    let asking = bridge.registry.all().into_iter().map(async |server| {
+        let asked = tokio::time::timeout(TIMEOUT, bridge.identity.consents(&server.target())).await;
         (server, asked)
     });
     let mut list = Gathered::default();
@@ -100,7 +103,7 @@ impl From<Gathered> for ConsentList {
 /// Why a server could not be asked, in a few words. Returns `None` where it has nothing to ask for:
 /// no sign-in, or no list of consents.
 fn why_not_asked(server: &Server, error: &ConsentsError) -> Option<(ProblemKind, &'static str)> {
-    let problem = of_consents(server, error);
+    let problem = from_consents(server, error);
     match (server.state(), problem.kind) {
         // A sign-in would not help.
         (ServerState::Failed { problem }, ProblemKind::SignInNeeded) if is_not_signed_in(error) => {
@@ -128,50 +131,55 @@ fn words(kind: ProblemKind) -> Option<(ProblemKind, &'static str)> {
 }
 
 /// Takes a consent back. The gateway ends what it carried, and that may be our own sign-in.
-pub(super) async fn revoke(hub: &Arc<Hub>, name: &str, id: &str) -> Result<(), Problem> {
-    let server = hub.server(name)?;
+pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> Result<(), Problem> {
+    let server = bridge.server(name)?;
     let target = server.target();
-    let revoked = hub.identity.revoke_consent(&target, id).await;
+    let revoked = bridge.identity.revoke_consent(&target, id).await;
     if let Err(error) = &revoked {
-        note_end(hub, &server, error);
+        record_end(bridge, &server, error);
     }
     revoked.map_err(|error| about_consents(&server, &error))?;
-    let account_of = |target: &Target| hub.identity.account_for(target).map(|account| account.key);
+    let account_of = |target: &Target| {
+        bridge
+            .identity
+            .account_for(target)
+            .map(|account| account.key)
+    };
     let account = account_of(&target);
-    for server in hub.registry.all() {
+    for server in bridge.registry.all() {
         let target = server.target();
         let is_theirs = account.is_some() && account_of(&target) == account;
-        if is_theirs && let Err(error) = hub.identity.consents(&target).await {
-            note_end(hub, &server, &error);
+        if is_theirs && let Err(error) = bridge.identity.consents(&target).await {
+            record_end(bridge, &server, &error);
         }
     }
-    hub.changed();
+    bridge.changed();
     Ok(())
 }
 
 /// Shows that a sign-in has ended, if that is what the question for consents brought to light.
-fn note_end(hub: &Arc<Hub>, server: &Server, error: &ConsentsError) {
+fn record_end(bridge: &Arc<BridgeState>, server: &Server, error: &ConsentsError) {
     let has_ended = matches!(
         error,
         ConsentsError::Authorization(AuthorizationError::SignInNeeded { .. })
     );
-    let was_signed_in = hub.identity.account_for(&server.target()).is_some();
+    let was_signed_in = bridge.identity.account_for(&server.target()).is_some();
     if has_ended && was_signed_in && server.set_state(ServerState::SignInNeeded) {
-        hub.changed();
+        bridge.changed();
     }
 }
 
 fn about_consents(server: &Server, error: &ConsentsError) -> Problem {
-    problem::about(server.name.as_str(), &of_consents(server, error))
+    problem::about(server.name.as_str(), &from_consents(server, error))
 }
 
-fn of_consents(server: &Server, error: &ConsentsError) -> Problem {
+fn from_consents(server: &Server, error: &ConsentsError) -> Problem {
     match is_not_signed_in(error) && is_open(server) {
         true => Problem::new(
             ProblemKind::NotOffered,
             "the server asks for no sign-in, so there is no consent",
         ),
-        false => problem::of_consents(server, error),
+        false => problem::from_consents(server, error),
     }
 }
 

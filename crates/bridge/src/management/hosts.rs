@@ -5,7 +5,7 @@ use std::sync::Arc;
 use control::api::{HostChange, HostId, HostView, Problem, ProblemKind, Reply};
 use model::ServerName;
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::hosts::{self, Host};
 
 pub(super) fn host_of(id: HostId) -> Host {
@@ -14,42 +14,47 @@ pub(super) fn host_of(id: HostId) -> Host {
     }
 }
 
-pub(super) fn plan_add(hub: &Arc<Hub>, id: HostId, name: &str) -> Result<hosts::Change, Problem> {
-    let server = hub.server(name)?;
-    let entry = entry(hub, server.name.as_str(), &server.name);
-    hosts::plan_add(host_of(id), &hub.options.places, &entry).map_err(|error| host_problem(&error))
+pub(super) fn plan_add(
+    bridge: &Arc<BridgeState>,
+    id: HostId,
+    name: &str,
+) -> Result<hosts::Change, Problem> {
+    let server = bridge.server(name)?;
+    let entry = entry(bridge, server.name.as_str(), &server.name);
+    hosts::plan_add(host_of(id), &bridge.options.places, &entry)
+        .map_err(|error| host_problem(&error))
 }
 
 /// The entry that leads to a server, under the name that the host has for it.
-pub(super) fn entry(hub: &Hub, name: &str, server: &ServerName) -> hosts::Entry {
+pub(super) fn entry(bridge: &BridgeState, name: &str, server: &ServerName) -> hosts::Entry {
     let mut args = vec!["connect".to_owned(), server.to_string()];
-    if let Some(root) = hub.options.home.root() {
+    if let Some(root) = bridge.options.home.root() {
         args.extend(["--home".to_owned(), root.display().to_string()]);
     }
     hosts::Entry {
         name: name.to_owned(),
-        command: hub.options.program.clone(),
+        command: bridge.options.program.clone(),
         args,
     }
 }
 
 pub(super) fn plan_remove(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     id: HostId,
     name: &str,
 ) -> Result<hosts::Change, Problem> {
-    let change = hosts::plan_remove(host_of(id), &hub.options.places, name)
+    let change = hosts::plan_remove(host_of(id), &bridge.options.places, name)
         .map_err(|error| host_problem(&error))?;
     // A name that neither the file nor the configuration has is a mistake.
     if change.kind == hosts::Kind::Unchanged {
-        hub.server(name)?;
+        bridge.server(name)?;
     }
     Ok(change)
 }
 
 /// Makes a change if it is the one that somebody approved.
 pub(super) fn apply(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     change: &hosts::Change,
     approved: &str,
 ) -> Result<Reply, Problem> {
@@ -59,7 +64,7 @@ pub(super) fn apply(
     }
     let applied =
         threads::blocking(|| hosts::apply(change)).map_err(|error| host_problem(&error))?;
-    hub.changed();
+    bridge.changed();
     let backup = applied.backup.map(|path| path.display().to_string());
     Ok(Reply::HostChange(HostChange {
         backup,
@@ -76,10 +81,10 @@ pub(super) fn shown(change: &hosts::Change) -> HostChange {
     }
 }
 
-pub(super) fn host_view(hub: &Hub, id: HostId) -> HostView {
+pub(super) fn host_view(bridge: &BridgeState, id: HostId) -> HostView {
     let host = host_of(id);
-    let path = hosts::file(host, &hub.options.places);
-    let (servers, problem) = match hosts::entries(host, &hub.options.places) {
+    let path = hosts::file(host, &bridge.options.places);
+    let (servers, problem) = match hosts::entries(host, &bridge.options.places) {
         Ok(entries) => (
             entries
                 .into_iter()

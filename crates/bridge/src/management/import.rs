@@ -19,9 +19,9 @@ use model::{EndpointUrl, SecretName, ServerName};
 
 use super::hosts::{entry, host_of, host_problem};
 use super::secrets;
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 use crate::config_file;
-use crate::hosts::{self, Others, Settings, Started, is_authorization};
+use crate::hosts::{self, ForeignEntries, LaunchEntry, Settings, is_authorization};
 
 /// What would be done.
 struct Plan {
@@ -32,23 +32,23 @@ struct Plan {
 }
 
 pub(super) async fn preview(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     host: HostId,
     wanted: &[String],
 ) -> Result<Reply, Problem> {
-    let Plan { shown, .. } = plan(hub, host, wanted).await?;
+    let Plan { shown, .. } = plan(bridge, host, wanted).await?;
     Ok(Reply::HostImport(shown))
 }
 
 /// Does what was approved, or nothing.
 pub(super) async fn make(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     host: HostId,
     wanted: &[String],
     approved: &HostImport,
     allow_http: bool,
 ) -> Result<Reply, Problem> {
-    let plan = plan(hub, host, wanted).await?;
+    let plan = plan(bridge, host, wanted).await?;
     if plan.shown != *approved {
         let path = plan.change.path;
         return Err(host_problem(&hosts::HostsError::ChangedMeanwhile { path }));
@@ -60,8 +60,8 @@ pub(super) async fn make(
         return Err(Problem::new(ProblemKind::Invalid, text)
             .with_hint("take over the other entries by name, or agree to it"));
     }
-    let applied = write(hub, &plan).await?;
-    hub.changed();
+    let applied = write(bridge, &plan).await?;
+    bridge.changed();
     Ok(Reply::HostImport(HostImport {
         backup: applied.backup.map(|path| path.display().to_string()),
         ..plan.shown
@@ -69,16 +69,16 @@ pub(super) async fn make(
 }
 
 /// The host's entry comes last: until then it works as it did.
-async fn write(hub: &Arc<Hub>, plan: &Plan) -> Result<hosts::Applied, Problem> {
+async fn write(bridge: &Arc<BridgeState>, plan: &Plan) -> Result<hosts::Applied, Problem> {
     let mut kept = Vec::new();
     for (name, value) in &plan.secrets {
-        if let Err(problem) = secrets::set(hub, name.as_str(), value).await {
-            take_back(hub, &[], &kept).await;
+        if let Err(problem) = secrets::set(bridge, name.as_str(), value).await {
+            roll_back(bridge, &[], &kept).await;
             return Err(problem);
         }
         kept.push(name.clone());
     }
-    let added = hub.edit_config(|path| {
+    let added = bridge.edit_config(|path| {
         let mut servers = plan.servers.iter();
         servers.try_for_each(|(name, config)| config_file::put(path, name, config))
     });
@@ -86,13 +86,17 @@ async fn write(hub: &Arc<Hub>, plan: &Plan) -> Result<hosts::Applied, Problem> {
         threads::blocking(|| hosts::apply(&plan.change)).map_err(|error| host_problem(&error))
     });
     if done.is_err() {
-        take_back(hub, &plan.servers, &kept).await;
+        roll_back(bridge, &plan.servers, &kept).await;
     }
     done
 }
 
-async fn take_back(hub: &Arc<Hub>, servers: &[(ServerName, ServerConfig)], kept: &[SecretName]) {
-    let removed = hub.edit_config(|path| {
+async fn roll_back(
+    bridge: &Arc<BridgeState>,
+    servers: &[(ServerName, ServerConfig)],
+    kept: &[SecretName],
+) {
+    let removed = bridge.edit_config(|path| {
         let mut servers = servers.iter();
         servers.try_for_each(|(name, _)| config_file::remove(path, name))
     });
@@ -100,21 +104,21 @@ async fn take_back(hub: &Arc<Hub>, servers: &[(ServerName, ServerConfig)], kept:
         tracing::warn!(%problem, "servers that were not taken over stay in the configuration");
     }
     for name in kept {
-        if let Err(problem) = secrets::remove(hub, name.as_str()).await {
+        if let Err(problem) = secrets::remove(bridge, name.as_str()).await {
             tracing::warn!(%problem, secret = %name, "a secret that nothing needs stays");
         }
     }
 }
 
-async fn plan(hub: &Arc<Hub>, id: HostId, wanted: &[String]) -> Result<Plan, Problem> {
-    if let Some(problem) = hub.config_problem() {
+async fn plan(bridge: &Arc<BridgeState>, id: HostId, wanted: &[String]) -> Result<Plan, Problem> {
+    if let Some(problem) = bridge.config_problem() {
         return Err(problem);
     }
     let host = host_of(id);
-    let places = &hub.options.places;
-    let others = Others::read(host, places).map_err(|error| host_problem(&error))?;
+    let places = &bridge.options.places;
+    let others = ForeignEntries::read(host, places).map_err(|error| host_problem(&error))?;
     let read = |path: &Path| fs::read_to_string(path);
-    let readable = |entry: &Started| Some((entry.name.clone(), entry.settings(&read)?));
+    let readable = |entry: &LaunchEntry| Some((entry.name.clone(), entry.settings(&read)?));
     let mut found: Vec<_> = others.entries.iter().filter_map(readable).collect();
     for name in wanted {
         if found.iter().all(|(found, _)| found != name) {
@@ -128,14 +132,14 @@ async fn plan(hub: &Arc<Hub>, id: HostId, wanted: &[String]) -> Result<Plan, Pro
         settings.as_ref().is_ok_and(Settings::has_secrets)
     };
     let stored = match found.iter().any(has_secrets) {
-        true => secrets::stored(hub).await?,
+        true => secrets::stored(bridge).await?,
         false => BTreeSet::new(),
     };
-    let mut planned = Planned::new(hub, stored);
+    let mut planned = Planned::new(bridge, stored);
     let mut taken = Vec::new();
     for (name, settings) in found {
         match settings.and_then(|settings| planned.add(&name, settings)) {
-            Ok(server) => taken.push(entry(hub, &name, &server)),
+            Ok(server) => taken.push(entry(bridge, &name, &server)),
             Err(reason) => planned.left.push(LeftEntry {
                 entry: name,
                 reason,
@@ -143,7 +147,7 @@ async fn plan(hub: &Arc<Hub>, id: HostId, wanted: &[String]) -> Result<Plan, Pro
         }
     }
     let change = others.plan(&taken).map_err(|error| host_problem(&error))?;
-    Ok(planned.into_plan(hub, host, change))
+    Ok(planned.into_plan(bridge, host, change))
 }
 
 /// What the entries become, one after the other.
@@ -157,8 +161,8 @@ struct Planned {
 }
 
 impl Planned {
-    fn new(hub: &Hub, mut secret_names: BTreeSet<SecretName>) -> Self {
-        let servers = hub.registry.all().into_iter();
+    fn new(bridge: &BridgeState, mut secret_names: BTreeSet<SecretName>) -> Self {
+        let servers = bridge.registry.all().into_iter();
         let known: Vec<_> = servers
             .filter(|server| !server.ephemeral)
             .map(|server| (server.name.clone(), server.config.clone()))
@@ -188,13 +192,13 @@ impl Planned {
             taken: &self.secret_names,
             kept: Vec::new(),
         };
-        let (config, remarks) = server(settings, &mut keeping)?;
+        let (config, warnings) = server(settings, &mut keeping)?;
         let kept = keeping.kept;
-        let alone = BridgeConfig {
+        let single = BridgeConfig {
             servers: [(name.clone(), config.clone())].into(),
             ..BridgeConfig::default()
         };
-        alone.check().map_err(|wrong| wrong.reason)?;
+        single.check().map_err(|wrong| wrong.reason)?;
         let same = self.known.iter().find(|(_, known)| *known == config);
         let there = same.map(|(name, _)| name.clone());
         let is_new = there.is_none();
@@ -210,7 +214,7 @@ impl Planned {
                 String::new()
             },
             secrets: kept.iter().map(|(name, _)| name.to_string()).collect(),
-            remarks,
+            remarks: warnings,
         });
         if is_new {
             self.secret_names
@@ -222,11 +226,11 @@ impl Planned {
         Ok(name)
     }
 
-    fn into_plan(self, hub: &Hub, host: hosts::Host, change: hosts::Change) -> Plan {
+    fn into_plan(self, bridge: &BridgeState, host: hosts::Host, change: hosts::Change) -> Plan {
         let shown = HostImport {
             path: change.path.display().to_string(),
             diff: change.diff.clone(),
-            config_path: hub.options.home.config_file().display().to_string(),
+            config_path: bridge.options.home.config_file().display().to_string(),
             servers: self.shown,
             left: self.left,
             backup: None,
@@ -271,7 +275,7 @@ fn server(
         transport,
         headers,
         client,
-        remarks,
+        warnings,
     } = settings;
     let mut auth = match client {
         Some(client) => client_auth(client, keeping)?,
@@ -291,7 +295,7 @@ fn server(
         headers: headers.collect::<Result<_, String>>()?,
         ..ServerConfig::at(url)
     };
-    Ok((config, remarks))
+    Ok((config, warnings))
 }
 
 fn client_auth(client: hosts::Client, keeping: &mut Keeping<'_>) -> Result<ServerAuth, String> {
@@ -299,12 +303,12 @@ fn client_auth(client: hosts::Client, keeping: &mut Keeping<'_>) -> Result<Serve
         id: client_id,
         secret,
         scopes,
-        is_program,
+        uses_client_credentials,
     } = client;
     let secret = secret
         .map(|secret| keeping.keep("client", secret))
         .transpose()?;
-    Ok(match (is_program, secret) {
+    Ok(match (uses_client_credentials, secret) {
         (true, Some(secret)) => ServerAuth::ClientCredentials(ClientCredentials {
             client_id,
             proof: MachineProof::Secret(secret),
@@ -331,7 +335,7 @@ fn plain(text: &str) -> String {
             _ => name.push('-'),
         }
     }
-    name.truncate(LONGEST_PLAIN);
+    name.truncate(MAX_PLAIN_NAME);
     let name = name.trim_end_matches('-');
     if name.is_empty() {
         "server".to_owned()
@@ -341,7 +345,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Leaves room for a number.
-const LONGEST_PLAIN: usize = 59;
+const MAX_PLAIN_NAME: usize = 59;
 
 /// The name, or the first with a number behind it that is free.
 fn free<N: std::str::FromStr>(name: &str, is_free: impl Fn(&N) -> bool) -> Result<N, String> {

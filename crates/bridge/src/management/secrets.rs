@@ -6,11 +6,11 @@ use std::sync::Arc;
 use control::api::{HeaderSecret, Problem, ProblemKind, Reply, SecretView};
 use model::SecretName;
 
-use crate::bridge_state::Hub;
+use crate::bridge_state::BridgeState;
 
 /// Those that are stored, and those that servers need.
-pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {
-    let stored = stored(hub).await?;
+pub(super) async fn list(bridge: &BridgeState) -> Result<Reply, Problem> {
+    let stored = stored(bridge).await?;
     let mut views: BTreeMap<SecretName, SecretView> = BTreeMap::new();
     let view = |name: &SecretName| SecretView {
         name: name.to_string(),
@@ -20,7 +20,7 @@ pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {
     for name in &stored {
         views.insert(name.clone(), view(name));
     }
-    for server in hub.registry.all() {
+    for server in bridge.registry.all() {
         for name in server.config.secrets() {
             let needed = views.entry(name.clone()).or_insert_with(|| view(name));
             needed.servers.push(server.name.to_string());
@@ -31,37 +31,40 @@ pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {
 }
 
 /// The names of those that are stored.
-pub(super) async fn stored(hub: &Hub) -> Result<BTreeSet<SecretName>, Problem> {
-    let stored = hub.identity.secrets().await;
+pub(super) async fn stored(bridge: &BridgeState) -> Result<BTreeSet<SecretName>, Problem> {
+    let stored = bridge.identity.secrets().await;
     let stored = stored.map_err(|error| in_vault(&error.to_string()))?;
     Ok(stored.into_iter().collect())
 }
 
 /// Stores one. Sessions with servers that need it take it up at once.
 pub(super) async fn set(
-    hub: &Arc<Hub>,
+    bridge: &Arc<BridgeState>,
     name: &str,
     value: &HeaderSecret,
 ) -> Result<Reply, Problem> {
-    let kept = hub.identity.keep_secret(parse(name)?, value.expose()).await;
+    let kept = bridge
+        .identity
+        .keep_secret(parse(name)?, value.expose())
+        .await;
     kept.map_err(|error| match error {
         auth::SecretError::Unfit => Problem::from_text(ProblemKind::Invalid, &error.to_string()),
         auth::SecretError::Vault(error) => in_vault(&error.to_string()),
     })?;
-    hub.accounts_changed();
+    bridge.accounts_changed();
     Ok(Reply::Done)
 }
 
 /// Forgets one.
-pub(super) async fn remove(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
+pub(super) async fn remove(bridge: &Arc<BridgeState>, name: &str) -> Result<Reply, Problem> {
     let name = parse(name)?;
-    let forgotten = hub.identity.forget_secret(&name).await;
+    let forgotten = bridge.identity.forget_secret(&name).await;
     if !forgotten.map_err(|error| in_vault(&error.to_string()))? {
         let text = format!("there is no secret `{name}`");
         return Err(Problem::new(ProblemKind::NotFound, text)
             .with_hint("`postern secrets list` shows what is stored"));
     }
-    hub.accounts_changed();
+    bridge.accounts_changed();
     Ok(Reply::Done)
 }
 

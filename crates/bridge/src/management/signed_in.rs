@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth::AccountKey;
 use control::api::{Problem, ServerState, SignInCheck};
 
-use crate::bridge_state::{Hub, account_id};
+use crate::bridge_state::{BridgeState, account_id};
 use crate::probe;
 use crate::registry::Server;
 use crate::sign_in;
@@ -19,17 +19,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// If there is no such server.
-pub(super) async fn check(hub: &Arc<Hub>, name: &str) -> Result<SignInCheck, Problem> {
-    let server = hub.server(name)?;
+pub(super) async fn check(bridge: &Arc<BridgeState>, name: &str) -> Result<SignInCheck, Problem> {
+    let server = bridge.server(name)?;
     // This reads the vault.
-    hub.identity.accounts().await;
-    let Some(account) = account_to_keep(hub, &server) else {
+    bridge.identity.accounts().await;
+    let Some(account) = account_to_keep(bridge, &server) else {
         return Ok(SignInCheck::Needed);
     };
-    let tested = tokio::time::timeout(TIMEOUT, probe::test(hub, &server)).await;
+    let tested = tokio::time::timeout(TIMEOUT, probe::test(bridge, &server)).await;
     // The test may have shown that the tokens are refused. What else it met, the sign-in tells.
     let is_accepted = matches!(tested, Ok(Ok(_)));
-    match is_accepted && account_to_keep(hub, &server).as_ref() == Some(&account) {
+    match is_accepted && account_to_keep(bridge, &server).as_ref() == Some(&account) {
         true => Ok(SignInCheck::SignedIn {
             account: account_id(&account),
         }),
@@ -38,16 +38,19 @@ pub(super) async fn check(hub: &Arc<Hub>, name: &str) -> Result<SignInCheck, Pro
 }
 
 /// The account that opens the server, unless it is known that it takes another sign-in.
-fn account_to_keep(hub: &Hub, server: &Server) -> Option<AccountKey> {
+fn account_to_keep(bridge: &BridgeState, server: &Server) -> Option<AccountKey> {
     let target = server.target();
-    let account = hub.identity.account_for(&target)?.key;
-    let lacks_scopes = server
-        .challenge()
-        .is_some_and(|challenge| !hub.identity.missing_scopes(&target, &challenge).is_empty());
+    let account = bridge.identity.account_for(&target)?.key;
+    let lacks_scopes = server.challenge().is_some_and(|challenge| {
+        !bridge
+            .identity
+            .missing_scopes(&target, &challenge)
+            .is_empty()
+    });
     let is_wanted = lacks_scopes
         || server.awaits_scopes()
         || server.state() == ServerState::SignInNeeded
-        || hub.sign_ins.awaits(server.name.as_str())
-        || sign_in::in_vain(hub, server).is_some();
+        || bridge.sign_ins.awaits(server.name.as_str())
+        || sign_in::refused_after_sign_in(bridge, server).is_some();
     (server.config.auth.is_for_people() && !is_wanted).then_some(account)
 }

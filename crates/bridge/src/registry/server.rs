@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::tokens::{Refused, Tokens};
 use crate::bridge_state::account_id;
-use crate::no_sign_in::{self, Found};
+use crate::no_sign_in::{self, SignInLookup};
 use crate::problem;
-use crate::server_cache::{Absence, Change, Kept, Seen, SeenFile, lists_tool};
+use crate::server_cache::{CacheFile, CachedResult, Change, ServerCache, Unavailable, lists_tool};
 use crate::stand_in::StandIn;
 
 /// One server, as long as its configuration stays the same.
@@ -32,24 +32,24 @@ pub(crate) struct Server {
     /// Whether it came by `connect URL` and is in no configuration.
     pub(crate) ephemeral: bool,
     /// Where what was seen of it is kept; an ephemeral server's is not.
-    seen_file: Option<Arc<SeenFile>>,
+    cache_file: Option<Arc<CacheFile>>,
     /// Cancelled once the configuration has another server in this one's place, or none.
     pub(crate) replaced: CancellationToken,
     /// What its connections have learned of how it is spoken to.
     pub(crate) learned: Arc<Learned>,
-    known: Mutex<Known>,
-    answered: Answered,
+    facts: Mutex<ServerFacts>,
+    answered: LastAnswer,
 }
 
 /// When a server answered last.
 #[derive(Debug)]
-struct Answered {
+struct LastAnswer {
     start: Instant,
     /// In milliseconds since `start`; 0 before the first answer.
     last: AtomicU64,
 }
 
-impl Answered {
+impl LastAnswer {
     fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -66,16 +66,16 @@ impl Answered {
 const RESTART_TIME: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-struct Known {
+struct ServerFacts {
     state: ServerState,
-    seen: Seen,
+    cache: ServerCache,
     /// Whether it ever asked for a sign-in, and how (the last `WWW-Authenticate`).
     protected: bool,
     challenge: Option<String>,
     /// What it said when it last answered 401.
     refusal_words: Option<String>,
     /// Whether it was found to name a way to sign in.
-    found_sign_in: Option<Found>,
+    sign_in_lookup: Option<SignInLookup>,
     /// What the authorization server said when it refused last.
     refusal: Option<Problem>,
     /// The challenges for more scopes that a sign-in has followed, and nothing has come of it yet.
@@ -86,7 +86,7 @@ struct Known {
 }
 
 /// How many sign-ins for more scopes there are at most without any of them helping.
-const MOST_STEP_UPS: usize = 3;
+const MAX_STEP_UPS: usize = 3;
 
 impl Server {
     /// A server of the configuration, which may take the place of one of the same name.
@@ -94,42 +94,42 @@ impl Server {
         name: ServerName,
         config: ServerConfig,
         before: Option<&Self>,
-        file: impl FnOnce() -> SeenFile,
+        file: impl FnOnce() -> CacheFile,
     ) -> Self {
-        let before = before.and_then(|before| Some((before, before.seen_file.clone()?)));
+        let before = before.and_then(|before| Some((before, before.cache_file.clone()?)));
         // What is in the file may be older than what that one has seen.
         if let Some((before, file)) = before {
-            let seen = before.known().seen.clone();
-            let seen = match seen.is_of(&config.url) {
-                true => seen,
-                false => Seen::load(file.path(), &config.url),
+            let cache = before.facts().cache.clone();
+            let cache = match cache.is_for(&config.url) {
+                true => cache,
+                false => ServerCache::load(file.path(), &config.url),
             };
-            return Self::new(name, config, seen, Some(file));
+            return Self::new(name, config, cache, Some(file));
         }
         let file = file();
-        let seen = Seen::load(file.path(), &config.url);
-        Self::new(name, config, seen, Some(Arc::new(file)))
+        let cache = ServerCache::load(file.path(), &config.url);
+        Self::new(name, config, cache, Some(Arc::new(file)))
     }
 
     /// A server that is in no configuration.
     pub(super) fn ephemeral(name: ServerName, config: ServerConfig) -> Self {
-        Self::new(name, config, Seen::default(), None)
+        Self::new(name, config, ServerCache::default(), None)
     }
 
     fn new(
         name: ServerName,
         config: ServerConfig,
-        seen: Seen,
-        seen_file: Option<Arc<SeenFile>>,
+        cache: ServerCache,
+        cache_file: Option<Arc<CacheFile>>,
     ) -> Self {
         let protected = !matches!(config.auth, ServerAuth::Discover | ServerAuth::None);
-        let known = Known {
+        let facts = ServerFacts {
             state: ServerState::Unknown,
-            seen,
+            cache,
             protected,
             challenge: None,
             refusal_words: None,
-            found_sign_in: None,
+            sign_in_lookup: None,
             refusal: None,
             stepped_up: BTreeSet::new(),
             tokens: Tokens::default(),
@@ -143,17 +143,17 @@ impl Server {
             name,
             config,
             target: Arc::new(target.into()),
-            ephemeral: seen_file.is_none(),
-            seen_file,
+            ephemeral: cache_file.is_none(),
+            cache_file,
             replaced: CancellationToken::new(),
             learned: Arc::default(),
-            known: Mutex::new(known),
-            answered: Answered::new(),
+            facts: Mutex::new(facts),
+            answered: LastAnswer::new(),
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn facts(&self) -> MutexGuard<'_, ServerFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `auth` needs to know of it.
@@ -173,63 +173,64 @@ impl Server {
     }
 
     pub(crate) fn state(&self) -> ServerState {
-        self.known().state.clone()
+        self.facts().state.clone()
     }
 
     /// Sets the state; says whether it is another one.
     pub(crate) fn set_state(&self, state: ServerState) -> bool {
-        let mut known = self.known();
-        let changed = known.state != state;
-        known.state = state;
+        let mut facts = self.facts();
+        let changed = facts.state != state;
+        facts.state = state;
         changed
     }
 
     /// Takes note of why nobody is signed in, if that is the authorization server's word.
-    pub(crate) fn note_sign_in_problem(&self, problem: &Problem) {
+    pub(crate) fn record_sign_in_problem(&self, problem: &Problem) {
         if problem.refusal.is_some() {
-            self.known().refusal = Some(problem.clone());
+            self.facts().refusal = Some(problem.clone());
         }
     }
 
     /// What the authorization server said, or the server of the tokens of the last sign-in, as
     /// long as the user has to sign in.
     pub(crate) fn sign_in_problem(&self) -> Option<Problem> {
-        let known = self.known();
-        if known.state != ServerState::SignInNeeded {
+        let facts = self.facts();
+        if facts.state != ServerState::SignInNeeded {
             return None;
         }
-        let in_vain = known.tokens.in_vain();
-        let in_vain = in_vain.map(|refused| problem::in_vain(self, refused.words.as_deref()));
-        in_vain.or_else(|| known.refusal.clone())
+        let refused_after_sign_in = facts.tokens.refused_after_sign_in();
+        let refused_after_sign_in = refused_after_sign_in
+            .map(|refused| problem::refused_after_sign_in(self, refused.words.as_deref()));
+        refused_after_sign_in.or_else(|| facts.refusal.clone())
     }
 
     /// A sign-in has ended well, and this is the first token that it brought.
-    pub(crate) fn note_first_token(&self, number: Option<TokenNumber>) {
-        self.known().tokens.first = number;
+    pub(crate) fn record_first_token(&self, number: Option<TokenNumber>) {
+        self.facts().tokens.first = number;
     }
 
     /// The server has answered a request that it was sent with this token.
-    pub(crate) fn note_accepted_token(&self, number: TokenNumber) {
-        let accepted = &mut self.known().tokens.accepted;
+    pub(crate) fn record_accepted_token(&self, number: TokenNumber) {
+        let accepted = &mut self.facts().tokens.accepted;
         *accepted = (*accepted).max(Some(number));
     }
 
     /// The server has answered a call that it was sent with this token: sign-ins help again, unless
     /// it has refused a newer one.
-    pub(crate) fn note_accepted_call(&self, number: TokenNumber) {
-        let refused = &mut self.known().tokens.refused;
+    pub(crate) fn record_accepted_call(&self, number: TokenNumber) {
+        let refused = &mut self.facts().tokens.refused;
         *refused = refused.take().filter(|refused| refused.number > number);
     }
 
     /// The server has answered 401 to this token; `after_own_sign_in`, where it came with a call for
     /// which a sign-in was made.
-    pub(crate) fn note_refused_token(
+    pub(crate) fn record_refused_token(
         &self,
         used: &Authorization,
         challenge: Option<&str>,
         after_own_sign_in: bool,
     ) {
-        let tokens = &mut self.known().tokens;
+        let tokens = &mut self.facts().tokens;
         let number = used.number();
         let known = tokens.refused.as_ref();
         let is_accepted = tokens.accepted.is_some_and(|accepted| accepted >= number);
@@ -250,91 +251,91 @@ impl Server {
     /// Why no sign-in of `account` starts by itself: the server refuses the tokens of the last one.
     /// That ends once a person asks for another sign-in or signs out, or the server answers a call
     /// after all. `None` if one may start.
-    pub(crate) fn sign_in_in_vain(&self, account: Option<&AccountKey>) -> Option<Problem> {
-        let known = self.known();
-        let refused = known.tokens.in_vain()?;
+    pub(crate) fn refusal_after_sign_in(&self, account: Option<&AccountKey>) -> Option<Problem> {
+        let facts = self.facts();
+        let refused = facts.tokens.refused_after_sign_in()?;
         account
             .is_none_or(|account| *account == refused.account)
-            .then(|| problem::in_vain(self, refused.words.as_deref()))
+            .then(|| problem::refused_after_sign_in(self, refused.words.as_deref()))
     }
 
     /// A person signs in of their own accord: what came of earlier sign-ins counts no longer.
-    pub(crate) fn forget_vain_sign_ins(&self) {
-        let mut known = self.known();
-        known.stepped_up.clear();
-        known.tokens.refused = None;
+    pub(crate) fn allow_sign_ins_again(&self) {
+        let mut facts = self.facts();
+        facts.stepped_up.clear();
+        facts.tokens.refused = None;
     }
 
     /// The server answered a request of ours with 401, or with 403 and what it misses.
-    pub(crate) fn note_challenge(&self, challenge: Option<String>) {
-        let mut known = self.known();
-        known.protected = true;
+    pub(crate) fn record_challenge(&self, challenge: Option<String>) {
+        let mut facts = self.facts();
+        facts.protected = true;
         if challenge.as_deref().is_some_and(no_sign_in::names_metadata) {
-            known.found_sign_in = None;
+            facts.sign_in_lookup = None;
         }
-        known.challenge = challenge.or(known.challenge.take());
+        facts.challenge = challenge.or(facts.challenge.take());
     }
 
     pub(crate) fn is_protected(&self) -> bool {
-        self.known().protected
+        self.facts().protected
     }
 
     pub(crate) fn challenge(&self) -> Option<String> {
-        self.known().challenge.clone()
+        self.facts().challenge.clone()
     }
 
     /// Records what the server said when it answered 401.
-    pub(crate) fn note_refusal_words(&self, words: Option<String>) {
-        self.known().refusal_words = words;
+    pub(crate) fn record_refusal_words(&self, words: Option<String>) {
+        self.facts().refusal_words = words;
     }
 
     pub(crate) fn refusal_words(&self) -> Option<String> {
-        self.known().refusal_words.clone()
+        self.facts().refusal_words.clone()
     }
 
-    pub(crate) fn note_found_sign_in(&self, found: Found) {
-        self.known().found_sign_in = Some(found);
+    pub(crate) fn record_sign_in_lookup(&self, found: SignInLookup) {
+        self.facts().sign_in_lookup = Some(found);
     }
 
-    pub(crate) fn found_sign_in(&self) -> Option<Found> {
-        self.known().found_sign_in.clone()
+    pub(crate) fn sign_in_lookup(&self) -> Option<SignInLookup> {
+        self.facts().sign_in_lookup.clone()
     }
 
     /// Returns whether the server answers 401 and was found to name no way to sign in.
     pub(crate) fn names_no_sign_in(&self) -> bool {
-        self.found_sign_in().is_some_and(|found| found.is_none)
+        self.sign_in_lookup().is_some_and(|found| found.is_none)
     }
 
     /// Whether a sign-in may follow this challenge for more scopes by itself: once, and no more
     /// than a few times until one has helped.
     pub(crate) fn may_step_up(&self, challenge: &str) -> bool {
-        let tried = &self.known().stepped_up;
-        tried.len() < MOST_STEP_UPS && !tried.contains(challenge)
+        let tried = &self.facts().stepped_up;
+        tried.len() < MAX_STEP_UPS && !tried.contains(challenge)
     }
 
     /// A sign-in follows this challenge.
-    pub(crate) fn note_step_up(&self, challenge: &str) {
-        self.known().stepped_up.insert(challenge.to_owned());
+    pub(crate) fn record_step_up(&self, challenge: &str) {
+        self.facts().stepped_up.insert(challenge.to_owned());
     }
 
     /// Returns whether a sign-in for more scopes has followed a challenge, and nothing has come of
     /// it yet.
     pub(crate) fn awaits_scopes(&self) -> bool {
-        !self.known().stepped_up.is_empty()
+        !self.facts().stepped_up.is_empty()
     }
 
     /// More scopes were what was missing.
     pub(crate) fn step_up_helped(&self) {
-        self.known().stepped_up.clear();
+        self.facts().stepped_up.clear();
     }
 
     pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {
-        let seen = self.seen();
-        seen.tools()
+        let cache = self.cache();
+        cache.tools()
     }
 
     /// The server has sent a message.
-    pub(crate) fn note_answered(&self) {
+    pub(crate) fn record_answered(&self) {
         let now = self.answered.now().max(1);
         self.answered.last.store(now, Ordering::Relaxed);
     }
@@ -349,24 +350,24 @@ impl Server {
     /// Whether there is an answer of our own to this request.
     /// That of a subscription is an acknowledgement.
     pub(crate) fn can_answer(&self, request: &Message) -> bool {
-        request.method() == Some(LISTEN) || Seen::can_answer(request)
+        request.method() == Some(LISTEN) || ServerCache::can_answer(request)
     }
 
     /// Our own answer in the server's place, which `problem` keeps from answering.
     pub(crate) fn answer(&self, request: &Message, problem: &Problem) -> Option<Message> {
         let server = &self.name;
-        let absence = Absence { server, problem };
-        self.seen().answer(request, absence)
+        let unavailable = Unavailable { server, problem };
+        self.cache().answer(request, unavailable)
     }
 
     /// Whether `request` asks for a list of which nothing is known.
     pub(crate) fn lacks(&self, request: &Message) -> bool {
-        self.known().seen.lacks(request)
+        self.facts().cache.lacks(request)
     }
 
     /// The capabilities that hosts are told while the server cannot be asked, a JSON object.
     pub(crate) fn capabilities(&self) -> String {
-        self.seen().capabilities()
+        self.cache().capabilities()
     }
 
     /// Returns the stand-in tool that `request` calls, or `None` if the server has a tool of that
@@ -374,25 +375,26 @@ impl Server {
     pub(crate) fn stand_in(&self, request: &Message) -> Option<StandIn> {
         let tool = StandIn::called_by(request, &self.name)?;
         let name = tool.tool_name(&self.name);
-        let is_own = self.known().own_tools.contains(&name) || self.seen().has_tool(&name);
+        let is_own = self.facts().own_tools.contains(&name) || self.cache().has_tool(&name);
         (!is_own).then_some(tool)
     }
 
     /// Remembers what the server answered to `request`; says whether it is news.
-    pub(crate) fn note_answer(&self, request: &Message, answer: &Message) -> bool {
+    pub(crate) fn record_answer(&self, request: &Message, answer: &Message) -> bool {
         let (Some(method), Some(result)) = (request.method(), answer.result()) else {
             return false;
         };
         if method == "tools/list" {
-            self.note_own_tools(result);
+            self.record_own_tools(result);
         }
-        if !Seen::remembers(request) {
+        if !ServerCache::is_cacheable(request) {
             return false;
         }
-        let before = self.known().seen.before(method);
-        let compare = || Kept::of_news(method, result, before.kept.as_ref());
+        let before = self.facts().cache.before(method);
+        let compare = || CachedResult::if_changed(method, result, before.cached.as_ref());
         let news = threads::pass(result.get().len(), compare);
-        let is_noted = news.is_some_and(|kept| self.known().seen.note(method, kept, &before));
+        let is_noted =
+            news.is_some_and(|cached| self.facts().cache.record(method, cached, &before));
         if is_noted {
             self.save(Change::More);
         }
@@ -400,45 +402,45 @@ impl Server {
     }
 
     /// Notes the server's tools that have the name of a stand-in tool, on whatever page of the list.
-    fn note_own_tools(&self, listed: &RawValue) {
+    fn record_own_tools(&self, listed: &RawValue) {
         for tool in [StandIn::SignIn, StandIn::Reconnect] {
             let name = tool.tool_name(&self.name);
             if json::contains(listed.get().as_bytes(), name.as_bytes()) && lists_tool(listed, &name)
             {
-                self.known().own_tools.insert(name);
+                self.facts().own_tools.insert(name);
             }
         }
     }
 
     /// Whether anybody ever signed in to it.
     pub(crate) fn was_signed_in(&self) -> bool {
-        self.known().seen.was_signed_in()
+        self.facts().cache.was_signed_in()
     }
 
     /// This account is the one that opens it now. What another one saw is forgotten.
     pub(crate) fn signed_in(&self, account: &AccountKey) {
-        let mut known = self.known();
-        known.protected = true;
-        known.refusal = None;
-        known.found_sign_in = None;
-        let change = known.seen.note_account(&account_id(account));
-        drop(known);
+        let mut facts = self.facts();
+        facts.protected = true;
+        facts.refusal = None;
+        facts.sign_in_lookup = None;
+        let change = facts.cache.record_account(&account_id(account));
+        drop(facts);
         self.save(change);
     }
 
     /// The account that opened it has signed out, and what it saw is forgotten.
     pub(crate) fn signed_out(&self) {
-        let mut known = self.known();
-        known.state = ServerState::SignInNeeded;
-        known.tokens = Tokens::default();
-        let change = known.seen.forget();
-        drop(known);
+        let mut facts = self.facts();
+        facts.state = ServerState::SignInNeeded;
+        facts.tokens = Tokens::default();
+        let change = facts.cache.forget();
+        drop(facts);
         self.save(change);
     }
 
     /// It was removed, and with it what was seen of it.
     pub(crate) fn forget(&self) {
-        if let Some(file) = &self.seen_file
+        if let Some(file) = &self.cache_file
             && let Err(reason) = threads::blocking(|| file.remove())
         {
             tracing::warn!(server = %self.name, %reason, "what was seen of the server stays");
@@ -446,14 +448,14 @@ impl Server {
     }
 
     /// Copies what was seen, so that it is read without the lock.
-    fn seen(&self) -> Seen {
-        self.known().seen.clone()
+    fn cache(&self) -> ServerCache {
+        self.facts().cache.clone()
     }
 
     /// Has the change written down: more is written soon, and what was forgotten leaves the disk
     /// before this returns.
     fn save(&self, change: Change) {
-        let Some(file) = &self.seen_file else {
+        let Some(file) = &self.cache_file else {
             return;
         };
         match change {
@@ -471,18 +473,18 @@ impl Server {
 
     /// Writes down what was seen, if that is due. Blocks.
     pub(super) fn save_if_due(&self) {
-        if let Some(file) = self.seen_file.as_ref().filter(|file| file.is_due()) {
+        if let Some(file) = self.cache_file.as_ref().filter(|file| file.is_due()) {
             self.write(file);
         }
     }
 
     /// Returns whether it could be written.
-    fn write(&self, file: &SeenFile) -> bool {
+    fn write(&self, file: &CacheFile) -> bool {
         // The server in this one's place has the file.
         if self.replaced.is_cancelled() {
             return true;
         }
-        let written = file.write(|| self.seen());
+        let written = file.write(|| self.cache());
         if let Err(reason) = &written {
             tracing::warn!(server = %self.name, %reason, "what was seen of the server is not kept");
         }

@@ -32,7 +32,7 @@ impl Tokens {
     }
 
     /// The refusal that shows that another sign-in does not help.
-    pub(super) fn in_vain(&self) -> Option<&Refused> {
+    pub(super) fn refused_after_sign_in(&self) -> Option<&Refused> {
         self.refused.as_ref().filter(|refused| {
             let is_of_last = self.first.is_some_and(|first| first <= refused.number);
             is_of_last && (refused.after_own_sign_in || !self.is_first_accepted())

@@ -13,7 +13,7 @@ use super::lists_tool;
 
 /// The largest result that is kept whole, in bytes. It is parsed and written down for each change;
 /// lists of hundreds of tools have less than a tenth of it.
-pub(super) const MAX_KEPT: usize = 4 << 20;
+pub(super) const MAX_CACHED: usize = 4 << 20;
 
 /// How many tools of a list that is too large are outlined.
 const MAX_OUTLINED: usize = 4096;
@@ -27,7 +27,7 @@ const NOT_SHOWN: &str =
 
 /// One result. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) enum Kept {
+pub(crate) enum CachedResult {
     Whole(Arc<Box<RawValue>>),
     Outline(Arc<Outline>),
 }
@@ -43,10 +43,14 @@ pub(crate) struct Outline {
     tools: BTreeMap<String, String>,
 }
 
-impl Kept {
+impl CachedResult {
     /// What is kept of this result of `method`. `None` if it is the same as `before`.
-    pub(crate) fn of_news(method: &str, result: &RawValue, before: Option<&Self>) -> Option<Self> {
-        if result.get().len() <= MAX_KEPT {
+    pub(crate) fn if_changed(
+        method: &str,
+        result: &RawValue,
+        before: Option<&Self>,
+    ) -> Option<Self> {
+        if result.get().len() <= MAX_CACHED {
             return match before {
                 Some(Self::Whole(before)) if before.get() == result.get() => None,
                 Some(Self::Whole(_) | Self::Outline(_)) | None => {

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Seen;
+use super::ServerCache;
 
 /// The file of one server.
 #[derive(Debug)]
-pub(crate) struct SeenFile {
+pub(crate) struct CacheFile {
     path: PathBuf,
     /// Whether there is something that is not written yet.
     is_due: AtomicBool,
@@ -30,7 +30,7 @@ enum State {
     Removed,
 }
 
-impl SeenFile {
+impl CacheFile {
     pub(crate) fn new(path: PathBuf, due: Arc<Notify>) -> Self {
         Self {
             path,
@@ -54,17 +54,17 @@ impl SeenFile {
         self.is_due.load(Ordering::Acquire)
     }
 
-    /// Writes what `seen` returns: the newest there is, because the writes before have ended when
+    /// Writes what `cache` returns: the newest there is, because the writes before have ended when
     /// it is called. Blocks.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub(crate) fn write(&self, seen: impl FnOnce() -> Seen) -> io::Result<()> {
+    pub(crate) fn write(&self, cache: impl FnOnce() -> ServerCache) -> io::Result<()> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_due.store(false, Ordering::Release);
         let written = match *state {
-            State::InUse => seen()
+            State::InUse => cache()
                 .text()
                 .and_then(|text| crate::config_file::write(&self.path, &text)),
             State::Removed => Ok(()),

@@ -5,17 +5,17 @@ use control::api::{Problem, ProblemKind};
 
 use serde_json::value::RawValue;
 
-use super::cached_result::MAX_KEPT;
-use super::{Absence, Change, Kept, Seen};
+use super::cached_result::MAX_CACHED;
+use super::{CachedResult, Change, ServerCache, Unavailable};
 
-/// What `seen` answers for the server `one` while no account is signed in to it.
-fn answered(seen: &Seen, request: &Message) -> Option<Message> {
+/// What `cache` answers for the server `one` while no account is signed in to it.
+fn answered(cache: &ServerCache, request: &Message) -> Option<Message> {
     let problem = Problem::new(ProblemKind::SignInNeeded, "the server needs a sign-in");
-    let absence = Absence {
+    let unavailable = Unavailable {
         server: &"one".parse().unwrap(),
         problem: &problem,
     };
-    seen.answer(request, absence)
+    cache.answer(request, unavailable)
 }
 
 fn request(text: &str) -> Message {
@@ -24,12 +24,12 @@ fn request(text: &str) -> Message {
 
 #[test]
 fn a_server_never_seen_is_answered_for_with_the_version_asked_for() {
-    let seen = Seen::default();
+    let cache = ServerCache::default();
     let ask = |version: &str| {
         let text = format!(
             r#"{{"jsonrpc":"2.0","id":7,"method":"initialize","params":{{"protocolVersion":"{version}"}}}}"#
         );
-        let answer = answered(&seen, &request(&text)).unwrap();
+        let answer = answered(&cache, &request(&text)).unwrap();
         let result: serde_json::Value =
             serde_json::from_str(answer.result().unwrap().get()).unwrap();
         result["protocolVersion"].as_str().unwrap().to_owned()
@@ -37,27 +37,27 @@ fn a_server_never_seen_is_answered_for_with_the_version_asked_for() {
     assert_eq!(ask("2025-03-26"), "2025-03-26");
     assert_eq!(ask("1999-01-01"), "2025-11-25");
     let call = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#);
-    assert!(answered(&seen, &call).is_none());
+    assert!(answered(&cache, &call).is_none());
 }
 
 #[test]
 fn what_was_seen_is_told_again_to_the_letter() {
-    let mut seen = Seen::default();
+    let mut cache = ServerCache::default();
     let list = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
     let page = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}"#);
-    assert!(Seen::remembers(&list) && !Seen::remembers(&page));
+    assert!(ServerCache::is_cacheable(&list) && !ServerCache::is_cacheable(&page));
     let answer =
         request(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","x-odd":1.0}]}}"#);
-    assert!(note(&mut seen, "tools/list", answer.result().unwrap()));
-    assert!(!note(&mut seen, "tools/list", answer.result().unwrap()));
-    let told = answered(&seen, &list).unwrap();
+    assert!(note(&mut cache, "tools/list", answer.result().unwrap()));
+    assert!(!note(&mut cache, "tools/list", answer.result().unwrap()));
+    let told = answered(&cache, &list).unwrap();
     assert_eq!(told.result().unwrap().get(), answer.result().unwrap().get());
-    assert_eq!(seen.tools().unwrap()[0].name, "t");
+    assert_eq!(cache.tools().unwrap()[0].name, "t");
 }
 
 #[test]
 fn unknown_tools_list_has_stand_in_and_no_other_list_does() {
-    let unseen = Seen::default();
+    let unseen = ServerCache::default();
     let tools = told(&unseen, "tools/list", "{}");
     assert!(tools.starts_with(r#"{"tools":[{"#) && tools.contains(r#""name":"sign_in_one""#));
     assert_eq!(told(&unseen, "prompts/list", "{}"), r#"{"prompts":[]}"#);
@@ -68,31 +68,31 @@ fn unknown_tools_list_has_stand_in_and_no_other_list_does() {
     for field in [r#""ttlMs":0"#, r#""cacheScope":"private""#, "sign_in_one"] {
         assert!(tools.contains(field), "{field} in {tools}");
     }
-    let none = seen(&[("tools/list", r#"{"tools":[]}"#)]);
+    let none = cache(&[("tools/list", r#"{"tools":[]}"#)]);
     assert_eq!(told(&none, "tools/list", "{}"), r#"{"tools":[]}"#);
     let discovered = told(&unseen, "server/discover", "{}");
     assert!(discovered.contains("postern sign-in one"), "{discovered}");
 }
 
 /// Notes a result; says whether it is news.
-fn note(seen: &mut Seen, method: &str, result: &RawValue) -> bool {
-    let before = seen.before(method);
-    let news = Kept::of_news(method, result, before.kept.as_ref());
-    news.is_some_and(|kept| seen.note(method, kept, &before))
+fn note(cache: &mut ServerCache, method: &str, result: &RawValue) -> bool {
+    let before = cache.before(method);
+    let news = CachedResult::if_changed(method, result, before.cached.as_ref());
+    news.is_some_and(|cached| cache.record(method, cached, &before))
 }
 
-fn seen(results: &[(&str, &str)]) -> Seen {
-    let mut seen = Seen::default();
+fn cache(results: &[(&str, &str)]) -> ServerCache {
+    let mut cache = ServerCache::default();
     for (method, result) in results {
         let raw = serde_json::value::RawValue::from_string((*result).to_owned()).unwrap();
-        note(&mut seen, method, &raw);
+        note(&mut cache, method, &raw);
     }
-    seen
+    cache
 }
 
-fn told(seen: &Seen, method: &str, params: &str) -> String {
+fn told(cache: &ServerCache, method: &str, params: &str) -> String {
     let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-    let answer = answered(seen, &request(&text)).unwrap();
+    let answer = answered(cache, &request(&text)).unwrap();
     let body = answer.result().or(answer.error()).unwrap();
     body.get().to_owned()
 }
@@ -100,24 +100,24 @@ fn told(seen: &Seen, method: &str, params: &str) -> String {
 #[test]
 fn a_list_in_pages_comes_to_an_end() {
     let first = r#"{"tools":[{"name":"t"}],"nextCursor":"x"}"#;
-    let seen = seen(&[("tools/list", first)]);
-    assert_eq!(told(&seen, "tools/list", "{}"), first);
-    let next = told(&seen, "tools/list", r#"{"cursor":"x"}"#);
+    let cache = cache(&[("tools/list", first)]);
+    assert_eq!(told(&cache, "tools/list", "{}"), first);
+    let next = told(&cache, "tools/list", r#"{"cursor":"x"}"#);
     assert_eq!(next, r#"{"tools":[]}"#);
 }
 
 #[test]
 fn the_next_host_is_told_its_own_version() {
     let known = r#"{"protocolVersion":"2025-11-25","serverInfo":{"x":1.0}}"#;
-    let seen = seen(&[("initialize", known)]);
-    let same = told(&seen, "initialize", r#"{"protocolVersion":"2025-11-25"}"#);
+    let cache = cache(&[("initialize", known)]);
+    let same = told(&cache, "initialize", r#"{"protocolVersion":"2025-11-25"}"#);
     assert_eq!(same, known);
-    let older = told(&seen, "initialize", r#"{"protocolVersion":"2025-03-26"}"#);
+    let older = told(&cache, "initialize", r#"{"protocolVersion":"2025-03-26"}"#);
     assert_eq!(
         older,
         r#"{"protocolVersion":"2025-03-26","serverInfo":{"x":1.0}}"#
     );
-    let unknown = told(&seen, "initialize", r#"{"protocolVersion":"2033-01-01"}"#);
+    let unknown = told(&cache, "initialize", r#"{"protocolVersion":"2033-01-01"}"#);
     assert_eq!(unknown, known);
 }
 
@@ -127,7 +127,7 @@ fn what_was_seen_in_one_era_is_told_in_the_other() {
     let info = serde_json::json!({ "name": "s", "version": "1" });
     let known = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"i"}"#;
     let listed = r#"{"tools":[{"x":1.0}]}"#;
-    let legacy = seen(&[("initialize", known), ("tools/list", listed)]);
+    let legacy = cache(&[("initialize", known), ("tools/list", listed)]);
     let discovered = value(told(&legacy, "server/discover", "{}"));
     assert_eq!(discovered["supportedVersions"][0], "2026-07-28");
     assert_eq!(
@@ -143,7 +143,7 @@ fn what_was_seen_in_one_era_is_told_in_the_other() {
     assert_eq!(value(list)["resultType"], "complete");
     assert_eq!(told(&legacy, "tools/list", "{}"), listed);
 
-    let modern = seen(&[("server/discover", &discovered.to_string())]);
+    let modern = cache(&[("server/discover", &discovered.to_string())]);
     let initialized = value(told(
         &modern,
         "initialize",
@@ -153,61 +153,61 @@ fn what_was_seen_in_one_era_is_told_in_the_other() {
     assert_eq!(initialized["serverInfo"], info);
     assert_eq!(initialized["instructions"], "i");
 
-    let unknown = value(told(&seen(&[]), "server/discover", "{}"));
+    let unknown = value(told(&cache(&[]), "server/discover", "{}"));
     assert_eq!(unknown["capabilities"]["tools"]["listChanged"], true);
 }
 
 #[test]
 fn what_is_seen_belongs_to_an_account() {
-    let mut seen = seen(&[("tools/list", r#"{"tools":[]}"#)]);
+    let mut cache = cache(&[("tools/list", r#"{"tools":[]}"#)]);
     assert_eq!(
-        seen.note_account("a"),
+        cache.record_account("a"),
         Change::More,
         "it belonged to no account"
     );
-    assert!(seen.tools().is_some());
-    assert_eq!(seen.note_account("a"), Change::None);
-    let before = seen.before("tools/list");
-    assert_eq!(seen.note_account("b"), Change::Forgotten);
-    assert!(seen.tools().is_none());
-    let late = before.kept.clone().unwrap();
-    assert!(!seen.note("tools/list", late, &before), "`a` saw it");
-    assert_eq!(seen.forget(), Change::Forgotten);
-    assert!(seen.was_signed_in());
-    assert_eq!(seen.forget(), Change::None);
+    assert!(cache.tools().is_some());
+    assert_eq!(cache.record_account("a"), Change::None);
+    let before = cache.before("tools/list");
+    assert_eq!(cache.record_account("b"), Change::Forgotten);
+    assert!(cache.tools().is_none());
+    let late = before.cached.clone().unwrap();
+    assert!(!cache.record("tools/list", late, &before), "`a` saw it");
+    assert_eq!(cache.forget(), Change::Forgotten);
+    assert!(cache.was_signed_in());
+    assert_eq!(cache.forget(), Change::None);
 }
 
 #[test]
 fn large_list_is_outlined_and_written_so() {
     let url = "https://a.example/mcp".parse().unwrap();
     let list = |name: &str| {
-        let filler = "x".repeat(MAX_KEPT);
+        let filler = "x".repeat(MAX_CACHED);
         let text = format!(
             r#"{{"tools":[{{"name":"{name}"}},{{"name":"sign_in_one","description":"{filler}"}}]}}"#
         );
         RawValue::from_string(text).unwrap()
     };
-    let mut seen = Seen::at(&url);
-    assert!(note(&mut seen, "tools/list", &list("t")));
-    assert!(!note(&mut seen, "tools/list", &list("t")));
-    assert!(note(&mut seen, "tools/list", &list("u")));
+    let mut cache = ServerCache::for_url(&url);
+    assert!(note(&mut cache, "tools/list", &list("t")));
+    assert!(!note(&mut cache, "tools/list", &list("t")));
+    assert!(note(&mut cache, "tools/list", &list("u")));
 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("one.json");
-    let text = seen.text().unwrap();
+    let text = cache.text().unwrap();
     assert!(text.len() < 1024, "{} bytes", text.len());
     std::fs::write(&path, text).unwrap();
-    let loaded = Seen::load(&path, &url);
-    for seen in [&seen, &loaded] {
-        let tools = seen.tools().unwrap();
+    let loaded = ServerCache::load(&path, &url);
+    for cache in [&cache, &loaded] {
+        let tools = cache.tools().unwrap();
         let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
         assert_eq!(names, ["sign_in_one", "u"]);
-        assert!(seen.has_tool("u") && !seen.has_tool("t"));
-        assert!(seen.lacks(&request(
+        assert!(cache.has_tool("u") && !cache.has_tool("t"));
+        assert!(cache.lacks(&request(
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#
         )));
         // The server has a tool of that name itself.
-        assert_eq!(told(seen, "tools/list", "{}"), r#"{"tools":[]}"#);
+        assert_eq!(told(cache, "tools/list", "{}"), r#"{"tools":[]}"#);
     }
     let mut loaded = loaded;
     assert!(!note(&mut loaded, "tools/list", &list("u")));

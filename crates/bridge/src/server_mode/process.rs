@@ -14,13 +14,13 @@ use model::config::Proxy;
 use model::config::gateway::GatewayConfig;
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::LIMIT;
+use super::TIMEOUT;
 
 /// How often something that must come soon is looked for.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a process of the gateway is started with and leaves behind.
-pub(super) struct Place {
+pub(super) struct GatewayFiles {
     config_file: PathBuf,
     data_dir: PathBuf,
 }
@@ -30,11 +30,11 @@ pub(super) struct Process {
     child: Child,
     /// Apart from the child, whose `wait` would close it.
     stdin: Option<ChildStdin>,
-    place: Place,
+    files: GatewayFiles,
 }
 
-impl Place {
-    pub(super) fn of(home: &Home) -> Self {
+impl GatewayFiles {
+    pub(super) fn in_home(home: &Home) -> Self {
         Self {
             config_file: home.gateway_file(),
             data_dir: home.gateway_dir(),
@@ -80,18 +80,22 @@ impl Place {
         Ok(Process {
             stdin: child.stdin.take(),
             child,
-            place: self,
+            files: self,
         })
     }
 
     /// Makes sure that the gateway gets its address: that of a bridge before may still be ending.
-    pub(super) async fn clear(&self, address: SocketAddr) -> Result<(), Problem> {
+    pub(super) async fn wait_for_port(&self, address: SocketAddr) -> Result<(), Problem> {
         let freed = async {
             while !is_free(address) {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        let limit = if self.was_on() { LIMIT } else { Duration::ZERO };
+        let limit = if self.was_on() {
+            TIMEOUT
+        } else {
+            Duration::ZERO
+        };
         tokio::time::timeout(limit, freed).await.map_err(|_| {
             let text = format!("{address} is taken by another program");
             Problem::new(ProblemKind::InUse, text).with_hint(format!(
@@ -137,7 +141,7 @@ impl Process {
     /// Waits until the process has ended by itself, and returns what it said last.
     pub(super) async fn ended(&mut self) -> Problem {
         let _ = self.child.wait().await;
-        let log = self.place.log();
+        let log = self.files.log();
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let mut lines: Vec<&str> = text.lines().rev().take(4).collect();
         lines.reverse();
@@ -150,7 +154,7 @@ impl Process {
     /// Asks the process to end, and makes it after a while.
     pub(super) async fn end(mut self) {
         drop(self.stdin.take());
-        if tokio::time::timeout(LIMIT, self.child.wait())
+        if tokio::time::timeout(TIMEOUT, self.child.wait())
             .await
             .is_err()
         {
@@ -164,7 +168,7 @@ fn is_free(address: SocketAddr) -> bool {
 }
 
 /// Waits until the gateway answers.
-pub(super) async fn until_it_answers(config: &GatewayConfig) {
+pub(super) async fn until_ready(config: &GatewayConfig) {
     let ready = format!("http://{}/readyz", config.listen);
     let host = config.public_url.url().authority();
     let Ok(client) = auth::http::client([], &Proxy::None) else {
@@ -175,7 +179,7 @@ pub(super) async fn until_it_answers(config: &GatewayConfig) {
         if answered.is_ok_and(|answer| answer.status().is_success()) {
             return;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -12,10 +12,10 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 /// What asking for the headers of a server gives.
-pub(super) type Authorized = Result<Granted, Denied>;
+pub(super) type Authorized = Result<UpstreamHeaders, HeadersError>;
 
 /// What to send to a server.
-pub(super) struct Granted {
+pub(super) struct UpstreamHeaders {
     /// None, for a server that needs no sign-in.
     pub(super) authorization: Option<Authorization>,
     /// Those that the user gave it.
@@ -23,7 +23,7 @@ pub(super) struct Granted {
 }
 
 /// Why nothing can be sent to a server.
-pub(super) enum Denied {
+pub(super) enum HeadersError {
     /// For want of a token.
     Token(AuthorizationError),
     /// For want of a secret that a header needs.
@@ -31,20 +31,23 @@ pub(super) enum Denied {
 }
 
 /// A question for the headers of a server that is under way.
-pub(super) type Asking = Pin<Box<dyn Future<Output = Authorized> + Send>>;
+pub(super) type HeadersFuture = Pin<Box<dyn Future<Output = Authorized> + Send>>;
 
 /// The state of the connection. What a state needs, it owns.
-pub(super) enum Link {
+pub(super) enum ConnectionState {
     /// The host has not begun.
     Idle,
     /// Waiting for a token, to do `next` with it.
-    Asking { asking: Asking, next: Next },
+    Authorizing {
+        pending_headers: HeadersFuture,
+        next: AfterToken,
+    },
     /// The handshake is under way, or the question whether the session still stands.
     Opening {
         authorization: Option<Authorization>,
         /// The request whose answer opens the connection.
         awaits: RequestId,
-        next: Next,
+        next: AfterToken,
         /// When the server is taken not to answer it.
         until: Instant,
     },
@@ -58,23 +61,23 @@ pub(super) enum Link {
     Down {
         problem: Problem,
         retry_at: Instant,
-        next: Next,
+        next: AfterToken,
     },
 }
 
 /// What a token is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum AfterToken {
     /// To begin, or to begin again.
-    Open,
+    Connect,
     /// To go on where the server was away: the session there stands, as far as is known.
-    Revive,
+    Reconnect,
     /// To go on: the session at the server stands.
-    Resume,
+    Continue,
 }
 
 /// How soon a server that was just found wanting is tried again at the earliest.
-pub(super) const SOONEST_RETRY: Duration = Duration::from_millis(500);
+pub(super) const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Back-off between attempts to reach a server. What counts as reached is the answer to a request
 /// of the host: servers that shake hands and then know nothing of it are no better than absent.
@@ -91,7 +94,7 @@ impl Backoff {
 
     /// How long to wait now: half a second, doubled each time, half a minute at most.
     pub(super) fn next(&mut self) -> Duration {
-        let wait = SOONEST_RETRY * 2u32.pow(self.0.min(6));
+        let wait = MIN_RETRY_DELAY * 2u32.pow(self.0.min(6));
         self.0 += 1;
         wait.min(Duration::from_secs(30))
     }
@@ -102,9 +105,9 @@ impl Backoff {
 }
 
 /// What the host has said about how it speaks.
-pub(super) enum Speech {
+pub(super) enum HostProtocol {
     /// Nothing so far.
-    Silent,
+    Unknown,
     /// 2026-07-28 and later: no handshake.
     Modern,
     /// Up to 2025-11-25.
@@ -120,7 +123,7 @@ pub(super) struct Handshake {
     /// nothing but answers.
     pub(super) initialized: Option<Message>,
     /// Whether the session at the server has had that, and all that follows it.
-    pub(super) greeted: bool,
+    pub(super) initialized_sent: bool,
     /// Whether something was answered in the server's place, so that the host must be told to
     /// ask again.
     pub(super) stale: bool,
@@ -128,12 +131,12 @@ pub(super) struct Handshake {
     pub(super) changes: Vec<Message>,
     /// What the host set up at the server and takes for granted in every later session there,
     /// by what it concerns.
-    pub(super) standing: Vec<(Standing, Message)>,
+    pub(super) settings: Vec<(SessionSetting, Message)>,
 }
 
 /// What a standing request of the host concerns. A later one takes the place of an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum SessionSetting {
     /// `logging/setLevel`.
     LogLevel,
     /// `resources/subscribe`, by the resource's URI.
@@ -141,30 +144,30 @@ pub(super) enum Standing {
 }
 
 impl Handshake {
-    pub(super) fn of(initialize: Message) -> Self {
+    pub(super) fn new(initialize: Message) -> Self {
         Self {
             initialize,
             answered: false,
             initialized: None,
-            greeted: false,
+            initialized_sent: false,
             stale: false,
             changes: Vec::new(),
-            standing: Vec::new(),
+            settings: Vec::new(),
         }
     }
 
     /// Takes note of a request whose effect ends with the session at the server.
-    pub(super) fn note_standing(&mut self, request: &Message) {
-        let uri = || Some(Standing::Subscription(uri(request)?));
+    pub(super) fn record_setting(&mut self, request: &Message) {
+        let uri = || Some(SessionSetting::Subscription(uri(request)?));
         let concerns = match request.method() {
-            Some("logging/setLevel") => Some(Standing::LogLevel),
+            Some("logging/setLevel") => Some(SessionSetting::LogLevel),
             Some("resources/subscribe" | "resources/unsubscribe") => uri(),
             Some(_) | None => None,
         };
         let Some(concerns) = concerns else { return };
-        self.standing.retain(|(known, _)| *known != concerns);
+        self.settings.retain(|(known, _)| *known != concerns);
         if request.method() != Some("resources/unsubscribe") {
-            self.standing.push((concerns, request.clone()));
+            self.settings.push((concerns, request.clone()));
         }
     }
 }

@@ -15,32 +15,34 @@ use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::connection::Speech;
-use super::outbox::{Outbox, Waiting};
+use super::connection::HostProtocol;
+use super::outbox::{Outbox, QueuedMessage};
 use super::task::Task;
-use super::{Manner, ToHost};
-use crate::sign_in::{self, Awaited, Caller, Declined, Question, Wish};
+use super::{HostMessage, SessionKind};
+use crate::sign_in::{
+    self, Declined, ElicitationRequest, ElicitationSender, OngoingSignIn, SignInTrigger,
+};
 
 /// What one host is asked.
 #[derive(Default)]
 pub(super) struct Elicitation {
-    line: Line,
+    channel: Channel,
     stage: Stage,
     /// The questions that were withdrawn before the host had answered them.
-    withdrawn: HashSet<RequestId>,
+    cancelled: HashSet<RequestId>,
 }
 
 /// The way by which questions come here.
 #[derive(Default)]
-enum Line {
+enum Channel {
     /// No sign-in was wanted in which the host could be asked. Most sessions end so.
     #[default]
     Unused,
     /// The same, and the host is one that can be asked once it calls.
     ForCalls,
     Open {
-        caller: Caller,
-        questions: mpsc::Receiver<Question>,
+        sender: ElicitationSender,
+        requests: mpsc::Receiver<ElicitationRequest>,
     },
     /// The host says nothing more, or cannot show pages though it offered to.
     Closed,
@@ -51,12 +53,12 @@ enum Line {
 enum Stage {
     /// Nothing is asked.
     #[default]
-    Quiet,
+    Idle,
     /// It has not ended its handshake, and must not be sent requests before.
-    Early(Question),
+    Queued(ElicitationRequest),
     /// It has not answered. `call` is the request of the host that this belongs to.
     Asked {
-        question: Question,
+        request: ElicitationRequest,
         call: Option<RequestId>,
     },
     /// It shows the page.
@@ -68,10 +70,12 @@ enum Stage {
 
 impl Elicitation {
     /// Waits for a question; `None` if nobody waits any longer for the answer to the last one.
-    pub(super) async fn next(&mut self) -> Option<Question> {
+    pub(super) async fn next(&mut self) -> Option<ElicitationRequest> {
         let over = match &self.stage {
-            Stage::Early(question) | Stage::Asked { question, .. } => Some(question.over.clone()),
-            Stage::Quiet | Stage::Shown { .. } => None,
+            Stage::Queued(request) | Stage::Asked { request, .. } => {
+                Some(request.cancelled.clone())
+            }
+            Stage::Idle | Stage::Shown { .. } => None,
         };
         let over = async {
             match over {
@@ -79,105 +83,111 @@ impl Elicitation {
                 None => std::future::pending().await,
             }
         };
-        let question = async {
-            match &mut self.line {
+        let request = async {
+            match &mut self.channel {
                 // The caller is here, so the channel does not end.
-                Line::Open { questions, .. } => questions.recv().await,
-                Line::Unused | Line::ForCalls | Line::Closed => std::future::pending().await,
+                Channel::Open { requests, .. } => requests.recv().await,
+                Channel::Unused | Channel::ForCalls | Channel::Closed => {
+                    std::future::pending().await
+                }
             }
         };
         tokio::select! {
             biased;
             () = over => None,
-            question = question => question,
+            request = request => request,
         }
     }
 
     /// Notes whether a request that waits is of a host of the modern era that can be asked.
-    pub(super) fn note(&mut self, outbox: &Outbox) {
-        let is_declared = |waiting: &Waiting| elicitation::is_declared(&waiting.message);
-        if matches!(self.line, Line::Unused) && outbox.waiting.iter().any(is_declared) {
-            self.line = Line::ForCalls;
+    pub(super) fn detect_modern_host(&mut self, outbox: &Outbox) {
+        let is_declared = |queued: &QueuedMessage| elicitation::is_declared(&queued.message);
+        if matches!(self.channel, Channel::Unused) && outbox.queued.iter().any(is_declared) {
+            self.channel = Channel::ForCalls;
         }
     }
 
     /// Whether a host of the modern era is to be asked when it calls.
     pub(super) fn is_for_calls(&self) -> bool {
-        matches!(self.line, Line::ForCalls | Line::Open { .. })
+        matches!(self.channel, Channel::ForCalls | Channel::Open { .. })
     }
 
-    fn caller(&mut self) -> Option<Caller> {
-        if let Line::Unused | Line::ForCalls = self.line {
-            let (caller, questions) = mpsc::channel(1);
-            self.line = Line::Open { caller, questions };
+    fn sender(&mut self) -> Option<ElicitationSender> {
+        if let Channel::Unused | Channel::ForCalls = self.channel {
+            let (sender, requests) = mpsc::channel(1);
+            self.channel = Channel::Open { sender, requests };
         }
-        match &self.line {
-            Line::Open { caller, .. } => Some(caller.clone()),
-            Line::Unused | Line::ForCalls | Line::Closed => None,
+        match &self.channel {
+            Channel::Open { sender, .. } => Some(sender.clone()),
+            Channel::Unused | Channel::ForCalls | Channel::Closed => None,
         }
     }
 
     /// Whether the host has a question to answer, or is about to.
     pub(super) fn is_open(&self) -> bool {
         match self.stage {
-            Stage::Early(_) | Stage::Asked { .. } => true,
-            Stage::Quiet | Stage::Shown { .. } => false,
+            Stage::Queued(_) | Stage::Asked { .. } => true,
+            Stage::Idle | Stage::Shown { .. } => false,
         }
     }
 
     /// Whether that is a question of ours.
-    pub(super) fn takes(&self, id: &RequestId) -> bool {
+    pub(super) fn is_ours(&self, id: &RequestId) -> bool {
         let asked = match &self.stage {
-            Stage::Asked { question, .. } => RequestId::string(&question.name) == *id,
-            Stage::Quiet | Stage::Early(_) | Stage::Shown { .. } => false,
+            Stage::Asked { request, .. } => RequestId::string(&request.name) == *id,
+            Stage::Idle | Stage::Queued(_) | Stage::Shown { .. } => false,
         };
-        asked || self.withdrawn.contains(id)
+        asked || self.cancelled.contains(id)
     }
 }
 
 impl Task {
     /// This session, if its host can be asked: a modern one in the answer to `call` alone.
-    pub(super) fn caller(&mut self, call: Option<&Message>) -> Option<Caller> {
-        let is_able = match &self.speech {
-            Speech::Legacy(handshake) => elicitation::is_offered(&handshake.initialize),
-            Speech::Modern => call.is_some_and(elicitation::may_ask),
-            Speech::Silent => false,
+    pub(super) fn elicitation_sender(
+        &mut self,
+        call: Option<&Message>,
+    ) -> Option<ElicitationSender> {
+        let is_able = match &self.protocol {
+            HostProtocol::Legacy(handshake) => elicitation::is_offered(&handshake.initialize),
+            HostProtocol::Modern => call.is_some_and(elicitation::may_ask),
+            HostProtocol::Unknown => false,
         };
-        let may = is_able && self.manner == Manner::Host;
-        may.then(|| self.elicitation.caller()).flatten()
+        let may = is_able && self.kind == SessionKind::Host;
+        may.then(|| self.elicitation.sender()).flatten()
     }
 
-    pub(super) fn on_question(&mut self, question: Question) {
-        match self.speech {
-            Speech::Legacy(_) => {
-                self.end_question(false);
-                self.elicitation.stage = Stage::Early(question);
-                self.ask_host();
+    pub(super) fn on_elicitation(&mut self, request: ElicitationRequest) {
+        match self.protocol {
+            HostProtocol::Legacy(_) => {
+                self.end_elicitation(false);
+                self.elicitation.stage = Stage::Queued(request);
+                self.send_elicitation();
             }
-            Speech::Modern | Speech::Silent => self.require(question),
+            HostProtocol::Modern | HostProtocol::Unknown => self.answer_with_elicitation(request),
         }
     }
 
     /// Asks a host of the legacy era as soon as it may be asked.
-    pub(super) fn ask_host(&mut self) {
-        let Speech::Legacy(handshake) = &self.speech else {
+    pub(super) fn send_elicitation(&mut self) {
+        let HostProtocol::Legacy(handshake) = &self.protocol else {
             return;
         };
         let is_early = handshake.initialized.is_none();
-        match std::mem::replace(&mut self.elicitation.stage, Stage::Quiet) {
-            Stage::Early(question) if !is_early => {
-                let call = self.outbox.waiting_calls().next();
+        match std::mem::replace(&mut self.elicitation.stage, Stage::Idle) {
+            Stage::Queued(request) if !is_early => {
+                let call = self.outbox.queued_calls().next();
                 let call = call.and_then(|call| call.id().cloned());
-                let offer = &question.offer;
-                let asking = elicitation::request(&question.name, offer.page.as_str(), &offer.text);
-                let sent = question.sent.clone();
+                let prompt = &request.prompt;
+                let message =
+                    elicitation::request(&request.name, prompt.page.as_str(), &prompt.text);
+                let sent = request.sent.clone();
                 sent.set(Instant::now());
                 self.elicitation.stage = Stage::Asked {
-                    question,
+                    request,
                     call: call.clone(),
                 };
-                self.deliver(ToHost {
-                    message: asking,
+                self.deliver(HostMessage {
+                    message,
                     request: call,
                     sent: Some(sent),
                 });
@@ -188,70 +198,70 @@ impl Task {
 
     /// Answers a call of a modern host with the question, and forgets the call. If none waits any
     /// longer, nobody is asked.
-    fn require(&mut self, question: Question) {
+    fn answer_with_elicitation(&mut self, request: ElicitationRequest) {
         let mut is_taken = false;
-        let calls = self.outbox.take_if(|waiting: &Waiting| {
-            let takes = !is_taken && elicitation::may_ask(&waiting.message);
+        let calls = self.outbox.take_if(|queued: &QueuedMessage| {
+            let takes = !is_taken && elicitation::may_ask(&queued.message);
             is_taken |= takes;
             takes
         });
         let Some(id) = calls.first().and_then(Message::id) else {
             return;
         };
-        let (page, text) = (question.offer.page.as_str(), &question.offer.text);
-        question.sent.set(Instant::now());
-        self.tell_answer(elicitation::required(id, &question.name, page, text));
+        let (page, text) = (request.prompt.page.as_str(), &request.prompt.text);
+        request.sent.set(Instant::now());
+        self.send_answer(elicitation::required(id, &request.name, page, text));
         // Whether anybody still waits for the answer is nothing to a host that has gone.
-        let _ = question.left.send(());
+        let _ = request.answer_later.send(());
     }
 
     /// What a host of the legacy era answers.
-    pub(super) fn on_answer(&mut self, response: &Message) {
+    pub(super) fn on_elicitation_response(&mut self, response: &Message) {
         if let Some(id) = response.id()
-            && self.elicitation.withdrawn.remove(id)
+            && self.elicitation.cancelled.remove(id)
         {
             return;
         }
-        let Stage::Asked { question, call } =
-            std::mem::replace(&mut self.elicitation.stage, Stage::Quiet)
+        let Stage::Asked { request, call } =
+            std::mem::replace(&mut self.elicitation.stage, Stage::Idle)
         else {
             return;
         };
-        let (sign_ins, server) = (&self.hub.sign_ins, &self.server.name);
+        let (sign_ins, server) = (&self.bridge.sign_ins, &self.server.name);
         match elicitation::answer(response) {
             Answer::Accepted => {
-                sign_ins.accept(server, &question.name, self.hub.options.clock.unix());
-                let name = question.name;
+                sign_ins.accept(server, &request.name, self.bridge.options.clock.unix());
+                let name = request.name;
                 self.elicitation.stage = Stage::Shown { name, call };
             }
             Answer::Declined => {
-                if sign_ins.decline(server, &question.name, Instant::now()) == Declined::ByHost {
-                    self.elicitation.line = Line::Closed;
+                if sign_ins.decline(server, &request.name, Instant::now()) == Declined::ByHost {
+                    self.elicitation.channel = Channel::Closed;
                 }
             }
             Answer::Unable => {
-                self.elicitation.line = Line::Closed;
-                sign_ins.do_without(server, &question.name);
+                self.elicitation.channel = Channel::Closed;
+                sign_ins.mark_unable(server, &request.name);
             }
         }
     }
 
     /// A request of a modern host without what it says to a question of ours, and whether it says
     /// that it shows the page. `None` if that is the end of it, or if it has to be asked again.
-    pub(super) fn unasked(&mut self, message: Message) -> Option<(Message, bool)> {
+    pub(super) fn strip_elicitation(&mut self, message: Message) -> Option<(Message, bool)> {
         let Some(back) = Return::of(&message) else {
             return Some((message, false));
         };
         let is_shown = matches!(back.answer, Some(Answer::Accepted));
-        let (sign_ins, server) = (&self.hub.sign_ins, &self.server.name);
+        let (sign_ins, server) = (&self.bridge.sign_ins, &self.server.name);
         match back.answer {
             Some(Answer::Accepted) => {
-                sign_ins.accept(server, &back.id, self.hub.options.clock.unix());
+                sign_ins.accept(server, &back.id, self.bridge.options.clock.unix());
             }
             Some(Answer::Declined | Answer::Unable) => {
                 match sign_ins.decline(server, &back.id, Instant::now()) {
                     // The call waits as that of a host that does not offer to show pages.
-                    Declined::ByHost => self.elicitation.line = Line::Closed,
+                    Declined::ByHost => self.elicitation.channel = Channel::Closed,
                     Declined::ByUser => {
                         self.fail(&message, &sign_in::cancelled(&self.server));
                         return None;
@@ -259,11 +269,11 @@ impl Task {
                 }
             }
             None => {
-                if let Some(offer) = sign_ins.asked(server, &back.id)
+                if let Some(prompt) = sign_ins.asked(server, &back.id)
                     && let Some(id) = message.id()
                 {
-                    let page = offer.page.as_str();
-                    self.tell_answer(elicitation::required(id, &back.id, page, &offer.text));
+                    let page = prompt.page.as_str();
+                    self.send_answer(elicitation::required(id, &back.id, page, &prompt.text));
                     return None;
                 }
             }
@@ -272,43 +282,43 @@ impl Task {
     }
 
     /// The host will say nothing more, and cannot be asked any longer.
-    pub(super) fn end_questions(&mut self) {
-        if self.sign_in.is_some() && self.outbox.waiting_calls().next().is_some() {
-            self.hub.sign_ins.join(&self.server.name, None);
+    pub(super) fn end_elicitations(&mut self) {
+        if self.sign_in.is_some() && self.outbox.queued_calls().next().is_some() {
+            self.bridge.sign_ins.join(&self.server.name, None);
         }
         if !matches!(self.elicitation.stage, Stage::Shown { .. }) {
-            self.end_question(false);
+            self.end_elicitation(false);
         }
-        self.elicitation.line = Line::Closed;
+        self.elicitation.channel = Channel::Closed;
     }
 
     /// Nobody waits any longer for what the host was asked. If the sign-in goes on, it made way for
     /// another, and may be asked once more for a call that still waits.
-    pub(super) fn on_withdrawn(&mut self) {
-        let end = self.sign_in.as_ref().map(Awaited::end);
-        self.end_question(matches!(end, Some(Some(Ok(())))));
-        let call = self.outbox.waiting_calls().next().cloned();
-        if call.is_some() && matches!(end, Some(None)) {
-            self.want_sign_in(Wish::Call, call.as_ref());
+    pub(super) fn on_elicitation_cancelled(&mut self) {
+        let result = self.sign_in.as_ref().map(OngoingSignIn::result);
+        self.end_elicitation(matches!(result, Some(Some(Ok(())))));
+        let call = self.outbox.queued_calls().next().cloned();
+        if call.is_some() && matches!(result, Some(None)) {
+            self.want_sign_in(SignInTrigger::ToolCall, call.as_ref());
         }
     }
 
     /// Tells a host of the legacy era what has become of what it was asked.
-    pub(super) fn end_question(&mut self, is_done: bool) {
+    pub(super) fn end_elicitation(&mut self, is_done: bool) {
         let (name, call, is_open) =
-            match std::mem::replace(&mut self.elicitation.stage, Stage::Quiet) {
-                Stage::Quiet | Stage::Early(_) => return,
-                Stage::Asked { question, call } => (question.name, call, true),
+            match std::mem::replace(&mut self.elicitation.stage, Stage::Idle) {
+                Stage::Idle | Stage::Queued(_) => return,
+                Stage::Asked { request, call } => (request.name, call, true),
                 Stage::Shown { name, call } => (name, call, false),
             };
         if is_done {
-            self.tell(elicitation::completed(&name), call.clone());
+            self.send_to_host(elicitation::completed(&name), call.clone());
         }
         if is_open {
             let id = RequestId::string(&name);
-            let withdrawn = Message::withdrawal(&id, "the sign-in does not wait for this any more");
-            self.elicitation.withdrawn.insert(id);
-            self.tell(withdrawn, call);
+            let cancelled = Message::withdrawal(&id, "the sign-in does not wait for this any more");
+            self.elicitation.cancelled.insert(id);
+            self.send_to_host(cancelled, call);
         }
     }
 }

@@ -7,48 +7,58 @@ use mcp::subscription::LISTEN;
 use mcp::{Message, elicitation};
 use tokio::time::Instant;
 
-use super::Manner;
-use super::connection::{Link, Next, SOONEST_RETRY, Speech};
-use super::outbox::{Awaits, Waiting};
-use super::task::{HostEnd, Task};
+use super::SessionKind;
+use super::connection::{AfterToken, ConnectionState, HostProtocol, MIN_RETRY_DELAY};
+use super::outbox::{QueuedMessage, WaitFor};
+use super::task::{HostInput, Task};
 use crate::problem;
-use crate::server_cache::Seen;
-use crate::sign_in::{self, Wish};
+use crate::server_cache::ServerCache;
+use crate::sign_in::{self, SignInTrigger};
 
 impl Task {
     /// Answers what need not wait, now that the server cannot be asked.
-    pub(super) fn settle(&mut self) {
-        let (problem, comes) = match &self.link {
-            Link::SignInNeeded { problem } => {
+    pub(super) fn answer_from_cache(&mut self) {
+        let (problem, comes) = match &self.connection {
+            ConnectionState::SignInNeeded { problem } => {
                 let problem = problem.clone();
                 self.want_sign_in_for_calls();
-                match sign_in::in_vain(&self.hub, &self.server) {
-                    Some(in_vain) => (in_vain, self.sign_in.is_some()),
-                    None => (self.hub.sign_ins.told(&self.server.name, problem), true),
+                match sign_in::refused_after_sign_in(&self.bridge, &self.server) {
+                    Some(refused_after_sign_in) => (refused_after_sign_in, self.sign_in.is_some()),
+                    None => (
+                        self.bridge
+                            .sign_ins
+                            .with_next_step(&self.server.name, problem),
+                        true,
+                    ),
                 }
             }
-            Link::Down { problem, .. } => (problem.clone(), true),
-            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => return,
+            ConnectionState::Down { problem, .. } => (problem.clone(), true),
+            ConnectionState::Idle
+            | ConnectionState::Authorizing { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Live { .. } => return,
         };
         self.answer_handshake(&problem);
         let passes = matches!(
             problem.kind,
             ProblemKind::SignInNeeded | ProblemKind::Unreachable | ProblemKind::Vault
         );
-        let hopeless = self.manner == Manner::Probe || !passes || !comes;
+        let hopeless = self.kind == SessionKind::Probe || !passes || !comes;
         let lists_wait = self.let_lists_wait();
         let server = Arc::clone(&self.server);
-        let is_ready = |waiting: &Waiting| {
-            let is_in_place = server.can_answer(&waiting.message);
-            let waits = lists_wait && server.lacks(&waiting.message);
-            hopeless || (is_in_place && !waits)
+        let is_ready = |queued: &QueuedMessage| {
+            let is_answerable = server.can_answer(&queued.message);
+            let waits = lists_wait && server.lacks(&queued.message);
+            hopeless || (is_answerable && !waits)
         };
         for message in self.outbox.take_if(is_ready) {
-            self.answer_in_place(&message, &problem);
+            self.answer_locally(&message, &problem);
         }
-        if matches!(self.link, Link::SignInNeeded { .. }) && self.sign_in.is_none() {
-            let is_vain = |waiting: &Waiting| waiting.signed_in || waiting.stand_in.is_some();
-            for call in self.outbox.take_if(is_vain) {
+        if matches!(self.connection, ConnectionState::SignInNeeded { .. }) && self.sign_in.is_none()
+        {
+            let had_sign_in =
+                |queued: &QueuedMessage| queued.signed_in || queued.stand_in.is_some();
+            for call in self.outbox.take_if(had_sign_in) {
                 self.fail(&call, &problem);
             }
         }
@@ -57,12 +67,12 @@ impl Task {
     /// Lets the lists of which nothing is known wait for the sign-in that this session began or
     /// joined. Returns false if they do not wait, or no longer.
     fn let_lists_wait(&mut self) -> bool {
-        let is_needed = matches!(self.link, Link::SignInNeeded { .. });
+        let is_needed = matches!(self.connection, ConnectionState::SignInNeeded { .. });
         let Some(sign_in) = self.sign_in.as_ref().filter(|_| is_needed) else {
             return false;
         };
-        let until = sign_in.since + self.waits.lists;
-        let waits = self.manner == Manner::Host && until > Instant::now();
+        let until = sign_in.since + self.timeouts.lists;
+        let waits = self.kind == SessionKind::Host && until > Instant::now();
         if waits {
             self.delay_lists(until);
         }
@@ -72,52 +82,53 @@ impl Task {
     /// Lets the lists of which nothing is known wait until `until`.
     pub(super) fn delay_lists(&mut self, until: Instant) {
         let server = &self.server;
-        self.outbox.let_wait(until, |message| server.lacks(message));
+        self.outbox
+            .set_deadlines(until, |message| server.lacks(message));
     }
 
     /// Starts a sign-in for the calls that wait, or joins one: of each call's own accord one starts
     /// at most, however it ends.
     pub(super) fn want_sign_in_for_calls(&mut self) {
-        let best = |call: &&Waiting| (!call.signed_in, elicitation::may_ask(&call.message));
+        let best = |call: &&QueuedMessage| (!call.signed_in, elicitation::may_ask(&call.message));
         let Some(call) = self.outbox.calls().max_by_key(best) else {
             return;
         };
-        let wish = match call.signed_in {
-            false => Wish::Call,
-            true => Wish::CallAgain,
+        let trigger = match call.signed_in {
+            false => SignInTrigger::ToolCall,
+            true => SignInTrigger::RepeatedCall,
         };
         let call = call.message.clone();
-        self.want_sign_in(wish, Some(&call));
+        self.want_sign_in(trigger, Some(&call));
         if self.sign_in.is_some() {
-            self.outbox.note_sign_in();
+            self.outbox.record_sign_in();
         }
     }
 
     pub(super) fn answer_handshake(&mut self, problem: &Problem) {
-        let Speech::Legacy(handshake) = &mut self.speech else {
+        let HostProtocol::Legacy(handshake) = &mut self.protocol else {
             return;
         };
-        self.contact = None;
+        self.handshake_deadline = None;
         if std::mem::replace(&mut handshake.answered, true) {
             return;
         }
         let initialize = handshake.initialize.clone();
-        self.answer_in_place(&initialize, problem);
+        self.answer_locally(&initialize, problem);
     }
 
-    pub(super) fn answer_in_place(&mut self, request: &Message, problem: &Problem) {
-        if self.manner == Manner::Probe {
+    pub(super) fn answer_locally(&mut self, request: &Message, problem: &Problem) {
+        if self.kind == SessionKind::Probe {
             return self.fail(request, problem);
         }
         if request.method() == Some(LISTEN) {
-            return self.acknowledge_in_place(request);
+            return self.acknowledge_locally(request);
         }
         match self.server.answer(request, problem) {
             Some(answer) => {
-                if let Speech::Legacy(handshake) = &mut self.speech {
-                    handshake.stale |= Seen::remembers(request);
+                if let HostProtocol::Legacy(handshake) = &mut self.protocol {
+                    handshake.stale |= ServerCache::is_cacheable(request);
                 }
-                self.tell_made(answer);
+                self.send_own_answer(answer);
             }
             None => self.fail(request, problem),
         }
@@ -126,7 +137,7 @@ impl Task {
     /// Answers what a server that has not said anything for long keeps waiting. A subscription stays
     /// at the server.
     fn answer_for_silent_server(&mut self, now: Instant) {
-        let late = self.outbox.owed.take_late(now);
+        let late = self.outbox.pending.take_overdue(now);
         if self.server.has_just_answered() {
             return;
         }
@@ -134,119 +145,137 @@ impl Task {
             if request.method() != Some(LISTEN)
                 && let Some(id) = request.id()
             {
-                self.outbox.owed.remove(id);
+                self.outbox.pending.remove(id);
                 self.up.abandon(id);
             }
-            self.answer_in_place(&request, &problem::not_in_time());
+            self.answer_locally(&request, &problem::not_in_time());
         }
     }
 
     /// The host waits for a server that is away: it is tried now rather than when it is due.
-    pub(super) fn hurry(&mut self) {
-        if let Link::Down { retry_at, .. } = &mut self.link {
-            *retry_at = (*retry_at).min(Instant::now() + SOONEST_RETRY);
+    pub(super) fn retry_soon(&mut self) {
+        if let ConnectionState::Down { retry_at, .. } = &mut self.connection {
+            *retry_at = (*retry_at).min(Instant::now() + MIN_RETRY_DELAY);
         }
     }
 
     /// What was connected before a sleep may be dead, and what was away may be back.
-    pub(super) fn on_woke(&mut self) {
+    pub(super) fn on_resume(&mut self) {
         self.up.wake();
-        match &mut self.link {
-            Link::Down { retry_at, .. } => *retry_at = Instant::now(),
-            Link::Opening {
+        match &mut self.connection {
+            ConnectionState::Down { retry_at, .. } => *retry_at = Instant::now(),
+            ConnectionState::Opening {
                 awaits,
-                next: Next::Revive,
+                next: AfterToken::Reconnect,
                 ..
             } => {
                 self.up.abandon(awaits);
-                self.ask(Next::Revive);
+                self.request_token(AfterToken::Reconnect);
             }
-            Link::Idle
-            | Link::Asking { .. }
-            | Link::Opening { .. }
-            | Link::Live { .. }
-            | Link::SignInNeeded { .. } => {}
+            ConnectionState::Idle
+            | ConnectionState::Authorizing { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Live { .. }
+            | ConnectionState::SignInNeeded { .. } => {}
         }
     }
 
     /// Whether the host waits for the answer to its handshake.
     pub(super) fn awaits_handshake(&self) -> bool {
-        matches!(&self.speech, Speech::Legacy(handshake) if !handshake.answered)
+        matches!(&self.protocol, HostProtocol::Legacy(handshake) if !handshake.answered)
     }
 
     pub(super) fn is_answered(&self) -> bool {
-        matches!(&self.speech, Speech::Legacy(handshake) if handshake.answered)
+        matches!(&self.protocol, HostProtocol::Legacy(handshake) if handshake.answered)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let retry = match &self.link {
-            Link::Down { retry_at, .. } => Some(*retry_at),
-            Link::Opening { until, .. } => Some(*until),
-            Link::Idle | Link::Asking { .. } | Link::Live { .. } | Link::SignInNeeded { .. } => {
-                None
-            }
+        let retry = match &self.connection {
+            ConnectionState::Down { retry_at, .. } => Some(*retry_at),
+            ConnectionState::Opening { until, .. } => Some(*until),
+            ConnectionState::Idle
+            | ConnectionState::Authorizing { .. }
+            | ConnectionState::Live { .. }
+            | ConnectionState::SignInNeeded { .. } => None,
         };
         let until = match self.host {
-            HostEnd::Done { until } => Some(until),
-            HostEnd::Open | HostEnd::Dismissed => None,
+            HostInput::Ended { until } => Some(until),
+            HostInput::Open | HostInput::Draining => None,
         };
-        let waiting = self.outbox.next_deadline(self.unreachable.is_some());
-        let late = self.late.as_ref().map(|late| late.until);
+        let queued = self.outbox.next_deadline(self.unreachable.is_some());
+        let late = self.delayed_result.as_ref().map(|late| late.until);
         let subscriptions = self.subscriptions.retry_at();
-        [retry, self.contact, waiting, until, late, subscriptions]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            retry,
+            self.handshake_deadline,
+            queued,
+            until,
+            late,
+            subscriptions,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn on_timer(&mut self) {
         let now = Instant::now();
-        let problem = match &self.link {
-            Link::SignInNeeded { problem } => {
+        let problem = match &self.connection {
+            ConnectionState::SignInNeeded { problem } => {
                 let problem = problem.clone();
-                self.hub.sign_ins.told(&self.server.name, problem)
+                self.bridge
+                    .sign_ins
+                    .with_next_step(&self.server.name, problem)
             }
-            Link::Down { problem, .. } => problem.clone(),
-            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => self
+            ConnectionState::Down { problem, .. } => problem.clone(),
+            ConnectionState::Idle
+            | ConnectionState::Authorizing { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Live { .. } => self
                 .unreachable
                 .clone()
                 .unwrap_or_else(problem::not_in_time),
         };
-        if self.contact.is_some_and(|contact| contact <= now) {
+        if self
+            .handshake_deadline
+            .is_some_and(|deadline| deadline <= now)
+        {
             self.answer_handshake(&problem);
         }
         let is_unreachable = self.unreachable.is_some();
-        let is_due = |waiting: &Waiting| waiting.is_due(now, is_unreachable);
-        let lacks_access = |waiting: &Waiting| waiting.awaits == Awaits::Access;
+        let is_due = |queued: &QueuedMessage| queued.is_due(now, is_unreachable);
+        let lacks_access = |queued: &QueuedMessage| queued.wait_for == WaitFor::Scopes;
         for message in self
             .outbox
-            .take_if(|waiting| lacks_access(waiting) && is_due(waiting))
+            .take_if(|queued| lacks_access(queued) && is_due(queued))
         {
             self.fail(&message, &problem::sign_in_needed(&self.server.name));
         }
         for message in self.outbox.take_if(is_due) {
-            self.answer_in_place(&message, &problem);
+            self.answer_locally(&message, &problem);
         }
         self.answer_for_silent_server(now);
-        self.tell_late(now);
+        self.send_delayed(now);
         if self.subscriptions.retry_at().is_some_and(|at| at <= now) {
             self.subscribe_at_server();
         }
-        for id in self.outbox.owed.take_given_up(now) {
+        for id in self.outbox.pending.take_expired(now) {
             self.up.abandon(&id);
         }
-        match &self.link {
-            Link::Down { retry_at, next, .. } if *retry_at <= now => self.ask(*next),
-            Link::Opening { until, .. } if *until <= now => {
-                self.up.reset();
-                self.go_down(problem);
+        match &self.connection {
+            ConnectionState::Down { retry_at, next, .. } if *retry_at <= now => {
+                self.request_token(*next)
             }
-            Link::Down { .. }
-            | Link::Opening { .. }
-            | Link::Idle
-            | Link::Asking { .. }
-            | Link::Live { .. }
-            | Link::SignInNeeded { .. } => {}
+            ConnectionState::Opening { until, .. } if *until <= now => {
+                self.up.reset();
+                self.disconnect(problem);
+            }
+            ConnectionState::Down { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Idle
+            | ConnectionState::Authorizing { .. }
+            | ConnectionState::Live { .. }
+            | ConnectionState::SignInNeeded { .. } => {}
         }
     }
 }

@@ -7,11 +7,11 @@ use mcp::message::INVALID_REQUEST;
 use mcp::{Era, Kind, Message, RequestId};
 use tokio::time::Instant;
 
-use super::connection::{Handshake, Link, Next, Speech};
-use super::outbox::Waiting;
+use super::connection::{AfterToken, ConnectionState, Handshake, HostProtocol};
+use super::outbox::QueuedMessage;
 use super::task::{Task, header};
-use super::{FIRST_CONTACT, Manner, WITHDRAWN};
-use crate::bridge_state::Registered;
+use super::{CANCEL_TIMEOUT, HANDSHAKE_WAIT, SessionKind};
+use crate::bridge_state::SessionGuard;
 use crate::stand_in;
 
 impl Task {
@@ -22,13 +22,17 @@ impl Task {
                 self.begin_legacy(message);
             }
             Kind::Request { .. } => {
-                if matches!(self.speech, Speech::Silent) {
-                    self.speech = Speech::Modern;
-                    if self.shown.as_ref().is_some_and(Registered::is_listed) {
+                if matches!(self.protocol, HostProtocol::Unknown) {
+                    self.protocol = HostProtocol::Modern;
+                    if self
+                        .session_guard
+                        .as_ref()
+                        .is_some_and(SessionGuard::is_listed)
+                    {
                         self.name_host(Implementation::of_client(&message));
                     }
                 }
-                if let Some((request, is_shown)) = self.unasked(message) {
+                if let Some((request, is_shown)) = self.strip_elicitation(message) {
                     self.on_request(request, is_shown);
                 }
             }
@@ -38,26 +42,28 @@ impl Task {
             Kind::Notification { method } if method.as_ref() == "notifications/cancelled" => {
                 self.on_cancelled(message);
             }
-            Kind::Response { id, .. } if self.elicitation.takes(id) => self.on_answer(&message),
+            Kind::Response { id, .. } if self.elicitation.is_ours(id) => {
+                self.on_elicitation_response(&message)
+            }
             Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => {
-                self.on_remark(message);
+                self.on_one_way(message);
             }
         }
     }
 
     /// Whether a request of the host with this id has no answer yet.
     fn is_unanswered(&self, id: &RequestId) -> bool {
-        let handshake = match &self.speech {
-            Speech::Legacy(handshake) if !handshake.answered => handshake.initialize.id(),
-            Speech::Legacy(_) | Speech::Modern | Speech::Silent => None,
+        let handshake = match &self.protocol {
+            HostProtocol::Legacy(handshake) if !handshake.answered => handshake.initialize.id(),
+            HostProtocol::Legacy(_) | HostProtocol::Modern | HostProtocol::Unknown => None,
         };
-        handshake == Some(id) || self.outbox.knows(id) || self.subscriptions.contains(id)
+        handshake == Some(id) || self.outbox.contains(id) || self.subscriptions.contains(id)
     }
 
     /// Two requests with one id cannot be told apart at the server; the earlier one goes on.
     fn refuse(&mut self, id: &RequestId) {
         let text = "a request with this id is still unanswered; hint: use each id once";
-        self.tell_answer(Message::error_response(
+        self.send_answer(Message::error_response(
             Some(id),
             INVALID_REQUEST,
             text,
@@ -67,85 +73,91 @@ impl Task {
 
     /// Lists the session under the name that the host gives itself.
     fn name_host(&self, info: Option<Implementation<'_>>) {
-        if let (Some(shown), Some(info)) = (&self.shown, info) {
-            shown.host(&format!("{} {}", info.name, info.version));
+        if let (Some(guard), Some(info)) = (&self.session_guard, info) {
+            guard.set_host(&format!("{} {}", info.name, info.version));
         }
     }
 
     fn begin_legacy(&mut self, initialize: Message) {
         let params = InitializeParams::of(&initialize);
         self.name_host(params.and_then(|params| params.client_info));
-        let handshake = Speech::Legacy(Box::new(Handshake::of(initialize)));
-        if let Speech::Legacy(earlier) = std::mem::replace(&mut self.speech, handshake)
+        let handshake = HostProtocol::Legacy(Box::new(Handshake::new(initialize)));
+        if let HostProtocol::Legacy(earlier) = std::mem::replace(&mut self.protocol, handshake)
             && !earlier.answered
         {
             let text = "another `initialize` followed before this one was answered";
             let id = earlier.initialize.id();
-            self.tell_answer(Message::error_response(id, INVALID_REQUEST, text, None));
+            self.send_answer(Message::error_response(id, INVALID_REQUEST, text, None));
         }
-        if self.manner == Manner::Host {
-            self.contact = Some(Instant::now() + FIRST_CONTACT);
+        if self.kind == SessionKind::Host {
+            self.handshake_deadline = Some(Instant::now() + HANDSHAKE_WAIT);
         }
-        match self.link {
-            Link::SignInNeeded { .. } => self.ask_once_more(),
-            Link::Down { ref mut next, .. } => {
-                *next = Next::Open;
-                self.settle();
-                self.hurry();
+        match self.connection {
+            ConnectionState::SignInNeeded { .. } => self.retry_token(),
+            ConnectionState::Down { ref mut next, .. } => {
+                *next = AfterToken::Connect;
+                self.answer_from_cache();
+                self.retry_soon();
             }
-            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => {
-                self.ask(Next::Open);
+            ConnectionState::Idle
+            | ConnectionState::Authorizing { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Live { .. } => {
+                self.request_token(AfterToken::Connect);
             }
         }
     }
 
     /// A request; `is_shown`, where the host says that it shows the page of a sign-in for it.
     fn on_request(&mut self, message: Message, is_shown: bool) {
-        if let Speech::Legacy(handshake) = &mut self.speech {
-            handshake.note_standing(&message);
+        if let HostProtocol::Legacy(handshake) = &mut self.protocol {
+            handshake.record_setting(&message);
         }
-        let in_place = self.is_answered_in_place(&message);
-        let patience = self.patience_of(&message);
-        let stand_in = match self.manner {
-            Manner::Host => self.server.stand_in(&message),
-            Manner::Probe => None,
+        let has_fallback = self.has_fallback(&message);
+        let timeout = self.timeout_for(&message);
+        let stand_in = match self.kind {
+            SessionKind::Host => self.server.stand_in(&message),
+            SessionKind::Probe => None,
         };
-        let waiting = Waiting {
+        let queued = QueuedMessage {
             signed_in: is_shown,
             stand_in,
-            in_place: in_place && matches!(self.speech, Speech::Modern),
-            ..Waiting::new(message, patience)
+            has_fallback: has_fallback && matches!(self.protocol, HostProtocol::Modern),
+            ..QueuedMessage::new(message, timeout)
         };
-        match self.link {
-            Link::Idle => {
-                self.outbox.hold(waiting);
-                return self.ask(Next::Open);
+        match self.connection {
+            ConnectionState::Idle => {
+                self.outbox.enqueue(queued);
+                return self.request_token(AfterToken::Connect);
             }
-            Link::SignInNeeded { .. } => {
-                self.outbox.hold(waiting);
-                return self.ask_once_more();
+            ConnectionState::SignInNeeded { .. } => {
+                self.outbox.enqueue(queued);
+                return self.retry_token();
             }
-            Link::Down { next, .. } if stand_in.is_some() => {
-                self.outbox.hold(waiting);
-                return self.ask(next);
+            ConnectionState::Down { next, .. } if stand_in.is_some() => {
+                self.outbox.enqueue(queued);
+                return self.request_token(next);
             }
-            Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } | Link::Down { .. } => {
-                self.pass_or_hold(waiting);
+            ConnectionState::Authorizing { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Live { .. }
+            | ConnectionState::Down { .. } => {
+                self.send_or_queue(queued);
             }
         }
-        self.settle();
-        if !in_place {
-            self.hurry();
+        self.answer_from_cache();
+        if !has_fallback {
+            self.retry_soon();
         }
     }
 
     fn on_initialized(&mut self, message: Message) {
-        if let Speech::Legacy(handshake) = &mut self.speech {
+        if let HostProtocol::Legacy(handshake) = &mut self.protocol {
             handshake.initialized = Some(message);
         }
-        self.ask_host();
-        self.greet();
-        self.tell_changes();
+        self.send_elicitation();
+        self.send_initialized();
+        self.send_list_changes();
     }
 
     fn on_cancelled(&mut self, message: Message) {
@@ -153,73 +165,76 @@ impl Task {
             return;
         };
         self.subscriptions.remove(&id);
-        self.late.take_if(|late| late.is_for(&id));
-        if self.outbox.withdraw(&id) {
+        self.delayed_result.take_if(|late| late.is_for(&id));
+        if self.outbox.cancel(&id) {
             return;
         }
-        let Some(owed) = self.outbox.owed.get(&id) else {
+        let Some(pending) = self.outbox.pending.get(&id) else {
             return;
         };
-        if Era::of(&owed.message) == Era::Modern {
+        if Era::of(&pending.message) == Era::Modern {
             // In the modern era a closed response stream is the cancellation (streamable HTTP).
-            self.outbox.owed.remove(&id);
+            self.outbox.pending.remove(&id);
             self.up.abandon(&id);
         } else {
-            let until = Instant::now() + WITHDRAWN;
-            self.outbox.owed.withdraw(&id, until);
-            self.on_remark(message);
+            let until = Instant::now() + CANCEL_TIMEOUT;
+            self.outbox.pending.cancel(&id, until);
+            self.on_one_way(message);
         }
     }
 
     /// A message that wants no answer: it means something to the session at the server that
     /// there is, if there is one, and to no later one.
-    fn on_remark(&mut self, message: Message) {
-        match &self.link {
-            Link::Live { .. }
-            | Link::Asking {
-                next: Next::Resume | Next::Revive,
+    fn on_one_way(&mut self, message: Message) {
+        match &self.connection {
+            ConnectionState::Live { .. }
+            | ConnectionState::Authorizing {
+                next: AfterToken::Continue | AfterToken::Reconnect,
                 ..
             }
-            | Link::Down {
-                next: Next::Revive, ..
+            | ConnectionState::Down {
+                next: AfterToken::Reconnect,
+                ..
             }
-            | Link::Opening {
-                next: Next::Revive, ..
-            } => self.pass_or_hold(Waiting::new(message, self.patience())),
-            Link::Opening { authorization, .. } if message.method().is_none() => {
+            | ConnectionState::Opening {
+                next: AfterToken::Reconnect,
+                ..
+            } => self.send_or_queue(QueuedMessage::new(message, self.call_timeout())),
+            ConnectionState::Opening { authorization, .. } if message.method().is_none() => {
                 self.up.send(message, header(authorization));
             }
-            Link::Idle
-            | Link::Asking {
-                next: Next::Open, ..
+            ConnectionState::Idle
+            | ConnectionState::Authorizing {
+                next: AfterToken::Connect,
+                ..
             }
-            | Link::Opening { .. }
-            | Link::SignInNeeded { .. }
-            | Link::Down { .. } => {}
+            | ConnectionState::Opening { .. }
+            | ConnectionState::SignInNeeded { .. }
+            | ConnectionState::Down { .. } => {}
         }
     }
 
     /// Sends a message if messages flow, else keeps it.
-    pub(super) fn pass_or_hold(&mut self, waiting: Waiting) {
-        if !matches!(self.link, Link::Live { .. }) {
-            self.outbox.hold(waiting);
+    pub(super) fn send_or_queue(&mut self, queued: QueuedMessage) {
+        if !matches!(self.connection, ConnectionState::Live { .. }) {
+            self.outbox.enqueue(queued);
             return;
         }
-        let mut asking = self.asking(None);
-        match (&mut asking).now_or_never() {
+        let mut pending_headers = self.pending_headers(None);
+        match (&mut pending_headers).now_or_never() {
             Some(Ok(granted)) if self.is_of_account(&granted.authorization) => {
-                self.take_headers(granted.headers);
-                self.send(waiting, granted.authorization);
+                self.set_headers(granted.headers);
+                self.send(queued, granted.authorization);
             }
             Some(authorized) => {
-                self.outbox.hold(waiting);
-                self.on_authorized(Next::Resume, authorized);
+                self.outbox.enqueue(queued);
+                self.on_authorized(AfterToken::Continue, authorized);
             }
             None => {
-                self.outbox.hold(waiting);
-                self.link = Link::Asking {
-                    asking,
-                    next: Next::Resume,
+                self.outbox.enqueue(queued);
+                self.connection = ConnectionState::Authorizing {
+                    pending_headers,
+                    next: AfterToken::Continue,
                 };
             }
         }
@@ -227,22 +242,22 @@ impl Task {
 
     /// Sends what waits no longer. In place of the call of a stand-in tool the server gets the
     /// request that shows whether it can be used.
-    pub(super) fn send(&mut self, waiting: Waiting, authorization: Option<Authorization>) {
-        let listing = waiting
+    pub(super) fn send(&mut self, queued: QueuedMessage, authorization: Option<Authorization>) {
+        let listing = queued
             .stand_in
-            .and_then(|_| stand_in::listing(&waiting.message));
-        let message = listing.unwrap_or_else(|| waiting.message.clone());
-        self.outbox.sent(waiting, authorization.clone());
+            .and_then(|_| stand_in::listing(&queued.message));
+        let message = listing.unwrap_or_else(|| queued.message.clone());
+        self.outbox.sent(queued, authorization.clone());
         self.up.send(message, header(&authorization));
-        self.link = Link::Live { authorization };
+        self.connection = ConnectionState::Live { authorization };
     }
 
     /// A subscription has no other end than its host's.
     pub(super) fn end_subscriptions(&mut self) {
         self.subscriptions.take_all();
-        for id in self.outbox.owed.take_listens() {
+        for id in self.outbox.pending.take_listens() {
             self.up.abandon(&id);
         }
-        self.outbox.take_if(Waiting::is_listen);
+        self.outbox.take_if(QueuedMessage::is_listen);
     }
 }

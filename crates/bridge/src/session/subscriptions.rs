@@ -20,9 +20,9 @@ use mcp::subscription::{self, Filter};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
-use super::Manner;
-use super::connection::Link;
-use super::outbox::Waiting;
+use super::SessionKind;
+use super::connection::ConnectionState;
+use super::outbox::QueuedMessage;
 use super::task::Task;
 
 /// How long after a failure that passes the server gets a subscription again.
@@ -35,7 +35,7 @@ pub(super) struct Subscriptions {
     /// When the server gets those again that it does not have, though messages flow.
     retry_at: Option<Instant>,
     /// When the host was told last that lists changed.
-    told_changes: Option<Instant>,
+    list_changed_at: Option<Instant>,
 }
 
 struct Subscription {
@@ -90,24 +90,25 @@ impl Subscriptions {
     }
 
     /// The host is told that lists changed.
-    pub(super) fn note_told_changes(&mut self) {
-        self.told_changes = Some(Instant::now());
+    pub(super) fn record_list_changed(&mut self) {
+        self.list_changed_at = Some(Instant::now());
     }
 
     /// Returns true if the host was told within `time` that lists changed.
-    pub(super) fn has_told_changes_within(&self, time: Duration) -> bool {
-        self.told_changes.is_some_and(|told| told.elapsed() < time)
+    pub(super) fn sent_list_changed_within(&self, time: Duration) -> bool {
+        self.list_changed_at
+            .is_some_and(|told| told.elapsed() < time)
     }
 }
 
 impl Task {
     /// Whether `request` is answered in the server's place where the server cannot be asked.
-    pub(super) fn is_answered_in_place(&self, request: &Message) -> bool {
-        self.manner == Manner::Host && self.server.can_answer(request)
+    pub(super) fn has_fallback(&self, request: &Message) -> bool {
+        self.kind == SessionKind::Host && self.server.can_answer(request)
     }
 
     /// Acknowledges the subscription that `request` opens, unless that was done already.
-    pub(super) fn acknowledge_in_place(&mut self, request: &Message) {
+    pub(super) fn acknowledge_locally(&mut self, request: &Message) {
         let Some(id) = request.id().cloned() else {
             return;
         };
@@ -116,12 +117,12 @@ impl Task {
             return;
         }
         let granted = Filter::grantable(request, &self.server.capabilities());
-        self.tell(granted.acknowledgement(&id), Some(id.clone()));
+        self.send_to_host(granted.acknowledgement(&id), Some(id.clone()));
         let subscription = Subscription {
             request: request.clone(),
             granted,
             acknowledged_by: Acknowledger::Bridge,
-            stage: match self.outbox.owed.contains(&id) {
+            stage: match self.outbox.pending.contains(&id) {
                 true => Stage::AtServer,
                 false => Stage::Away,
             },
@@ -133,14 +134,14 @@ impl Task {
     /// subscriptions ends, and it gets all of them again when it can be asked.
     pub(super) fn suspend_subscriptions(&mut self) {
         for (id, subscription) in &mut self.subscriptions.by_id {
-            if self.outbox.owed.remove(id).is_some() {
+            if self.outbox.pending.remove(id).is_some() {
                 self.up.abandon(id);
             }
             subscription.stage = Stage::Away;
         }
         let subscriptions = &self.subscriptions;
-        let is_known = |waiting: &Waiting| {
-            waiting.is_listen() && subscriptions.contains_request(&waiting.message)
+        let is_known = |queued: &QueuedMessage| {
+            queued.is_listen() && subscriptions.contains_request(&queued.message)
         };
         self.outbox.take_if(is_known);
     }
@@ -148,17 +149,17 @@ impl Task {
     /// The server can be asked: it gets the subscriptions that it does not have.
     pub(super) fn subscribe_at_server(&mut self) {
         self.subscriptions.retry_at = None;
-        let Link::Live { authorization } = &self.link else {
+        let ConnectionState::Live { authorization } = &self.connection else {
             return;
         };
         let authorization = authorization.clone();
-        let patience = self.patience();
+        let timeout = self.call_timeout();
         let away = self.subscriptions.by_id.values_mut();
         let away: Vec<_> = away
             .filter(|subscription| subscription.stage == Stage::Away)
             .map(|subscription| {
                 subscription.stage = Stage::AtServer;
-                Waiting::new(subscription.request.clone(), patience)
+                QueuedMessage::new(subscription.request.clone(), timeout)
             })
             .collect();
         for request in away {
@@ -181,13 +182,13 @@ impl Task {
         let id = id.clone();
         match (message.kind(), known.stage) {
             (Kind::Response { is_error: true, .. }, Stage::AtServer) => {
-                self.outbox.owed.remove(&id);
+                self.outbox.pending.remove(&id);
                 self.keep_refused(&id);
                 None
             }
             (Kind::Response { .. }, stage) => {
                 if stage != Stage::Acknowledged {
-                    self.tell_list_changes(&id);
+                    self.send_list_changed(&id);
                 }
                 self.subscriptions.remove(&id);
                 Some(message)
@@ -214,7 +215,7 @@ impl Task {
         let Some(id) = subscription::id_of(&message) else {
             return Some(message);
         };
-        let request = self.outbox.owed.get(&id)?.message.clone();
+        let request = self.outbox.pending.get(&id)?.message.clone();
         if let Some(granted) = Filter::acknowledged(&message) {
             let subscription = Subscription {
                 request,
@@ -230,16 +231,16 @@ impl Task {
     /// The server has acknowledged the subscription `id`, which the host was told already. Where it
     /// grants more than that, the subscription ends, so that the host opens another one.
     fn on_acknowledged(&mut self, id: &RequestId, granted: &Filter) {
-        self.tell_list_changes(id);
+        self.send_list_changed(id);
         let Some(known) = self.subscriptions.by_id.get_mut(id) else {
             return;
         };
         known.stage = Stage::Acknowledged;
         if granted.exceeds(&known.granted) {
             self.subscriptions.remove(id);
-            self.outbox.owed.remove(id);
+            self.outbox.pending.remove(id);
             self.up.abandon(id);
-            self.tell_answer(subscription::ended(id));
+            self.send_answer(subscription::ended(id));
         }
     }
 
@@ -251,23 +252,23 @@ impl Task {
             return false;
         };
         let is_passing = problem.kind == ProblemKind::Unreachable;
-        match (&self.link, known.stage) {
-            (Link::Live { .. }, Stage::AtServer) if is_passing => {
+        match (&self.connection, known.stage) {
+            (ConnectionState::Live { .. }, Stage::AtServer) if is_passing => {
                 known.stage = Stage::Away;
                 self.subscriptions.retry_at = Some(Instant::now() + RETRY_AFTER);
             }
-            (Link::Live { .. }, Stage::AtServer) => self.keep_refused(id),
-            (Link::Live { .. }, Stage::Acknowledged) => {
+            (ConnectionState::Live { .. }, Stage::AtServer) => self.keep_refused(id),
+            (ConnectionState::Live { .. }, Stage::Acknowledged) => {
                 self.subscriptions.remove(id);
                 return false;
             }
-            (Link::Live { .. }, Stage::Away | Stage::Refused) => {}
+            (ConnectionState::Live { .. }, Stage::Away | Stage::Refused) => {}
             (
-                Link::Idle
-                | Link::Asking { .. }
-                | Link::Opening { .. }
-                | Link::SignInNeeded { .. }
-                | Link::Down { .. },
+                ConnectionState::Idle
+                | ConnectionState::Authorizing { .. }
+                | ConnectionState::Opening { .. }
+                | ConnectionState::SignInNeeded { .. }
+                | ConnectionState::Down { .. },
                 _,
             ) => known.stage = Stage::Away,
         }
@@ -278,17 +279,17 @@ impl Task {
         if let Some(known) = self.subscriptions.by_id.get_mut(id) {
             known.stage = Stage::Refused;
         }
-        self.tell_list_changes(id);
+        self.send_list_changed(id);
     }
 
     /// Tells the host that the lists which the subscription covers have changed: it may have been
     /// answered in the server's place.
-    fn tell_list_changes(&mut self, id: &RequestId) {
+    fn send_list_changed(&mut self, id: &RequestId) {
         let known = self.subscriptions.by_id.get(id);
         let changes = known.map(|known| known.granted.list_changes(id));
         for change in changes.into_iter().flatten() {
-            self.subscriptions.note_told_changes();
-            self.tell(change, Some(id.clone()));
+            self.subscriptions.record_list_changed();
+            self.send_to_host(change, Some(id.clone()));
         }
     }
 }

@@ -15,30 +15,30 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::connection::{Authorized, Backoff, Link, Next, Speech};
+use super::connection::{AfterToken, Authorized, Backoff, ConnectionState, HostProtocol};
 use super::elicitation::Elicitation;
-use super::from_server::Late;
-use super::outbox::{Outbox, Patience};
+use super::from_server::DelayedResult;
+use super::outbox::{Outbox, RequestTimeout};
 use super::subscriptions::Subscriptions;
-use super::{DEPTH, FIRST_CONTACT, Manner, ToHost};
-use crate::bridge_state::{Hub, Listing, Owing, Registered};
+use super::{CHANNEL_CAPACITY, HANDSHAKE_WAIT, HostMessage, SessionKind};
+use crate::bridge_state::{BridgeState, Listing, PendingGuard, SessionGuard};
 use crate::registry::Server;
-use crate::sign_in::{Awaited, Question};
+use crate::sign_in::{ElicitationRequest, OngoingSignIn};
 use crate::stand_in;
 use crate::{headers, problem};
 
 /// How often a server may refuse fresh tokens in a row before a person is asked.
-pub(super) const REFUSALS: u32 = 2;
+pub(super) const MAX_REFUSALS: u32 = 2;
 
 /// How long after the host's last word answers are still waited for: longer than a shim does.
-const DRAIN: Duration = Duration::from_secs(150);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// How long a list over HTTP waits at most: some hosts give a remote server five seconds to start.
-const MAX_HTTP_LISTS: Duration = Duration::from_secs(4);
+const MAX_HTTP_LIST_WAIT: Duration = Duration::from_secs(4);
 
 /// Messages that wait for the host before it is left unread; the server is before that. The host is
 /// also where their memory has no room for more.
-const MOST_UNREAD: usize = 1024;
+const MAX_UNREAD: usize = 1024;
 
 /// Everything that can happen to a session.
 enum Event {
@@ -49,7 +49,7 @@ enum Event {
     /// The server did something.
     Server(UpstreamEvent),
     /// The token that was asked for, and what for.
-    Authorized(Next, Authorized),
+    Authorized(AfterToken, Authorized),
     /// Somebody signed in or out somewhere.
     AccountsChanged,
     /// Some grant has got a new access token.
@@ -57,13 +57,13 @@ enum Event {
     /// The sign-in that this session wanted has ended.
     SignInEnded(Result<(), Problem>),
     /// The host is to be asked to show a page.
-    Question(Question),
+    Elicitation(ElicitationRequest),
     /// Nobody waits any longer for what the host was asked.
-    Withdrawn,
+    ElicitationCancelled,
     /// The configuration has another server of this name now, or none.
     Replaced,
     /// The machine has slept.
-    Woke,
+    Resumed,
     /// Something is due.
     Timer,
     /// The bridge ends.
@@ -71,13 +71,13 @@ enum Event {
 }
 
 /// What is still to be expected of the host.
-pub(super) enum HostEnd {
+pub(super) enum HostInput {
     /// Anything.
     Open,
     /// Nothing; it waits for its answers, but not for longer than this.
-    Done { until: Instant },
+    Ended { until: Instant },
     /// Nothing that counts: it gets what it is owed, and the session ends.
-    Dismissed,
+    Draining,
 }
 
 /// Ids for requests of our own, which no request of the host has: their answers are nobody's.
@@ -92,30 +92,30 @@ impl OwnIds {
 }
 
 pub(super) struct Task {
-    pub(super) hub: Arc<Hub>,
+    pub(super) bridge: Arc<BridgeState>,
     pub(super) server: Arc<Server>,
-    pub(super) manner: Manner,
-    pub(super) host: HostEnd,
-    to_host: mpsc::Sender<ToHost>,
+    pub(super) kind: SessionKind,
+    pub(super) host: HostInput,
+    to_host: mpsc::Sender<HostMessage>,
     /// What the host has not taken yet. Nothing here ever waits for a host.
-    unread: VecDeque<ToHost>,
+    unread: VecDeque<HostMessage>,
     /// What the messages to the host take memory from.
     pub(super) memory: Account,
-    pub(super) shown: Option<Registered>,
+    pub(super) session_guard: Option<SessionGuard>,
     /// Held while the host waits for something.
-    owing: Option<Owing>,
+    pending_guard: Option<PendingGuard>,
     pub(super) up: Upstream,
     events: mpsc::Receiver<UpstreamEvent>,
-    pub(super) link: Link,
+    pub(super) connection: ConnectionState,
     /// Whose session there is at the server.
     pub(super) account: Option<AccountKey>,
-    pub(super) speech: Speech,
+    pub(super) protocol: HostProtocol,
     pub(super) outbox: Outbox,
     pub(super) subscriptions: Subscriptions,
-    pub(super) late: Option<Late>,
+    pub(super) delayed_result: Option<DelayedResult>,
     /// When a handshake that waits for the server is answered in its place.
-    pub(super) contact: Option<Instant>,
-    pub(super) sign_in: Option<Awaited>,
+    pub(super) handshake_deadline: Option<Instant>,
+    pub(super) sign_in: Option<OngoingSignIn>,
     pub(super) elicitation: Elicitation,
     pub(super) backoff: Backoff,
     pub(super) refusals: u32,
@@ -124,13 +124,13 @@ pub(super) struct Task {
     /// Whether the notification stream ended for want of a token.
     pub(super) listen_again: bool,
     pub(super) own_ids: OwnIds,
-    pub(super) waits: Waits,
+    pub(super) timeouts: Timeouts,
     /// Why the server cannot be reached, until something shows that it can be.
     pub(super) unreachable: Option<Problem>,
 }
 
 /// How long the requests of a host wait, as the settings said when the session began.
-pub(super) struct Waits {
+pub(super) struct Timeouts {
     /// For a sign-in.
     sign_in: Duration,
     /// For a server that cannot be reached.
@@ -140,7 +140,7 @@ pub(super) struct Waits {
     pub(super) lists: Duration,
 }
 
-impl Waits {
+impl Timeouts {
     fn from_settings(settings: &BridgeSettings, listing: &Listing) -> Self {
         let lists = Duration::from_secs(settings.list_wait_seconds);
         Self {
@@ -148,8 +148,8 @@ impl Waits {
             server: Duration::from_secs(settings.server_wait_seconds),
             lists: match listing {
                 Listing::Stdio => lists,
-                Listing::Stream { .. } | Listing::Kept(_) | Listing::Single => {
-                    lists.min(MAX_HTTP_LISTS)
+                Listing::Stream { .. } | Listing::Persistent(_) | Listing::Single => {
+                    lists.min(MAX_HTTP_LIST_WAIT)
                 }
             },
         }
@@ -157,38 +157,38 @@ impl Waits {
 
     /// How long a list of which nothing is known waits for a server that may still answer.
     pub(super) fn list(&self) -> Duration {
-        self.lists.max(FIRST_CONTACT)
+        self.lists.max(HANDSHAKE_WAIT)
     }
 }
 
 pub(super) async fn run(
-    hub: Arc<Hub>,
+    bridge: Arc<BridgeState>,
     server: Arc<Server>,
     listing: Listing,
-    manner: Manner,
+    kind: SessionKind,
     from_host: mpsc::Receiver<Message>,
-    to_host: mpsc::Sender<ToHost>,
+    to_host: mpsc::Sender<HostMessage>,
     memory: Account,
 ) {
-    let (up, events) = connect(&hub, &server, &memory);
-    let waits = Waits::from_settings(&hub.settings(), &listing);
-    let shown = (manner == Manner::Host).then(|| hub.register(&server, listing));
+    let (up, events) = connect(&bridge, &server, &memory);
+    let timeouts = Timeouts::from_settings(&bridge.settings(), &listing);
+    let session_guard = (kind == SessionKind::Host).then(|| bridge.register(&server, listing));
     let mut task = Task {
         up,
         events,
-        waits,
+        timeouts,
         unreachable: None,
-        host: HostEnd::Open,
+        host: HostInput::Open,
         unread: VecDeque::new(),
         memory,
-        owing: None,
-        link: Link::Idle,
+        pending_guard: None,
+        connection: ConnectionState::Idle,
         account: None,
-        speech: Speech::Silent,
+        protocol: HostProtocol::Unknown,
         outbox: Outbox::default(),
         subscriptions: Subscriptions::default(),
-        late: None,
-        contact: None,
+        delayed_result: None,
+        handshake_deadline: None,
         sign_in: None,
         elicitation: Elicitation::default(),
         backoff: Backoff::default(),
@@ -196,11 +196,11 @@ pub(super) async fn run(
         accepted: None,
         listen_again: false,
         own_ids: OwnIds::default(),
-        hub,
+        bridge,
         server,
-        manner,
+        kind,
         to_host,
-        shown,
+        session_guard,
     };
     task.drive(from_host).await;
     // The host need not wait until the server has heard that the session is over.
@@ -208,11 +208,11 @@ pub(super) async fn run(
 }
 
 fn connect(
-    hub: &Hub,
+    bridge: &BridgeState,
     server: &Server,
     memory: &Account,
 ) -> (Upstream, mpsc::Receiver<UpstreamEvent>) {
-    let (events_in, events) = mpsc::channel(DEPTH);
+    let (events_in, events) = mpsc::channel(CHANNEL_CAPACITY);
     let options = UpstreamOptions {
         url: server.config.url.clone(),
         transport: server.config.transport,
@@ -221,25 +221,25 @@ fn connect(
         nonce: Uuid::new_v4().simple().to_string().into(),
         memory: memory.clone(),
     };
-    let up = Upstream::open(hub.client.clone(), options, events_in);
+    let up = Upstream::open(bridge.client.clone(), options, events_in);
     (up, events)
 }
 
 impl Task {
     async fn drive(&mut self, mut from_host: mpsc::Receiver<Message>) {
-        let mut news = self.hub.account_news();
-        let mut refreshes = self.hub.refreshes();
-        let mut wakes = self.hub.wakes();
-        let (shutdown, to_host) = (self.hub.shutdown.clone(), self.to_host.clone());
+        let mut news = self.bridge.account_news();
+        let mut refreshes = self.bridge.refreshes();
+        let mut resumes = self.bridge.resumes();
+        let (shutdown, to_host) = (self.bridge.shutdown.clone(), self.to_host.clone());
         while !self.is_over() {
-            self.note_owing();
+            self.update_pending_guard();
             let due = self.next_due();
             let replaced = self.server.replaced.clone();
             // What is answered in the server's place takes memory as well.
             let (has_room, memory) = (self.memory.has_room(), self.memory.clone());
-            let hears = matches!(self.host, HostEnd::Open)
+            let hears = matches!(self.host, HostInput::Open)
                 && self.outbox.has_room()
-                && self.unread.len() < MOST_UNREAD
+                && self.unread.len() < MAX_UNREAD
                 && has_room;
             let event = tokio::select! {
                 message = from_host.recv(), if hears => Event::Host(message),
@@ -249,18 +249,18 @@ impl Task {
                     }
                     continue;
                 }
-                Some(event) = self.events.recv(), if self.unread.len() < DEPTH => Event::Server(event),
+                Some(event) = self.events.recv(), if self.unread.len() < CHANNEL_CAPACITY => Event::Server(event),
                 () = memory.room(), if !has_room => continue,
-                (next, authorized) = asked(&mut self.link) => Event::Authorized(next, authorized),
+                (next, authorized) = asked(&mut self.connection) => Event::Authorized(next, authorized),
                 ended = ended(&mut self.sign_in) => Event::SignInEnded(ended),
                 asked = self.elicitation.next() => match asked {
-                    Some(question) => Event::Question(question),
-                    None => Event::Withdrawn,
+                    Some(request) => Event::Elicitation(request),
+                    None => Event::ElicitationCancelled,
                 },
                 Ok(()) = news.changed() => Event::AccountsChanged,
                 Ok(()) = refreshes.changed() => Event::Refreshed,
-                Ok(()) = wakes.changed() => Event::Woke,
-                () = replaced.cancelled(), if !matches!(self.host, HostEnd::Dismissed) => Event::Replaced,
+                Ok(()) = resumes.changed() => Event::Resumed,
+                () = replaced.cancelled(), if !matches!(self.host, HostInput::Draining) => Event::Replaced,
                 () = until(due) => Event::Timer,
                 () = to_host.closed() => Event::HostGone,
                 () = shutdown.cancelled() => Event::Shutdown,
@@ -268,10 +268,10 @@ impl Task {
             match event {
                 Event::Host(Some(message)) => self.on_host(message),
                 Event::Host(None) => {
-                    let until = Instant::now() + DRAIN;
-                    self.host = HostEnd::Done { until };
+                    let until = Instant::now() + DRAIN_TIMEOUT;
+                    self.host = HostInput::Ended { until };
                     self.end_subscriptions();
-                    self.end_questions();
+                    self.end_elicitations();
                 }
                 Event::Server(UpstreamEvent::Message { message, request }) => {
                     self.on_server(message, request);
@@ -288,10 +288,10 @@ impl Task {
                 Event::AccountsChanged => self.on_accounts_changed(),
                 Event::Refreshed => self.on_refreshed(),
                 Event::SignInEnded(ended) => self.on_sign_in_ended(ended),
-                Event::Question(question) => self.on_question(question),
-                Event::Withdrawn => self.on_withdrawn(),
+                Event::Elicitation(request) => self.on_elicitation(request),
+                Event::ElicitationCancelled => self.on_elicitation_cancelled(),
                 Event::Replaced => self.on_replaced(),
-                Event::Woke => self.on_woke(),
+                Event::Resumed => self.on_resume(),
                 Event::Timer => self.on_timer(),
                 Event::HostGone | Event::Shutdown => return,
             }
@@ -299,13 +299,13 @@ impl Task {
     }
 
     /// Lets the hub know whether the host waits for something.
-    fn note_owing(&mut self) {
+    fn update_pending_guard(&mut self) {
         let owes = self.awaits_handshake()
-            || self.outbox.owes_answers()
-            || self.late.is_some()
+            || self.outbox.has_unanswered()
+            || self.delayed_result.is_some()
             || !self.unread.is_empty();
-        if owes != self.owing.is_some() {
-            self.owing = owes.then(|| self.hub.owe());
+        if owes != self.pending_guard.is_some() {
+            self.pending_guard = owes.then(|| self.bridge.track_pending());
         }
     }
 
@@ -316,19 +316,20 @@ impl Task {
     fn is_over(&self) -> bool {
         let is_delivered = self.unread.is_empty();
         match self.host {
-            HostEnd::Open => false,
-            HostEnd::Done { until } => {
-                let is_settled =
-                    self.outbox.is_settled() && !self.awaits_handshake() && self.late.is_none();
+            HostInput::Open => false,
+            HostInput::Ended { until } => {
+                let is_settled = self.outbox.is_settled()
+                    && !self.awaits_handshake()
+                    && self.delayed_result.is_none();
                 until <= Instant::now() || (is_settled && is_delivered)
             }
-            HostEnd::Dismissed => is_delivered,
+            HostInput::Draining => is_delivered,
         }
     }
 
     /// Follows the configuration: to the server that took this one's place, or to the end.
     fn on_replaced(&mut self) {
-        let successor = self.hub.registry.successor(&self.server);
+        let successor = self.bridge.registry.successor(&self.server);
         if let Some(next) = &successor
             && next.config == self.server.config
         {
@@ -337,39 +338,39 @@ impl Task {
         }
         let problem = problem::replaced(successor.is_some());
         self.suspend_subscriptions();
-        for owed in self.outbox.owed.take_all() {
-            if owed.is_wanted() {
-                self.fail(&owed.message, &problem);
+        for pending in self.outbox.pending.take_all() {
+            if pending.is_wanted() {
+                self.fail(&pending.message, &problem);
             }
         }
         match successor {
             Some(next) => self.move_to(next),
-            None => self.dismiss(&problem),
+            None => self.end_session(&problem),
         }
     }
 
     fn move_to(&mut self, server: Arc<Server>) {
         self.server = server;
-        let (up, events) = connect(&self.hub, &self.server, &self.memory);
+        let (up, events) = connect(&self.bridge, &self.server, &self.memory);
         let old = std::mem::replace(&mut self.up, up);
         self.events = events;
-        self.hub.spawn(old.close());
+        self.bridge.spawn(old.close());
         self.account = None;
         self.accepted = None;
         self.unreachable = None;
         self.backoff.reset();
-        match &mut self.speech {
-            Speech::Silent => self.link = Link::Idle,
-            Speech::Modern => self.ask(Next::Open),
-            Speech::Legacy(handshake) => {
+        match &mut self.protocol {
+            HostProtocol::Unknown => self.connection = ConnectionState::Idle,
+            HostProtocol::Modern => self.request_token(AfterToken::Connect),
+            HostProtocol::Legacy(handshake) => {
                 handshake.stale = true;
-                self.ask(Next::Open);
+                self.request_token(AfterToken::Connect);
             }
         }
     }
 
-    fn dismiss(&mut self, problem: &Problem) {
-        if let Speech::Legacy(handshake) = &mut self.speech
+    fn end_session(&mut self, problem: &Problem) {
+        if let HostProtocol::Legacy(handshake) = &mut self.protocol
             && !std::mem::replace(&mut handshake.answered, true)
         {
             let initialize = handshake.initialize.clone();
@@ -379,19 +380,19 @@ impl Task {
         for message in self.outbox.take_if(|_| true).iter().chain(&subscriptions) {
             self.fail(message, problem);
         }
-        self.host = HostEnd::Dismissed;
+        self.host = HostInput::Draining;
     }
 
     /// Sends the host something, now or as soon as it takes it.
-    pub(super) fn tell(&mut self, message: Message, request: Option<RequestId>) {
-        self.deliver(ToHost {
+    pub(super) fn send_to_host(&mut self, message: Message, request: Option<RequestId>) {
+        self.deliver(HostMessage {
             message,
             request,
             sent: None,
         });
     }
 
-    pub(super) fn deliver(&mut self, told: ToHost) {
+    pub(super) fn deliver(&mut self, told: HostMessage) {
         if !self.unread.is_empty() {
             self.unread.push_back(told);
         } else if let Err(TrySendError::Full(told)) = self.to_host.try_send(told) {
@@ -400,14 +401,14 @@ impl Task {
     }
 
     /// The same with an answer that was made here, whose memory does not count yet.
-    pub(super) fn tell_made(&mut self, mut answer: Message) {
+    pub(super) fn send_own_answer(&mut self, mut answer: Message) {
         answer.count(&self.memory);
-        self.tell_answer(answer);
+        self.send_answer(answer);
     }
 
-    pub(super) fn tell_answer(&mut self, answer: Message) {
+    pub(super) fn send_answer(&mut self, answer: Message) {
         let request = answer.id().cloned();
-        self.tell(answer, request);
+        self.send_to_host(answer, request);
     }
 
     /// Answers a request that `problem` stands in the way of.
@@ -416,25 +417,25 @@ impl Task {
             return;
         }
         let name = self.server.name.as_str();
-        let answer = match self.manner {
-            Manner::Host if self.server.stand_in(request).is_some() => {
+        let answer = match self.kind {
+            SessionKind::Host if self.server.stand_in(request).is_some() => {
                 stand_in::failed(request, &self.server.name, problem)
             }
-            Manner::Host => problem::host_answer(request.id(), name, problem),
+            SessionKind::Host => problem::host_answer(request.id(), name, problem),
             // Who tests a server knows its name.
-            Manner::Probe => problem::answer(request.id(), name, problem),
+            SessionKind::Probe => problem::answer(request.id(), name, problem),
         };
-        self.tell_answer(answer);
+        self.send_answer(answer);
     }
 
     /// How long a request that only the server can answer waits from now on. A server that has
     /// just answered may be restarting.
-    pub(super) fn patience(&self) -> Patience {
-        let Waits {
+    pub(super) fn call_timeout(&self) -> RequestTimeout {
+        let Timeouts {
             sign_in, server, ..
-        } = self.waits;
-        Patience {
-            in_general: sign_in,
+        } = self.timeouts;
+        RequestTimeout {
+            general: sign_in,
             unreachable: match self.server.has_just_answered() {
                 true => sign_in,
                 false => server,
@@ -443,17 +444,17 @@ impl Task {
     }
 
     /// How long `request` waits from now on.
-    pub(super) fn patience_of(&self, request: &Message) -> Patience {
-        match self.is_answered_in_place(request) {
-            true if self.server.lacks(request) => self.waits.list().into(),
-            true => FIRST_CONTACT.into(),
-            false => self.patience(),
+    pub(super) fn timeout_for(&self, request: &Message) -> RequestTimeout {
+        match self.has_fallback(request) {
+            true if self.server.lacks(request) => self.timeouts.list().into(),
+            true => HANDSHAKE_WAIT.into(),
+            false => self.call_timeout(),
         }
     }
 
     pub(super) fn show(&self, state: ServerState) {
         if self.server.set_state(state) {
-            self.hub.changed();
+            self.bridge.changed();
         }
     }
 }
@@ -464,18 +465,21 @@ pub(super) fn header(authorization: &Option<Authorization>) -> Option<http::Head
         .map(|authorization| authorization.header.clone())
 }
 
-async fn asked(link: &mut Link) -> (Next, Authorized) {
-    match link {
-        Link::Asking { asking, next } => (*next, asking.await),
-        Link::Idle
-        | Link::Opening { .. }
-        | Link::Live { .. }
-        | Link::SignInNeeded { .. }
-        | Link::Down { .. } => std::future::pending().await,
+async fn asked(connection: &mut ConnectionState) -> (AfterToken, Authorized) {
+    match connection {
+        ConnectionState::Authorizing {
+            pending_headers,
+            next,
+        } => (*next, pending_headers.await),
+        ConnectionState::Idle
+        | ConnectionState::Opening { .. }
+        | ConnectionState::Live { .. }
+        | ConnectionState::SignInNeeded { .. }
+        | ConnectionState::Down { .. } => std::future::pending().await,
     }
 }
 
-async fn ended(sign_in: &mut Option<Awaited>) -> Result<(), Problem> {
+async fn ended(sign_in: &mut Option<OngoingSignIn>) -> Result<(), Problem> {
     let Some(sign_in) = sign_in else {
         return std::future::pending().await;
     };

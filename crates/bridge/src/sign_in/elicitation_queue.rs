@@ -20,34 +20,34 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 use uuid::Uuid;
 
-use super::prompt::Shown;
-use super::{Pending, SignIns, Way};
+use super::prompt::SignInPrompt;
+use super::{PageDelivery, Pending, SignIns};
 
 /// How soon after a question no person can have answered it. Hosts without a person at them decline
 /// by themselves, though they offer to show pages.
 const MIN_USER_RESPONSE: Duration = Duration::from_secs(1);
 
 /// A page, and what a person is told about it.
-pub(crate) struct Offer {
+pub(crate) struct PagePrompt {
     pub(crate) page: Url,
     pub(crate) text: String,
 }
 
 /// A session whose host can be asked.
-pub(crate) type Caller = mpsc::Sender<Question>;
+pub(crate) type ElicitationSender = mpsc::Sender<ElicitationRequest>;
 
 /// What a session is to ask its host.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct ElicitationRequest {
     pub(crate) name: String,
-    pub(crate) offer: Arc<Offer>,
+    pub(crate) prompt: Arc<PagePrompt>,
     /// To be set when the host is asked.
     pub(crate) sent: SentAt,
     /// Cancelled when nobody waits for the answer any longer.
-    pub(crate) over: CancellationToken,
+    pub(crate) cancelled: CancellationToken,
     /// Told that the answer may come although the session does not last until then. Dropped
     /// without, it says that there will be none.
-    pub(crate) left: oneshot::Sender<()>,
+    pub(crate) answer_later: oneshot::Sender<()>,
 }
 
 /// When a question went out to its host. Clones share it.
@@ -78,9 +78,9 @@ pub(crate) enum Declined {
 
 /// The hosts that wait for one sign-in.
 #[derive(Debug, Default)]
-pub(super) struct Callers {
+pub(super) struct HostQueue {
     /// Those to be asked, in their order.
-    waiting: VecDeque<Caller>,
+    waiting: VecDeque<ElicitationSender>,
     /// Whether one that cannot be asked wanted the page.
     others_wait: bool,
     turn: Turn,
@@ -101,7 +101,10 @@ enum Turn {
     #[default]
     Free,
     /// A host is.
-    Asked { offer: Arc<Offer>, _over: DropGuard },
+    Asked {
+        prompt: Arc<PagePrompt>,
+        _cancelled: DropGuard,
+    },
     /// A host shows the page.
     Shown,
     /// The page is brought in another way: no answer counts any longer.
@@ -109,25 +112,25 @@ enum Turn {
 }
 
 /// A question on its way.
-pub(super) struct Posed {
-    to: Caller,
-    question: Question,
-    left: oneshot::Receiver<()>,
+pub(super) struct ActiveElicitation {
+    to: ElicitationSender,
+    request: ElicitationRequest,
+    answer_later: oneshot::Receiver<()>,
 }
 
-impl Posed {
+impl ActiveElicitation {
     /// Has the host asked. Returns if that fails, once it is known that it will not answer, or once
     /// its answer is not waited for any longer.
     pub(super) async fn until_refused(self) {
-        let over = self.question.over.clone();
+        let cancelled = self.request.cancelled.clone();
         let refused = async {
-            if self.to.send(self.question).await.is_ok() && self.left.await.is_ok() {
+            if self.to.send(self.request).await.is_ok() && self.answer_later.await.is_ok() {
                 std::future::pending().await
             }
         };
         tokio::select! {
             () = refused => {}
-            () = over.cancelled() => {}
+            () = cancelled.cancelled() => {}
         }
     }
 }
@@ -135,25 +138,25 @@ impl Posed {
 impl SignIns {
     /// Has one more host be asked in its turn, if a sign-in to that server is under way, or notes
     /// one that cannot be.
-    pub(crate) fn join(&self, server: &ServerName, caller: Option<Caller>) {
+    pub(crate) fn join(&self, server: &ServerName, sender: Option<ElicitationSender>) {
         if let Some(pending) = self.inner().pending.get_mut(server.as_str()) {
-            pending.callers.join(caller);
+            pending.hosts.join(sender);
         }
     }
 
     /// What a host is asked under that name now.
-    pub(crate) fn asked(&self, server: &ServerName, name: &str) -> Option<Arc<Offer>> {
+    pub(crate) fn asked(&self, server: &ServerName, name: &str) -> Option<Arc<PagePrompt>> {
         let inner = self.inner();
-        inner.pending.get(server.as_str())?.callers.asked(name)
+        inner.pending.get(server.as_str())?.hosts.asked(name)
     }
 
     /// A host shows the page.
     pub(crate) fn accept(&self, server: &ServerName, name: &str, now: UnixSeconds) {
         let mut inner = self.inner();
         if let Some(pending) = inner.pending.get_mut(server.as_str())
-            && pending.callers.shown(name)
+            && pending.hosts.set_shown(name)
         {
-            pending.shown = pending.shown.take().map(|shown| shown.opened(now));
+            pending.prompt = pending.prompt.take().map(|prompt| prompt.opened(now));
         }
     }
 
@@ -165,21 +168,21 @@ impl SignIns {
         let Some(pending) = inner.pending.get_mut(server.as_str()) else {
             return Declined::ByUser;
         };
-        if pending.callers.was_just_asked(name, now) {
-            pending.callers.do_without(name);
+        if pending.hosts.was_just_asked(name, now) {
+            pending.hosts.mark_unable(name);
             return Declined::ByHost;
         }
-        if pending.callers.is_latest(name) {
+        if pending.hosts.is_latest(name) {
             pending.cancel.cancel();
         }
         Declined::ByUser
     }
 
     /// A host cannot show pages: another one is asked, or a browser is opened here, if there is one.
-    pub(crate) fn do_without(&self, server: &ServerName, name: &str) {
+    pub(crate) fn mark_unable(&self, server: &ServerName, name: &str) {
         let mut inner = self.inner();
         if let Some(pending) = inner.pending.get_mut(server.as_str()) {
-            pending.callers.do_without(name);
+            pending.hosts.mark_unable(name);
         }
     }
 
@@ -191,17 +194,21 @@ impl SignIns {
             return false;
         };
         let is_to_be_opened = pending.is_unseen() || pending.is_for_elsewhere();
-        pending.shown = pending.shown.take().map(|shown| shown.opened(now));
+        pending.prompt = pending.prompt.take().map(|prompt| prompt.opened(now));
         is_to_be_opened
     }
 
     /// The question to the next host, once there is one.
-    pub(super) async fn next_question(&self, server: &ServerName, offer: &Arc<Offer>) -> Posed {
-        self.until(server, |pending| pending.pose(offer)).await
+    pub(super) async fn next_elicitation(
+        &self,
+        server: &ServerName,
+        prompt: &Arc<PagePrompt>,
+    ) -> ActiveElicitation {
+        self.until(server, |pending| pending.ask_next(prompt)).await
     }
 
     /// Waits until somebody else wants the page that a host was asked to show.
-    pub(super) async fn wanted_elsewhere(&self, server: &ServerName) {
+    pub(super) async fn until_wanted_elsewhere(&self, server: &ServerName) {
         let look = |pending: &mut Pending| pending.is_wanted_elsewhere().then_some(());
         self.until(server, look).await
     }
@@ -219,7 +226,7 @@ impl SignIns {
                 match inner.pending.get_mut(server.as_str()) {
                     Some(pending) => match look(pending) {
                         Some(found) => return found,
-                        None => Some(pending.callers.news()),
+                        None => Some(pending.hosts.news()),
                     },
                     None => None,
                 }
@@ -235,33 +242,33 @@ impl SignIns {
 impl Pending {
     /// Whether hosts are to be asked for the page of this way, and none shows it.
     fn asks_hosts(&self) -> bool {
-        let is_over = self.cancel.is_cancelled() || self.callers.is_shown();
-        !is_over && self.way() == Way::Host
+        let is_over = self.cancel.is_cancelled() || self.hosts.is_shown();
+        !is_over && self.delivery() == PageDelivery::Host
     }
 
     /// The question to the next host, if one is to be asked and there is one.
-    fn pose(&mut self, offer: &Arc<Offer>) -> Option<Posed> {
+    fn ask_next(&mut self, prompt: &Arc<PagePrompt>) -> Option<ActiveElicitation> {
         if !self.asks_hosts() {
             return None;
         }
-        let posed = self.callers.pose(offer);
-        if posed.is_none() {
-            self.lack_hosts();
+        let active = self.hosts.ask_next(prompt);
+        if active.is_none() {
+            self.on_no_host_left();
         }
-        posed
+        active
     }
 
     fn is_wanted_elsewhere(&self) -> bool {
-        !self.callers.waiting.is_empty() || (self.callers.others_wait && self.is_unseen())
+        !self.hosts.waiting.is_empty() || (self.hosts.others_wait && self.is_unseen())
     }
 
     /// No host is left to be asked. A page is opened here for hosts that cannot be, or given up if
     /// there are none. A code, which every call is told, does without.
-    fn lack_hosts(&mut self) {
-        self.callers.turn = Turn::Free;
+    fn on_no_host_left(&mut self) {
+        self.hosts.turn = Turn::Free;
         let is_page = self.is_unseen() || self.is_for_elsewhere();
-        if is_page && self.callers.others_wait {
-            self.take(SignInWay::Here);
+        if is_page && self.hosts.others_wait {
+            self.deliver_directly(SignInWay::Here);
         } else if self.is_unseen() {
             self.give_up();
         }
@@ -269,27 +276,27 @@ impl Pending {
 
     /// Ends a sign-in whose page nobody has seen: the next call may start another one.
     fn give_up(&mut self) {
-        self.shown = None;
+        self.prompt = None;
         self.cancel.cancel();
     }
 
     /// Whether hosts alone know of the page, and none shows it.
     pub(super) fn is_unseen(&self) -> bool {
-        matches!(self.shown, Some(Shown::Asked { .. }))
+        matches!(self.prompt, Some(SignInPrompt::Asked { .. }))
     }
 
     /// Whether the page is one for a browser on another machine.
     fn is_for_elsewhere(&self) -> bool {
-        matches!(self.shown, Some(Shown::Elsewhere { .. }))
+        matches!(self.prompt, Some(SignInPrompt::Remote { .. }))
     }
 }
 
-impl Callers {
+impl HostQueue {
     /// One more, at the end of the line if it can be asked.
-    pub(super) fn join(&mut self, caller: Option<Caller>) {
-        match caller {
-            Some(caller) if self.waiting.iter().any(|one| one.same_channel(&caller)) => return,
-            Some(caller) => self.waiting.push_back(caller),
+    pub(super) fn join(&mut self, sender: Option<ElicitationSender>) {
+        match sender {
+            Some(sender) if self.waiting.iter().any(|one| one.same_channel(&sender)) => return,
+            Some(sender) => self.waiting.push_back(sender),
             None => self.others_wait = true,
         }
         self.news.notify_one();
@@ -301,40 +308,41 @@ impl Callers {
     }
 
     /// The question to the next host, if there is one.
-    fn pose(&mut self, offer: &Arc<Offer>) -> Option<Posed> {
+    fn ask_next(&mut self, prompt: &Arc<PagePrompt>) -> Option<ActiveElicitation> {
         let to = self.waiting.pop_front()?;
         let name = mcp::elicitation::name(&Uuid::new_v4().simple().to_string());
-        let (over, (left, leaves)) = (CancellationToken::new(), oneshot::channel());
+        let (cancelled, (answer_later, answer_comes_later)) =
+            (CancellationToken::new(), oneshot::channel());
         let sent = SentAt::default();
         self.latest = Some(Latest {
             name: name.clone(),
             sent: sent.clone(),
         });
         self.turn = Turn::Asked {
-            offer: Arc::clone(offer),
-            _over: over.clone().drop_guard(),
+            prompt: Arc::clone(prompt),
+            _cancelled: cancelled.clone().drop_guard(),
         };
-        let question = Question {
+        let request = ElicitationRequest {
             name,
-            offer: Arc::clone(offer),
+            prompt: Arc::clone(prompt),
             sent,
-            over,
-            left,
+            cancelled,
+            answer_later,
         };
-        Some(Posed {
+        Some(ActiveElicitation {
             to,
-            question,
-            left: leaves,
+            request,
+            answer_later: answer_comes_later,
         })
     }
 
     /// The page is brought to somebody in another way.
-    pub(super) fn withdraw(&mut self) {
+    pub(super) fn close(&mut self) {
         self.turn = Turn::Over;
     }
 
     /// The host that is asked under that name cannot show pages.
-    fn do_without(&mut self, name: &str) {
+    fn mark_unable(&mut self, name: &str) {
         if self.asked(name).is_some() {
             self.others_wait = true;
             self.turn = Turn::Free;
@@ -343,7 +351,7 @@ impl Callers {
     }
 
     /// A host shows the page; says whether it was asked to.
-    pub(super) fn shown(&mut self, name: &str) -> bool {
+    pub(super) fn set_shown(&mut self, name: &str) -> bool {
         let is_it = self.is_latest(name);
         if is_it {
             self.turn = Turn::Shown;
@@ -363,9 +371,9 @@ impl Callers {
     }
 
     /// What is asked under that name now.
-    pub(super) fn asked(&self, name: &str) -> Option<Arc<Offer>> {
+    pub(super) fn asked(&self, name: &str) -> Option<Arc<PagePrompt>> {
         match &self.turn {
-            Turn::Asked { offer, .. } if self.is_latest(name) => Some(Arc::clone(offer)),
+            Turn::Asked { prompt, .. } if self.is_latest(name) => Some(Arc::clone(prompt)),
             Turn::Asked { .. } | Turn::Free | Turn::Shown | Turn::Over => None,
         }
     }
@@ -375,7 +383,7 @@ impl Callers {
     }
 }
 
-impl fmt::Debug for Offer {
+impl fmt::Debug for PagePrompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Offer(…)")
     }

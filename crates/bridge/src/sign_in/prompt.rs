@@ -7,13 +7,13 @@ use control::api::{ApprovalView, SignInView, SignInWay, UnixSeconds, UserCodeVie
 use tokio::sync::Notify;
 use url::Url;
 
-use crate::browser::Elsewhere;
+use crate::browser::NoBrowserReason;
 
 /// After how many seconds a person who asks again is taken to have lost the page.
-const LOST: UnixSeconds = 5;
+const REOPEN_AFTER: UnixSeconds = 5;
 
 /// A page, or a code to enter on one.
-pub(super) enum Shown {
+pub(super) enum SignInPrompt {
     /// A page that hosts are asked to show, or that the bridge is about to open.
     Asked { page: Page },
     /// A page that the bridge opens, or a host.
@@ -24,9 +24,9 @@ pub(super) enum Shown {
         browser_problem: Option<String>,
     },
     /// A page that somebody opens on another machine.
-    Elsewhere {
+    Remote {
         page: Page,
-        why: Option<Elsewhere>,
+        why: Option<NoBrowserReason>,
         hand_in: HandIn,
     },
     /// A code.
@@ -49,7 +49,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn of(flow: &SignInFlow) -> Self {
+    pub(super) fn from_flow(flow: &SignInFlow) -> Self {
         Self {
             url: flow.url().clone(),
             port: flow.port(),
@@ -58,7 +58,7 @@ impl Page {
     }
 }
 
-impl Shown {
+impl SignInPrompt {
     /// The code of a flow.
     pub(super) fn code(flow: &DeviceFlow) -> Self {
         let page = flow.verification_uri();
@@ -98,7 +98,7 @@ impl Shown {
                 callback_port: Some(page.port),
                 ..view
             },
-            Self::Elsewhere { page, why, .. } => SignInView {
+            Self::Remote { page, why, .. } => SignInView {
                 browser_problem: why.map(|why| why.to_string()),
                 callback_port: Some(page.port),
                 ..view
@@ -114,7 +114,7 @@ impl Shown {
 
     fn approval(&self) -> Option<ApprovalView> {
         let (approval, on_page) = match self {
-            Self::Asked { page } | Self::Opened { page, .. } | Self::Elsewhere { page, .. } => {
+            Self::Asked { page } | Self::Opened { page, .. } | Self::Remote { page, .. } => {
                 (page.approval.as_ref()?, true)
             }
             Self::Approval { approval, .. } => (approval, false),
@@ -146,22 +146,22 @@ impl Shown {
             Self::Approval { .. }
             | Self::Asked { .. }
             | Self::Opened { .. }
-            | Self::Elsewhere { .. }
+            | Self::Remote { .. }
             | Self::Code { .. }
             | Self::Replaced => false,
         }
     }
 
     /// The page to open again for a person who has lost it.
-    pub(super) fn lost(&mut self, now: UnixSeconds) -> Option<Url> {
+    pub(super) fn page_to_reopen(&mut self, now: UnixSeconds) -> Option<Url> {
         match self {
-            Self::Opened { page, opened, .. } if now >= *opened + LOST => {
+            Self::Opened { page, opened, .. } if now >= *opened + REOPEN_AFTER => {
                 *opened = now;
                 Some(page.url.clone())
             }
             Self::Asked { .. }
             | Self::Opened { .. }
-            | Self::Elsewhere { .. }
+            | Self::Remote { .. }
             | Self::Code { .. }
             | Self::Approval { .. }
             | Self::Replaced => None,
@@ -176,23 +176,23 @@ impl Shown {
                 opened: now,
                 browser_problem: None,
             },
-            shown @ (Self::Opened { .. }
-            | Self::Elsewhere { .. }
+            prompt @ (Self::Opened { .. }
+            | Self::Remote { .. }
             | Self::Code { .. }
             | Self::Approval { .. }
-            | Self::Replaced) => shown,
+            | Self::Replaced) => prompt,
         }
     }
 
     /// Whether this is what somebody is after who wants to sign in on that way.
-    pub(super) fn is_on(&self, way: SignInWay) -> bool {
+    pub(super) fn fits(&self, way: SignInWay) -> bool {
         match (self, way) {
             (Self::Approval { .. } | Self::Replaced, _) => false,
             (_, SignInWay::Here)
             | (Self::Code { .. }, SignInWay::Code | SignInWay::Elsewhere)
-            | (Self::Elsewhere { .. }, SignInWay::Page | SignInWay::Elsewhere) => true,
+            | (Self::Remote { .. }, SignInWay::Page | SignInWay::Elsewhere) => true,
             (Self::Asked { .. } | Self::Opened { .. }, _)
-            | (Self::Elsewhere { .. }, SignInWay::Code)
+            | (Self::Remote { .. }, SignInWay::Code)
             | (Self::Code { .. }, SignInWay::Page) => false,
         }
     }
@@ -200,7 +200,7 @@ impl Shown {
     /// Where the address is handed in that the browser ends on.
     pub(super) fn hand_in(&self) -> Option<HandIn> {
         match self {
-            Self::Elsewhere { hand_in, .. } => Some(hand_in.clone()),
+            Self::Remote { hand_in, .. } => Some(hand_in.clone()),
             Self::Asked { .. }
             | Self::Opened { .. }
             | Self::Code { .. }
@@ -231,7 +231,7 @@ impl Shown {
                 "agree to open the sign-in page, where this application asks for that, and complete the sign-in, then try again"
                     .to_owned(),
             ),
-            Self::Opened { .. } | Self::Elsewhere { .. } => Some(format!(
+            Self::Opened { .. } | Self::Remote { .. } => Some(format!(
                 "open the sign-in page that `postern sign-in {server}` shows at a terminal, complete the sign-in, then try again"
             )),
             Self::Replaced => None,
@@ -240,7 +240,7 @@ impl Shown {
 
     fn url(&self) -> Option<&Url> {
         match self {
-            Self::Asked { page } | Self::Opened { page, .. } | Self::Elsewhere { page, .. } => {
+            Self::Asked { page } | Self::Opened { page, .. } | Self::Remote { page, .. } => {
                 Some(&page.url)
             }
             Self::Code { url, .. } => Some(url),
@@ -249,7 +249,7 @@ impl Shown {
     }
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for SignInPrompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Shown(…)")
     }

@@ -221,7 +221,7 @@ async fn serve(
         program: PathBuf::from("/usr/bin/postern"),
         vault: bridge::VaultChoice::File,
         browser: Some("false".to_owned()),
-        surroundings: bridge::browser::Surroundings::Desktop,
+        browser_availability: bridge::browser::BrowserAvailability::Desktop,
         clock: model::Clock::system(),
         idle_exit: None,
         places: bridge::hosts::Places {

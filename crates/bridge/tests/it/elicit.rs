@@ -1,6 +1,6 @@
 //! Hosts that are asked to show the page of a sign-in.
 
-use bridge::browser::{Elsewhere, Surroundings};
+use bridge::browser::{BrowserAvailability, NoBrowserReason};
 use control::api::SignInView;
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use crate::bridge::{Bridge, Host};
 use crate::server::Server;
 
 /// A bridge in front of `server`, to which nobody has signed in. It opens no browser that works.
-async fn bridge(server: &Server, surroundings: Surroundings) -> Bridge {
+async fn bridge(server: &Server, availability: BrowserAvailability) -> Bridge {
     server.record.want_sign_in();
     server.record.person("ann");
     Bridge::start_with(&server.url(), |options| {
-        options.surroundings = surroundings;
-        if surroundings != Surroundings::Desktop {
+        options.browser_availability = availability;
+        if availability != BrowserAvailability::Desktop {
             options.browser = None;
         }
     })
@@ -73,7 +73,7 @@ async fn accept(host: &mut Host, question: &Value) {
 #[tokio::test]
 async fn a_call_that_lacks_access_is_answered_with_the_page_and_made_anew() {
     let server = Server::start().await;
-    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut host = bridge.host("one").await;
     for scope in [None, Some("mcp.more")] {
         if let Some(scope) = scope {
@@ -98,7 +98,11 @@ async fn a_call_that_lacks_access_is_answered_with_the_page_and_made_anew() {
 async fn a_host_shows_the_page_for_a_code_and_tells_the_code() {
     let server = Server::start().await;
     server.record.offer_codes();
-    let bridge = bridge(&server, Surroundings::Elsewhere(Elsewhere::Ssh)).await;
+    let bridge = bridge(
+        &server,
+        BrowserAvailability::Unavailable(NoBrowserReason::Ssh),
+    )
+    .await;
     let mut host = legacy(&bridge).await;
     let asked = question(&mut host).await;
     assert_eq!(asked["params"]["url"], "https://login.example/device");
@@ -121,7 +125,11 @@ async fn a_host_shows_the_page_for_a_code_and_tells_the_code() {
 async fn host_that_declines_at_once_is_told_code() {
     let server = Server::start().await;
     server.record.offer_codes();
-    let bridge = bridge(&server, Surroundings::Elsewhere(Elsewhere::Ssh)).await;
+    let bridge = bridge(
+        &server,
+        BrowserAvailability::Unavailable(NoBrowserReason::Ssh),
+    )
+    .await;
     let mut host = legacy(&bridge).await;
     let asked = question(&mut host).await;
     let answer = json!({ "action": "decline" });
@@ -180,7 +188,7 @@ async fn page_told_before_its_browser_failed_stays_good_beside_code() {
 #[tokio::test]
 async fn a_host_that_does_not_come_back_makes_way_for_the_next() {
     let server = Server::start().await;
-    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut first = bridge.host("one").await;
     let asked = first.request(1, "tools/call", call(json!({}))).await;
     let state = asked["result"]["requestState"].clone();
@@ -204,7 +212,7 @@ async fn a_host_that_does_not_come_back_makes_way_for_the_next() {
 #[tokio::test]
 async fn a_sign_in_ends_with_the_only_host_that_was_asked_and_another_may_start() {
     let server = Server::start().await;
-    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     for _ in 0..2 {
         let mut host = legacy(&bridge).await;
         question(&mut host).await;
@@ -216,7 +224,7 @@ async fn a_sign_in_ends_with_the_only_host_that_was_asked_and_another_may_start(
 #[tokio::test]
 async fn a_host_that_cannot_be_asked_has_a_browser_opened_when_the_other_one_goes() {
     let server = Server::start().await;
-    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut able = legacy(&bridge).await;
     question(&mut able).await;
     let mut unable = bridge.host("one").await;
@@ -237,7 +245,7 @@ async fn a_host_that_cannot_be_asked_has_a_browser_opened_when_the_other_one_goe
 #[tokio::test]
 async fn a_host_that_never_hears_the_question_makes_way_for_the_next() {
     let server = Server::start().await;
-    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut deaf = bridge.host("one").await;
     deaf.request(0, "initialize", able()).await;
     bridge.until_state(|state| !state.sign_ins.is_empty()).await;
@@ -252,7 +260,7 @@ async fn a_host_that_never_hears_the_question_makes_way_for_the_next() {
 #[tokio::test]
 async fn a_host_that_lists_before_it_calls_is_asked_when_it_calls() {
     let server = Server::start().await;
-    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut host = bridge.host("one").await;
     host.request(1, "tools/list", call(json!({}))).await;
     assert_eq!(bridge.state().await.sign_ins, []);

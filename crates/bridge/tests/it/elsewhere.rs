@@ -1,6 +1,6 @@
 //! Signing in where the bridge can open no browser.
 
-use bridge::browser::{Elsewhere, Surroundings};
+use bridge::browser::{BrowserAvailability, NoBrowserReason};
 use control::CallError;
 use control::api::{ProblemKind, Request, ServerState, SignInView, SignInWay, State};
 use serde_json::json;
@@ -9,7 +9,7 @@ use url::Url;
 use crate::bridge::Bridge;
 use crate::server::Server;
 
-const SSH: Surroundings = Surroundings::Elsewhere(Elsewhere::Ssh);
+const SSH: BrowserAvailability = BrowserAvailability::Unavailable(NoBrowserReason::Ssh);
 
 fn sign_in(way: SignInWay) -> Request {
     let server = "one".to_owned();
@@ -29,7 +29,7 @@ async fn bridge_over_ssh(server: &Server) -> Bridge {
     server.record.person("ann");
     Bridge::start_with(&server.url(), |options| {
         options.browser = None;
-        options.surroundings = SSH;
+        options.browser_availability = SSH;
     })
     .await
 }

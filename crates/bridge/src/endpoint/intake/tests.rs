@@ -6,7 +6,7 @@ use mcp::memory::{Account, Budget};
 use mcp::{Kind, Message};
 use tokio::io::AsyncWriteExt;
 
-use super::{Heard, Intake, read};
+use super::{Intake, Received, read};
 
 const MIB: usize = 1 << 20;
 
@@ -33,9 +33,9 @@ async fn take(account: &Account) -> Bytes {
     reservation.own(vec![0; MIB].into())
 }
 
-fn refused_id(heard: &Heard) -> String {
-    let Heard::Refused(Some(answer)) = heard else {
-        panic!("not refused: {heard:?}");
+fn refused_id(received: &Received) -> String {
+    let Received::Refused(Some(answer)) = received else {
+        panic!("not refused: {received:?}");
     };
     let error = answer.error().expect("an error").get();
     assert!(error.contains(r#""kind":"in-use""#), "{error}");
@@ -61,18 +61,18 @@ async fn line_without_memory_is_answered_and_others_follow() {
         }
     };
     let sending = tokio::spawn(sending);
-    assert!(matches!(intake.next().await, Ok(Heard::Message(_))));
+    assert!(matches!(intake.next().await, Ok(Received::Message(_))));
     assert_eq!(refused_id(&intake.next().await.unwrap()), "2");
     assert_eq!(refused_id(&intake.next().await.unwrap()), "3");
-    assert!(matches!(intake.next().await, Ok(Heard::Message(_))));
+    assert!(matches!(intake.next().await, Ok(Received::Message(_))));
     drop(held);
-    let Ok(Heard::Message(line)) = intake.next().await else {
+    let Ok(Received::Message(line)) = intake.next().await else {
         panic!("there is memory now");
     };
     let message = Message::parse(line).unwrap();
     assert!(matches!(message.kind(), Kind::Request { id, .. } if id.to_string() == "5"));
     sending.await.unwrap();
-    assert!(matches!(intake.next().await, Ok(Heard::End)));
+    assert!(matches!(intake.next().await, Ok(Received::End)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn body_without_memory_is_answered_with_its_id() {
         .await
         .unwrap();
     let answer = Message::parse(body).unwrap();
-    assert_eq!(refused_id(&Heard::Refused(Some(answer))), "7");
+    assert_eq!(refused_id(&Received::Refused(Some(answer))), "7");
     drop(held);
     let taken = read(call(7, 5 * MIB).into(), "snip", &memory).await;
     assert!(taken.is_ok_and(|taken| taken.len() > 5 * MIB));

@@ -10,12 +10,12 @@ pub(super) struct Given<'a> {
     pub(super) client_info: Option<&'a str>,
     pub(super) client_metadata: Option<&'a str>,
     /// `--client-credentials`.
-    pub(super) is_program: bool,
-    pub(super) remarks: Vec<String>,
+    pub(super) uses_client_credentials: bool,
+    pub(super) warnings: Vec<String>,
 }
 
 /// What is not taken over: the option, whether a value follows it, and why.
-const LEFT: [(&str, bool, &str); 25] = [
+const UNSUPPORTED: [(&str, bool, &str); 25] = [
     (
         "--auth-success-url",
         true,
@@ -108,7 +108,7 @@ const LEFT: [(&str, bool, &str); 25] = [
 ];
 
 /// A longer text is not shown: it may be something else than a name.
-const LONGEST_NAME: usize = 40;
+const MAX_NAME: usize = 40;
 
 pub(super) fn read(args: &[String]) -> Given<'_> {
     let mut given = Given::default();
@@ -122,14 +122,16 @@ pub(super) fn read(args: &[String]) -> Given<'_> {
             "--static-oauth-client-metadata" => {
                 given.client_metadata = given.client_metadata.or(rest.next());
             }
-            "--client-credentials" => given.is_program = true,
+            "--client-credentials" => given.uses_client_credentials = true,
             // A person is asked whether that may be.
             "--allow-http" => {}
-            option if option.starts_with('-') => left(option, &mut rest, &mut given.remarks),
+            option if option.starts_with('-') => {
+                skip_unsupported(option, &mut rest, &mut given.warnings)
+            }
             positional if given.url.is_none() => given.url = Some(positional),
             port if is_port(port) => {
-                let remark = format!("the port {port}: the browser comes back to a free port");
-                given.remarks.push(remark);
+                let warning = format!("the port {port}: the browser comes back to a free port");
+                given.warnings.push(warning);
             }
             // The value of an option that is not known, which has its remark.
             _ => {}
@@ -138,9 +140,13 @@ pub(super) fn read(args: &[String]) -> Given<'_> {
     given
 }
 
-fn left<'a>(option: &str, rest: &mut impl Iterator<Item = &'a str>, remarks: &mut Vec<String>) {
-    let known = LEFT.iter().find(|(name, ..)| *name == option);
-    let remark = match known {
+fn skip_unsupported<'a>(
+    option: &str,
+    rest: &mut impl Iterator<Item = &'a str>,
+    warnings: &mut Vec<String>,
+) {
+    let known = UNSUPPORTED.iter().find(|(name, ..)| *name == option);
+    let warning = match known {
         Some((name @ "--ignore-tool", _, why)) => {
             format!("`{name} {}`: {why}", rest.next().unwrap_or_default())
         }
@@ -152,7 +158,7 @@ fn left<'a>(option: &str, rest: &mut impl Iterator<Item = &'a str>, remarks: &mu
         }
         None => {
             let name = option.split('=').next().unwrap_or_default();
-            let is_name = name.len() <= LONGEST_NAME
+            let is_name = name.len() <= MAX_NAME
                 && name
                     .bytes()
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
@@ -160,8 +166,8 @@ fn left<'a>(option: &str, rest: &mut impl Iterator<Item = &'a str>, remarks: &mu
             format!("`{name}`: Postern does not know this option")
         }
     };
-    if !remarks.contains(&remark) {
-        remarks.push(remark);
+    if !warnings.contains(&warning) {
+        warnings.push(warning);
     }
 }
 

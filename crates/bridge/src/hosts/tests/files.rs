@@ -10,7 +10,7 @@ use crate::hosts::{
 const HOST: Host = Host::ClaudeDesktop;
 
 /// A home folder of its own.
-struct Desk {
+struct Fixture {
     #[cfg_attr(
         not(unix),
         expect(
@@ -22,7 +22,7 @@ struct Desk {
     places: Places,
 }
 
-impl Desk {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let places = Places {
@@ -36,10 +36,10 @@ impl Desk {
     }
 
     fn with(text: &str) -> Self {
-        let desk = Self::new();
-        fs::create_dir_all(desk.file().parent().unwrap()).unwrap();
-        fs::write(desk.file(), text).unwrap();
-        desk
+        let fixture = Self::new();
+        fs::create_dir_all(fixture.file().parent().unwrap()).unwrap();
+        fs::write(fixture.file(), text).unwrap();
+        fixture
     }
 
     fn file(&self) -> PathBuf {
@@ -114,11 +114,11 @@ const TEXTS: &[&str] = &[
 #[test]
 fn adding_and_removing_gives_the_bytes_back() {
     for before in TEXTS {
-        let desk = Desk::with(before);
+        let fixture = Fixture::with(before);
         for round in 1..=2 {
-            assert_eq!(desk.add("demo"), Kind::Added, "{before:?}");
-            assert_eq!(desk.remove("demo"), Kind::Removed, "{before:?}");
-            assert_eq!(desk.text().as_deref(), Some(*before), "round {round}");
+            assert_eq!(fixture.add("demo"), Kind::Added, "{before:?}");
+            assert_eq!(fixture.remove("demo"), Kind::Removed, "{before:?}");
+            assert_eq!(fixture.text().as_deref(), Some(*before), "round {round}");
         }
     }
 }
@@ -127,88 +127,91 @@ fn adding_and_removing_gives_the_bytes_back() {
 fn two_entries_go_in_the_order_they_came_or_the_other() {
     for before in TEXTS {
         for [first, second] in [["one", "two"], ["two", "one"]] {
-            let desk = Desk::with(before);
-            desk.add("one");
-            desk.add("two");
-            desk.remove(first);
-            desk.remove(second);
-            assert_eq!(desk.text().as_deref(), Some(*before), "{first} first");
+            let fixture = Fixture::with(before);
+            fixture.add("one");
+            fixture.add("two");
+            fixture.remove(first);
+            fixture.remove(second);
+            assert_eq!(fixture.text().as_deref(), Some(*before), "{first} first");
         }
     }
 }
 
 #[test]
 fn a_file_we_made_is_deleted_again() {
-    let desk = Desk::new();
-    assert_eq!(desk.add("demo"), Kind::Created);
-    assert_eq!(desk.add("demo"), Kind::Unchanged);
-    assert_eq!(desk.remove("demo"), Kind::Deleted);
-    assert_eq!(desk.text(), None);
-    assert_eq!(desk.remove("demo"), Kind::Unchanged);
+    let fixture = Fixture::new();
+    assert_eq!(fixture.add("demo"), Kind::Created);
+    assert_eq!(fixture.add("demo"), Kind::Unchanged);
+    assert_eq!(fixture.remove("demo"), Kind::Deleted);
+    assert_eq!(fixture.text(), None);
+    assert_eq!(fixture.remove("demo"), Kind::Unchanged);
 }
 
 #[test]
 fn a_file_we_made_stays_if_something_else_is_in_it() {
-    let desk = Desk::new();
-    desk.add("demo");
-    let text = desk
+    let fixture = Fixture::new();
+    fixture.add("demo");
+    let text = fixture
         .text()
         .unwrap()
         .replacen('{', "{\n  \"theme\": \"dark\",", 1);
-    fs::write(desk.file(), text).unwrap();
-    assert_eq!(desk.remove("demo"), Kind::Removed);
-    assert_eq!(desk.text().unwrap(), "{\n  \"theme\": \"dark\"\n}\n");
+    fs::write(fixture.file(), text).unwrap();
+    assert_eq!(fixture.remove("demo"), Kind::Removed);
+    assert_eq!(fixture.text().unwrap(), "{\n  \"theme\": \"dark\"\n}\n");
 }
 
 #[test]
 fn the_diff_shows_the_change() {
-    let desk = Desk::with("{\n  \"a\": 1\n}\n");
-    let diff = desk.plan_add("demo").diff;
-    let path = desk.file().display().to_string();
+    let fixture = Fixture::with("{\n  \"a\": 1\n}\n");
+    let diff = fixture.plan_add("demo").diff;
+    let path = fixture.file().display().to_string();
     let expected = format!(
         "--- {path}\n+++ {path}\n@@ -1,3 +1,9 @@\n {{\n-  \"a\": 1\n+  \"a\": 1,\n+  \"mcpServers\": {{\n+    \"demo\": {{\n+      \"command\": \"/opt/postern/postern\",\n+      \"args\": [\"connect\", \"demo\"]\n+    }}\n+  }}\n }}\n"
     );
     assert_eq!(diff, expected);
-    desk.add("demo");
-    assert_eq!(desk.plan_add("demo").diff, "");
+    fixture.add("demo");
+    assert_eq!(fixture.plan_add("demo").diff, "");
 }
 
 #[test]
 fn the_old_file_is_kept_beside_the_new() {
-    let desk = Desk::with("{}");
-    let applied = apply(&desk.plan_add("demo")).unwrap();
+    let fixture = Fixture::with("{}");
+    let applied = apply(&fixture.plan_add("demo")).unwrap();
     let backup = applied.backup.unwrap();
-    assert_eq!(backup, desk.file().with_extension("json.postern-backup-1"));
+    assert_eq!(
+        backup,
+        fixture.file().with_extension("json.postern-backup-1")
+    );
     assert_eq!(fs::read_to_string(backup).unwrap(), "{}");
-    assert_eq!(apply(&desk.plan_add("demo")).unwrap().backup, None);
+    assert_eq!(apply(&fixture.plan_add("demo")).unwrap().backup, None);
 }
 
 #[test]
 fn backups_do_not_heap_up() {
-    let desk = Desk::with("{}");
+    let fixture = Fixture::with("{}");
     for _ in 0..5 {
-        desk.add("demo");
-        desk.remove("demo");
+        fixture.add("demo");
+        fixture.remove("demo");
     }
-    assert_eq!(desk.beside().len(), 2, "{:?}", desk.beside());
-    let newest = desk.file().with_extension("json.postern-backup-10");
+    assert_eq!(fixture.beside().len(), 2, "{:?}", fixture.beside());
+    let newest = fixture.file().with_extension("json.postern-backup-10");
     assert!(fs::read_to_string(newest).unwrap().contains("demo"));
 }
 
 #[test]
 fn newest_three_backups_are_kept() {
-    let desk = Desk::with("{}");
+    let fixture = Fixture::with("{}");
     for name in ["one", "two", "three", "four", "five"] {
-        desk.add(name);
+        fixture.add(name);
     }
     let numbered = |number: u64| format!("claude_desktop_config.json.postern-backup-{number}");
     let kept = [3, 4, 5].map(numbered);
-    assert_eq!(desk.beside(), kept);
+    assert_eq!(fixture.beside(), kept);
     for (name, (last, next)) in
         kept.iter()
             .zip([("two", "three"), ("three", "four"), ("four", "five")])
     {
-        let text = fs::read_to_string(desk.file().with_file_name(name)).unwrap();
+        let text = fs::read_to_string(fixture.file().with_file_name(name)).unwrap();
         assert!(
             text.contains(last) && !text.contains(next),
             "{name}: {text}"
@@ -218,19 +221,19 @@ fn newest_three_backups_are_kept() {
 
 #[test]
 fn files_not_named_as_backups_are_left_alone() {
-    let desk = Desk::with("{}");
+    let fixture = Fixture::with("{}");
     let foreign = ["+1", "01", "1.old", "2026", "1~", ""].map(|end| match end {
         // Another file's.
         "2026" => "other.json.postern-backup-1".to_owned(),
         end => format!("claude_desktop_config.json.postern-backup-{end}"),
     });
     for name in &foreign {
-        fs::write(desk.file().with_file_name(name), "mine").unwrap();
+        fs::write(fixture.file().with_file_name(name), "mine").unwrap();
     }
     for name in ["one", "two", "three", "four", "five"] {
-        desk.add(name);
+        fixture.add(name);
     }
-    let beside = desk.beside();
+    let beside = fixture.beside();
     assert!(
         foreign.iter().all(|name| beside.contains(name)),
         "{beside:?}"
@@ -240,82 +243,82 @@ fn files_not_named_as_backups_are_left_alone() {
 
 #[test]
 fn backup_without_free_number_is_an_error() {
-    let desk = Desk::with("{}");
-    let last = desk
+    let fixture = Fixture::with("{}");
+    let last = fixture
         .file()
         .with_extension(format!("json.postern-backup-{}", u64::MAX));
     fs::write(&last, "mine").unwrap();
-    let error = apply(&desk.plan_add("demo")).unwrap_err().to_string();
+    let error = apply(&fixture.plan_add("demo")).unwrap_err().to_string();
     assert!(
         error.contains("no backup can have a higher number"),
         "{error}"
     );
-    assert_eq!(desk.text().as_deref(), Some("{}"));
+    assert_eq!(fixture.text().as_deref(), Some("{}"));
     assert_eq!(fs::read_to_string(&last).unwrap(), "mine");
 }
 
 #[test]
 fn removing_works_without_the_backups() {
-    let desk = Desk::with("{\n  \"mcpServers\": {\n    \"x\": {}\n  }\n}\n");
-    let before = desk.text();
-    desk.add("demo");
-    for name in desk.beside() {
-        fs::remove_file(desk.file().with_file_name(name)).unwrap();
+    let fixture = Fixture::with("{\n  \"mcpServers\": {\n    \"x\": {}\n  }\n}\n");
+    let before = fixture.text();
+    fixture.add("demo");
+    for name in fixture.beside() {
+        fs::remove_file(fixture.file().with_file_name(name)).unwrap();
     }
-    desk.remove("demo");
-    assert_eq!(desk.text(), before);
+    fixture.remove("demo");
+    assert_eq!(fixture.text(), before);
 }
 
 #[test]
 fn a_file_that_changed_since_is_not_overwritten() {
-    let desk = Desk::with("{}");
-    let change = desk.plan_add("demo");
-    fs::write(desk.file(), "{ }").unwrap();
+    let fixture = Fixture::with("{}");
+    let change = fixture.plan_add("demo");
+    fs::write(fixture.file(), "{ }").unwrap();
     assert!(matches!(
         apply(&change),
         Err(HostsError::ChangedMeanwhile { .. })
     ));
-    fs::remove_file(desk.file()).unwrap();
+    fs::remove_file(fixture.file()).unwrap();
     assert!(matches!(
         apply(&change),
         Err(HostsError::ChangedMeanwhile { .. })
     ));
-    let change = desk.plan_add("demo");
-    fs::write(desk.file(), "{}").unwrap();
+    let change = fixture.plan_add("demo");
+    fs::write(fixture.file(), "{}").unwrap();
     assert!(matches!(
         apply(&change),
         Err(HostsError::ChangedMeanwhile { .. })
     ));
-    assert_eq!(desk.text().as_deref(), Some("{}"));
-    assert_eq!(desk.beside(), [""; 0], "nothing was written");
+    assert_eq!(fixture.text().as_deref(), Some("{}"));
+    assert_eq!(fixture.beside(), [""; 0], "nothing was written");
 }
 
 #[test]
 fn errors_name_the_place_and_what_to_do() {
-    let desk = Desk::with("{\n  \"mcpServers\": 1\n}");
-    let error = plan_add(HOST, &desk.places, &entry("demo"))
+    let fixture = Fixture::with("{\n  \"mcpServers\": 1\n}");
+    let error = plan_add(HOST, &fixture.places, &entry("demo"))
         .unwrap_err()
         .to_string();
-    let path = desk.file().display().to_string();
+    let path = fixture.file().display().to_string();
     assert!(
         error.starts_with(&format!("{path}:2:17: `mcpServers` must be")),
         "{error}"
     );
     assert!(error.contains("hint: "), "{error}");
 
-    fs::write(desk.file(), b"{\"a\": \"\xe9\"}").unwrap();
-    let error = entries(HOST, &desk.places).unwrap_err();
+    fs::write(fixture.file(), b"{\"a\": \"\xe9\"}").unwrap();
+    let error = entries(HOST, &fixture.places).unwrap_err();
     assert!(matches!(error, HostsError::NotUtf8 { .. }), "{error}");
 
-    fs::remove_file(desk.file()).unwrap();
-    fs::create_dir(desk.file()).unwrap();
-    let error = plan_remove(HOST, &desk.places, "demo").unwrap_err();
+    fs::remove_file(fixture.file()).unwrap();
+    fs::create_dir(fixture.file()).unwrap();
+    let error = plan_remove(HOST, &fixture.places, "demo").unwrap_err();
     assert!(matches!(error, HostsError::Read { .. }), "{error}");
 }
 
 #[test]
 fn commands_that_would_not_last_are_refused() {
-    let desk = Desk::new();
+    let fixture = Fixture::new();
     for (os, command, says) in [
         (Os::Linux, "postern", "not absolute"),
         (Os::Linux, "./postern", "not absolute"),
@@ -329,7 +332,7 @@ fn commands_that_would_not_last_are_refused() {
     ] {
         let places = Places {
             os,
-            ..desk.places.clone()
+            ..fixture.places.clone()
         };
         let entry = Entry {
             command: command.into(),
@@ -343,24 +346,24 @@ fn commands_that_would_not_last_are_refused() {
         ..entry("demo")
     };
     assert!(matches!(
-        plan_add(HOST, &desk.places, &bridge),
+        plan_add(HOST, &fixture.places, &bridge),
         Err(HostsError::Entry { .. })
     ));
 }
 
 #[test]
 fn entries_are_none_where_there_is_no_file() {
-    let desk = Desk::new();
-    assert_eq!(entries(HOST, &desk.places).unwrap(), []);
-    desk.add("demo");
-    let names: Vec<_> = entries(HOST, &desk.places).unwrap();
+    let fixture = Fixture::new();
+    assert_eq!(entries(HOST, &fixture.places).unwrap(), []);
+    fixture.add("demo");
+    let names: Vec<_> = entries(HOST, &fixture.places).unwrap();
     assert_eq!((names[0].name.as_str(), names[0].ours), ("demo", true));
 }
 
 #[test]
 fn a_change_does_not_print_the_file() {
-    let desk = Desk::with(r#"{"mcpServers": {"x": {"env": {"KEY": "s3cret"}}}}"#);
-    assert!(!format!("{:?}", desk.plan_add("demo")).contains("s3cret"));
+    let fixture = Fixture::with(r#"{"mcpServers": {"x": {"env": {"KEY": "s3cret"}}}}"#);
+    assert!(!format!("{:?}", fixture.plan_add("demo")).contains("s3cret"));
 }
 
 #[cfg(unix)]
@@ -377,29 +380,29 @@ mod unix {
     #[test]
     fn mode_is_kept_and_backup_is_private() {
         for wanted in [0o600, 0o640, 0o664] {
-            let desk = Desk::with("{}");
-            fs::set_permissions(desk.file(), fs::Permissions::from_mode(wanted)).unwrap();
-            let applied = apply(&desk.plan_add("demo")).unwrap();
-            assert_eq!(mode(&desk.file()), wanted);
+            let fixture = Fixture::with("{}");
+            fs::set_permissions(fixture.file(), fs::Permissions::from_mode(wanted)).unwrap();
+            let applied = apply(&fixture.plan_add("demo")).unwrap();
+            assert_eq!(mode(&fixture.file()), wanted);
             assert_eq!(mode(&applied.backup.unwrap()), 0o600);
         }
     }
 
     #[test]
     fn links_named_as_backups_are_not_followed() {
-        let desk = Desk::with("{}");
-        let precious = desk.folder.path().join("precious.json");
+        let fixture = Fixture::with("{}");
+        let precious = fixture.folder.path().join("precious.json");
         fs::write(&precious, "{}").unwrap();
         let link = |number: u64| {
             let extension = format!("json.postern-backup-{number}");
-            desk.file().with_extension(extension)
+            fixture.file().with_extension(extension)
         };
         for number in [1, 4] {
             symlink(&precious, link(number)).unwrap();
         }
         symlink("nowhere", link(2)).unwrap();
         for name in ["one", "two", "three", "four", "five"] {
-            desk.add(name);
+            fixture.add(name);
         }
         assert_eq!(fs::read_to_string(&precious).unwrap(), "{}");
         assert!(
@@ -407,39 +410,39 @@ mod unix {
                 .into_iter()
                 .all(|number| link(number).is_symlink())
         );
-        assert!(!desk.folder.path().join("nowhere").exists());
+        assert!(!fixture.folder.path().join("nowhere").exists());
         // 3, 5, 6, 7 and 8 were written, and the newest three of them stay.
-        assert_eq!(desk.beside().len(), 6, "{:?}", desk.beside());
+        assert_eq!(fixture.beside().len(), 6, "{:?}", fixture.beside());
         assert!([6, 7, 8].into_iter().all(|number| link(number).is_file()));
     }
 
     #[test]
     fn a_new_file_is_its_owners() {
-        let desk = Desk::new();
-        desk.add("demo");
-        assert_eq!(mode(&desk.file()), 0o600);
+        let fixture = Fixture::new();
+        fixture.add("demo");
+        assert_eq!(mode(&fixture.file()), 0o600);
     }
 
     #[test]
     fn a_read_only_file_is_left_alone() {
-        let desk = Desk::with("{}");
-        fs::set_permissions(desk.file(), fs::Permissions::from_mode(0o444)).unwrap();
-        let error = apply(&desk.plan_add("demo")).unwrap_err();
+        let fixture = Fixture::with("{}");
+        fs::set_permissions(fixture.file(), fs::Permissions::from_mode(0o444)).unwrap();
+        let error = apply(&fixture.plan_add("demo")).unwrap_err();
         assert!(matches!(error, HostsError::ReadOnly { .. }), "{error}");
-        assert_eq!(desk.text().as_deref(), Some("{}"));
+        assert_eq!(fixture.text().as_deref(), Some("{}"));
     }
 
     #[test]
     fn a_link_stays_and_its_target_changes() {
-        let desk = Desk::with("");
-        fs::remove_file(desk.file()).unwrap();
-        let dotfiles = desk.folder.path().join("dotfiles");
+        let fixture = Fixture::with("");
+        fs::remove_file(fixture.file()).unwrap();
+        let dotfiles = fixture.folder.path().join("dotfiles");
         fs::create_dir(&dotfiles).unwrap();
         let target = dotfiles.join("claude.json");
         fs::write(&target, "{}").unwrap();
-        symlink("../../dotfiles/claude.json", desk.file()).unwrap();
-        let applied = apply(&desk.plan_add("demo")).unwrap();
-        assert!(desk.file().is_symlink());
+        symlink("../../dotfiles/claude.json", fixture.file()).unwrap();
+        let applied = apply(&fixture.plan_add("demo")).unwrap();
+        assert!(fixture.file().is_symlink());
         assert!(fs::read_to_string(&target).unwrap().contains("demo"));
         assert!(
             applied
@@ -447,28 +450,28 @@ mod unix {
                 .unwrap()
                 .ends_with("claude.json.postern-backup-1")
         );
-        desk.remove("demo");
+        fixture.remove("demo");
         assert_eq!(fs::read_to_string(&target).unwrap(), "{}");
     }
 
     #[test]
     fn a_link_to_nothing_gets_its_target() {
-        let desk = Desk::with("");
-        fs::remove_file(desk.file()).unwrap();
-        let target = desk.folder.path().join("later.json");
-        symlink(&target, desk.file()).unwrap();
-        assert_eq!(desk.add("demo"), Kind::Created);
-        assert!(desk.file().is_symlink() && target.is_file());
-        assert_eq!(desk.remove("demo"), Kind::Deleted);
-        assert!(desk.file().is_symlink() && !target.exists());
+        let fixture = Fixture::with("");
+        fs::remove_file(fixture.file()).unwrap();
+        let target = fixture.folder.path().join("later.json");
+        symlink(&target, fixture.file()).unwrap();
+        assert_eq!(fixture.add("demo"), Kind::Created);
+        assert!(fixture.file().is_symlink() && target.is_file());
+        assert_eq!(fixture.remove("demo"), Kind::Deleted);
+        assert!(fixture.file().is_symlink() && !target.exists());
     }
 
     #[test]
     fn a_circle_of_links_is_an_error() {
-        let desk = Desk::with("");
-        fs::remove_file(desk.file()).unwrap();
-        symlink(desk.file(), desk.file()).unwrap();
-        let error = plan_add(HOST, &desk.places, &entry("demo")).unwrap_err();
+        let fixture = Fixture::with("");
+        fs::remove_file(fixture.file()).unwrap();
+        symlink(fixture.file(), fixture.file()).unwrap();
+        let error = plan_add(HOST, &fixture.places, &entry("demo")).unwrap_err();
         assert!(error.to_string().contains("circle"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use model::config::Transport;
 use super::server;
 use crate::hosts::edit::take_over;
 use crate::hosts::masked::masked;
-use crate::hosts::mcp_remote::{Settings, Started, arguments};
+use crate::hosts::mcp_remote::{LaunchEntry, Settings, arguments};
 
 /// Files by their whole paths.
 const HEADERS: &str = if cfg!(windows) {
@@ -30,7 +30,7 @@ fn words(text: &str) -> Vec<String> {
 fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
     let text = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
     let args = [&["-y", "mcp-remote"], args].concat();
-    let entry = Started {
+    let entry = LaunchEntry {
         name: "one".to_owned(),
         command: "npx".to_owned(),
         args: args.into_iter().map(str::to_owned).collect(),
@@ -111,7 +111,7 @@ fn options_are_read_as_mcp_remote_reads_them() {
         [("Authorization", "Bearer t"), ("X-File", "from file")]
     );
     assert_eq!(
-        settings.remarks,
+        settings.warnings,
         [
             "the port 9696: the browser comes back to a free port",
             "`--header Host`: is a header that Postern sets itself",
@@ -124,9 +124,12 @@ fn options_are_read_as_mcp_remote_reads_them() {
     ];
     let settings = read(&client, &[("S", "s1")]).unwrap();
     let client = settings.client.unwrap();
-    assert_eq!((client.id.as_str(), client.is_program), ("c", false));
+    assert_eq!(
+        (client.id.as_str(), client.uses_client_credentials),
+        ("c", false)
+    );
     assert_eq!(client.secret, Some(HeaderSecret::from("s1")));
-    assert!(settings.remarks[0].contains("http://127.0.0.1/callback"));
+    assert!(settings.warnings[0].contains("http://127.0.0.1/callback"));
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn no_reason_and_no_remark_repeats_a_secret() {
         "hush",
     ];
     let settings = read(&odd, &[("OTHER", "hush")]).unwrap();
-    let remarks = settings.remarks.join("\n");
+    let warnings = settings.warnings.join("\n");
     for part in [
         "`--odd`",
         "`--odder`",
@@ -151,9 +154,9 @@ fn no_reason_and_no_remark_repeats_a_secret() {
         "`--header`",
         "`OTHER`",
     ] {
-        assert!(remarks.contains(part), "{part}: {remarks}");
+        assert!(warnings.contains(part), "{part}: {warnings}");
     }
-    assert!(!remarks.to_lowercase().contains("hush"), "{remarks}");
+    assert!(!warnings.to_lowercase().contains("hush"), "{warnings}");
     for args in [
         &["hush"][..],
         &["https://hush@a.example/"],

@@ -130,7 +130,8 @@ fn texts() -> impl Iterator<Item = String> {
 
 /// The values without their places; raw numbers. `mcpServers` empty is `mcpServers` absent.
 fn meaning(text: &str) -> String {
-    let document = Document::parse(text).unwrap_or_else(|flaw| panic!("{flaw:?} in {text:?}"));
+    let document = Document::parse(text)
+        .unwrap_or_else(|content_error| panic!("{content_error:?} in {text:?}"));
     let mut out = String::new();
     for property in document.root.iter().flat_map(|root| &root.properties) {
         if property.name.as_str() != "mcpServers"

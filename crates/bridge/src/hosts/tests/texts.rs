@@ -1,7 +1,7 @@
 //! What an edit makes of a text, to the byte.
 
 use super::server;
-use crate::hosts::document::{Flaw, Problem};
+use crate::hosts::document::{ContentError, ContentProblem};
 use crate::hosts::edit::{Edited, Undone, add, list, undo};
 
 /// The text with our entry `demo` added.
@@ -251,24 +251,28 @@ fn removing_what_is_not_there_changes_nothing() {
 }
 
 #[track_caller]
-fn refused(text: &str, line: usize, column: usize, problem: &Problem) {
-    let flaw = Flaw {
+fn refused(text: &str, line: usize, column: usize, problem: &ContentProblem) {
+    let content_error = ContentError {
         line,
         column,
         problem: problem.clone(),
     };
-    assert_eq!(add(Some(text), &server("demo")), Err(flaw), "adding");
-    let flaw = Flaw {
+    assert_eq!(
+        add(Some(text), &server("demo")),
+        Err(content_error),
+        "adding"
+    );
+    let content_error = ContentError {
         line,
         column,
         problem: problem.clone(),
     };
-    assert_eq!(undo(text, "demo", &[]), Err(flaw), "removing");
+    assert_eq!(undo(text, "demo", &[]), Err(content_error), "removing");
 }
 
 #[test]
 fn what_is_no_json_is_refused_with_its_place() {
-    let syntax = |message: &str| Problem::Syntax(message.to_owned());
+    let syntax = |message: &str| ContentProblem::Syntax(message.to_owned());
     refused(
         "{\n  \"a\": 1\n  \"b\": 2\n}",
         2,
@@ -293,19 +297,19 @@ fn what_is_no_json_is_refused_with_its_place() {
         4,
         &syntax("Text cannot contain more than one JSON value"),
     );
-    refused("[1]", 1, 1, &Problem::NotAnObject);
-    refused("\n  null", 2, 3, &Problem::NotAnObject);
+    refused("[1]", 1, 1, &ContentProblem::NotAnObject);
+    refused("\n  null", 2, 3, &ContentProblem::NotAnObject);
     refused(
         "{\"ä\": 1,\n \"mcpServers\": []}",
         2,
         16,
-        &Problem::ServersNotAnObject,
+        &ContentProblem::ServersNotAnObject,
     );
 }
 
 #[test]
 fn what_is_ambiguous_is_refused() {
-    let twice = |name: &str| Problem::Twice(name.to_owned());
+    let twice = |name: &str| ContentProblem::Twice(name.to_owned());
     refused(
         "{\"mcpServers\": {},\n\"mcpServers\": {}}",
         2,
@@ -330,7 +334,7 @@ fn entries_of_others_are_refused() {
         "null",
     ] {
         let text = format!("{{\"mcpServers\": {{\"demo\": {entry}}}}}");
-        refused(&text, 1, 17, &Problem::NotOurs("demo".to_owned()));
+        refused(&text, 1, 17, &ContentProblem::NotOurs("demo".to_owned()));
     }
 }
 

@@ -13,12 +13,12 @@ use mcp::subscription::LISTEN;
 use mcp::{Message, RequestId};
 use tokio::time::Instant;
 
-use super::{Awaits, Deadline, Waiting};
+use super::{Deadline, QueuedMessage, WaitFor};
 use crate::stand_in::StandIn;
 
 /// A request that is at the server.
 #[derive(Debug)]
-pub(in crate::session) struct Owed {
+pub(in crate::session) struct PendingRequest {
     pub(in crate::session) message: Message,
     /// When it would have been answered by us, had it not been sent.
     pub(super) deadline: Option<Deadline>,
@@ -31,30 +31,32 @@ pub(in crate::session) struct Owed {
     /// The stand-in tool that it calls: the server has `tools/list` under this id.
     pub(in crate::session) stand_in: Option<StandIn>,
     /// Whether it is answered in the server's place at its deadline.
-    in_place: bool,
+    has_fallback: bool,
     /// Once the host no longer wants it: how long the server may still answer.
-    withdrawn: Option<Instant>,
+    cancelled_until: Option<Instant>,
     /// Which of the requests that were sent it is.
     number: u64,
     /// The progress token that the host gave it.
     token: Option<RequestId>,
 }
 
-impl Owed {
+impl PendingRequest {
     /// When it is answered in the server's place.
-    fn in_place_at(&self) -> Option<Instant> {
-        let deadline = self.deadline.filter(|_| self.in_place && self.is_wanted());
-        deadline.map(|deadline| deadline.in_general)
+    fn fallback_at(&self) -> Option<Instant> {
+        let deadline = self
+            .deadline
+            .filter(|_| self.has_fallback && self.is_wanted());
+        deadline.map(|deadline| deadline.general)
     }
 
     fn due(&self) -> Option<(Instant, u64)> {
-        let at = self.withdrawn.or(self.in_place_at())?;
+        let at = self.cancelled_until.or(self.fallback_at())?;
         Some((at, self.number))
     }
 
     /// Whether the host waits for the answer.
     pub(in crate::session) fn is_wanted(&self) -> bool {
-        self.withdrawn.is_none()
+        self.cancelled_until.is_none()
     }
 
     /// Whether the host waits for an answer that comes by itself.
@@ -63,15 +65,19 @@ impl Owed {
     }
 
     /// The same request, to be sent once more.
-    pub(super) fn into_waiting(self, awaits: Awaits, deadline: Option<Deadline>) -> Waiting {
-        Waiting {
+    pub(super) fn into_queued(
+        self,
+        wait_for: WaitFor,
+        deadline: Option<Deadline>,
+    ) -> QueuedMessage {
+        QueuedMessage {
             message: self.message,
-            awaits,
+            wait_for,
             deadline,
             again: self.again,
             signed_in: self.signed_in,
             stand_in: self.stand_in,
-            in_place: self.in_place,
+            has_fallback: self.has_fallback,
         }
     }
 }
@@ -79,7 +85,7 @@ impl Owed {
 /// The requests that are at the server.
 #[derive(Debug, Default)]
 pub(in crate::session) struct PendingRequests {
-    by_id: HashMap<RequestId, Owed>,
+    by_id: HashMap<RequestId, PendingRequest>,
     /// The request that was given a progress token; the last one, if a host gives one twice.
     by_token: HashMap<RequestId, RequestId>,
     /// The requests with which something is to be done at a time.
@@ -93,53 +99,53 @@ impl PendingRequests {
     pub(super) fn insert(
         &mut self,
         id: RequestId,
-        waiting: Waiting,
+        queued: QueuedMessage,
         authorization: Option<Authorization>,
     ) {
         self.remove(&id);
         self.sent += 1;
-        let token = waiting.message.progress_token();
-        let owed = Owed {
-            message: waiting.message,
-            deadline: waiting.deadline,
+        let token = queued.message.progress_token();
+        let pending = PendingRequest {
+            message: queued.message,
+            deadline: queued.deadline,
             authorization,
-            again: waiting.again,
-            signed_in: waiting.signed_in,
-            stand_in: waiting.stand_in,
-            in_place: waiting.in_place,
-            withdrawn: None,
+            again: queued.again,
+            signed_in: queued.signed_in,
+            stand_in: queued.stand_in,
+            has_fallback: queued.has_fallback,
+            cancelled_until: None,
             number: self.sent,
             token: token.clone(),
         };
-        if let Some(due) = owed.due() {
+        if let Some(due) = pending.due() {
             self.due.insert(due, id.clone());
         }
         if let Some(token) = token {
             self.by_token.insert(token, id.clone());
         }
-        self.by_id.insert(id, owed);
+        self.by_id.insert(id, pending);
     }
 
     /// Takes a request out.
-    pub(in crate::session) fn remove(&mut self, id: &RequestId) -> Option<Owed> {
-        let owed = self.by_id.remove(id)?;
-        if let Some(due) = owed.due() {
+    pub(in crate::session) fn remove(&mut self, id: &RequestId) -> Option<PendingRequest> {
+        let pending = self.by_id.remove(id)?;
+        if let Some(due) = pending.due() {
             self.due.remove(&due);
         }
-        if let Some(token) = &owed.token
+        if let Some(token) = &pending.token
             && self.by_token.get(token) == Some(id)
         {
             self.by_token.remove(token);
         }
-        Some(owed)
+        Some(pending)
     }
 
     /// Takes all requests out.
-    pub(in crate::session) fn take_all(&mut self) -> impl Iterator<Item = Owed> + use<> {
+    pub(in crate::session) fn take_all(&mut self) -> impl Iterator<Item = PendingRequest> + use<> {
         std::mem::take(self).by_id.into_values()
     }
 
-    pub(in crate::session) fn get(&self, id: &RequestId) -> Option<&Owed> {
+    pub(in crate::session) fn get(&self, id: &RequestId) -> Option<&PendingRequest> {
         self.by_id.get(id)
     }
 
@@ -147,7 +153,7 @@ impl PendingRequests {
         self.by_id.contains_key(id)
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &Owed> {
+    pub(super) fn values(&self) -> impl Iterator<Item = &PendingRequest> {
         self.by_id.values()
     }
 
@@ -158,8 +164,8 @@ impl PendingRequests {
     }
 
     /// The host no longer wants a request. The server may still answer it until `until`.
-    pub(in crate::session) fn withdraw(&mut self, id: &RequestId, until: Instant) {
-        self.reschedule(id, |owed| owed.withdrawn = Some(until));
+    pub(in crate::session) fn cancel(&mut self, id: &RequestId, until: Instant) {
+        self.reschedule(id, |pending| pending.cancelled_until = Some(until));
     }
 
     /// When something is to be done with a request next.
@@ -169,18 +175,18 @@ impl PendingRequests {
     }
 
     /// The requests that are to be answered in the server's place now, and are not any more.
-    pub(in crate::session) fn take_late(&mut self, now: Instant) -> Vec<Message> {
+    pub(in crate::session) fn take_overdue(&mut self, now: Instant) -> Vec<Message> {
         let mut late = Vec::new();
-        for id in self.due_ids(now, Owed::is_wanted) {
-            self.reschedule(&id, |owed| owed.in_place = false);
-            late.extend(self.get(&id).map(|owed| owed.message.clone()));
+        for id in self.due_ids(now, PendingRequest::is_wanted) {
+            self.reschedule(&id, |pending| pending.has_fallback = false);
+            late.extend(self.get(&id).map(|pending| pending.message.clone()));
         }
         late
     }
 
     /// Takes out the withdrawn requests whose answer is not waited for any longer.
-    pub(in crate::session) fn take_given_up(&mut self, now: Instant) -> Vec<RequestId> {
-        let over = self.due_ids(now, |owed| !owed.is_wanted());
+    pub(in crate::session) fn take_expired(&mut self, now: Instant) -> Vec<RequestId> {
+        let over = self.due_ids(now, |pending| !pending.is_wanted());
         for id in &over {
             self.remove(id);
         }
@@ -190,7 +196,7 @@ impl PendingRequests {
     /// Takes the subscriptions out. Returns their ids.
     pub(in crate::session) fn take_listens(&mut self) -> Vec<RequestId> {
         let listens = self.by_id.iter();
-        let listens = listens.filter(|(_, owed)| owed.message.method() == Some(LISTEN));
+        let listens = listens.filter(|(_, pending)| pending.message.method() == Some(LISTEN));
         let ids: Vec<_> = listens.map(|(id, _)| id.clone()).collect();
         for id in &ids {
             self.remove(id);
@@ -198,7 +204,7 @@ impl PendingRequests {
         ids
     }
 
-    fn due_ids(&self, now: Instant, does: impl Fn(&Owed) -> bool) -> Vec<RequestId> {
+    fn due_ids(&self, now: Instant, does: impl Fn(&PendingRequest) -> bool) -> Vec<RequestId> {
         let due = self.due.range(..=(now, u64::MAX));
         due.filter(|(_, id)| self.get(id).is_some_and(&does))
             .map(|(_, id)| id.clone())
@@ -206,15 +212,15 @@ impl PendingRequests {
     }
 
     /// Changes when something is to be done with a request.
-    fn reschedule(&mut self, id: &RequestId, change: impl FnOnce(&mut Owed)) {
-        let Some(owed) = self.by_id.get_mut(id) else {
+    fn reschedule(&mut self, id: &RequestId, change: impl FnOnce(&mut PendingRequest)) {
+        let Some(pending) = self.by_id.get_mut(id) else {
             return;
         };
-        if let Some(due) = owed.due() {
+        if let Some(due) = pending.due() {
             self.due.remove(&due);
         }
-        change(owed);
-        if let Some(due) = owed.due() {
+        change(pending);
+        if let Some(due) = pending.due() {
             self.due.insert(due, id.clone());
         }
     }

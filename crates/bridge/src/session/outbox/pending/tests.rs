@@ -4,18 +4,18 @@ use mcp::{Message, RequestId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::super::{Awaits, Outbox, Waiting};
+use super::super::{Outbox, QueuedMessage, WaitFor};
 
 const WAIT: Duration = Duration::from_secs(1);
 
 /// How a request leaves.
 type Leave = fn(&mut Outbox, &RequestId);
 
-fn call(id: i64, token: impl Into<Value>) -> Waiting {
+fn call(id: i64, token: impl Into<Value>) -> QueuedMessage {
     let token: Value = token.into();
     let params = json!({ "name": "x", "_meta": { "progressToken": token } });
     let call = Message::request(&RequestId::number(id), "tools/call", Some(params));
-    Waiting::new(call, WAIT)
+    QueuedMessage::new(call, WAIT)
 }
 
 fn progress(token: impl Into<Value>) -> Message {
@@ -24,7 +24,7 @@ fn progress(token: impl Into<Value>) -> Message {
     Message::notification("notifications/progress", Some(params))
 }
 
-fn outbox(calls: impl IntoIterator<Item = Waiting>) -> Outbox {
+fn outbox(calls: impl IntoIterator<Item = QueuedMessage>) -> Outbox {
     let mut outbox = Outbox::default();
     for call in calls {
         outbox.sent(call, None);
@@ -48,7 +48,7 @@ async fn progress_belongs_to_request_that_gave_token() {
     assert_eq!(outbox.subject_of(&progress("c")), Some(id(1)));
     // The same token of another request: the last one has it, and keeps it.
     outbox.sent(call(4, "c"), None);
-    outbox.owed.remove(&id(1));
+    outbox.pending.remove(&id(1));
     assert_eq!(outbox.subject_of(&progress("c")), Some(id(4)));
 }
 
@@ -57,29 +57,29 @@ async fn token_goes_with_its_request_however_it_leaves() {
     let listen = |id: i64| {
         let params = json!({ "_meta": { "progressToken": "a" } });
         let listen = Message::request(&RequestId::number(id), "subscriptions/listen", Some(params));
-        Waiting::new(listen, WAIT)
+        QueuedMessage::new(listen, WAIT)
     };
     let id = RequestId::number(1);
     let leave: [(&str, Leave); 6] = [
-        ("answered", |outbox, id| drop(outbox.owed.remove(id))),
+        ("answered", |outbox, id| drop(outbox.pending.remove(id))),
         ("taken back", |outbox, id| {
-            outbox.take_back(id, Awaits::Server, WAIT.into());
+            outbox.requeue(id, WaitFor::Server, WAIT.into());
         }),
         ("taken back unsent", |outbox, id| {
-            outbox.take_back_unsent(id);
+            outbox.requeue_unsent(id);
         }),
         ("given up", |outbox, id| {
             let now = Instant::now();
-            outbox.owed.withdraw(id, now);
+            outbox.pending.cancel(id, now);
             assert_eq!(outbox.next_deadline(false), Some(now));
-            assert_eq!(outbox.owed.take_given_up(now).first(), Some(id));
+            assert_eq!(outbox.pending.take_expired(now).first(), Some(id));
             assert_eq!(outbox.next_deadline(false), None);
         }),
         ("listens", |outbox, id| {
-            assert_eq!(outbox.owed.take_listens().first(), Some(id));
+            assert_eq!(outbox.pending.take_listens().first(), Some(id));
         }),
         ("all", |outbox, _| {
-            assert_eq!(outbox.owed.take_all().count(), 1);
+            assert_eq!(outbox.pending.take_all().count(), 1);
         }),
     ];
     for (how, leave) in leave {
@@ -87,26 +87,26 @@ async fn token_goes_with_its_request_however_it_leaves() {
         assert_eq!(outbox.subject_of(&progress("a")), Some(id.clone()), "{how}");
         leave(&mut outbox, &id);
         assert_eq!(outbox.subject_of(&progress("a")), None, "{how}");
-        assert!(!outbox.owed.contains(&id), "{how}");
+        assert!(!outbox.pending.contains(&id), "{how}");
     }
 }
 
 #[tokio::test]
 async fn request_in_place_is_due_until_it_is_late_or_gone() {
-    let in_place = |id| Waiting {
-        in_place: true,
+    let has_fallback = |id| QueuedMessage {
+        has_fallback: true,
         ..call(id, id)
     };
-    let mut outbox = outbox([in_place(1), in_place(2), call(3, 3)]);
+    let mut outbox = outbox([has_fallback(1), has_fallback(2), call(3, 3)]);
     let at = outbox.next_deadline(false).unwrap();
-    assert!(outbox.owed.take_late(at - WAIT).is_empty());
-    outbox.owed.withdraw(&RequestId::number(2), at + WAIT * 2);
-    let late = outbox.owed.take_late(at + WAIT);
+    assert!(outbox.pending.take_overdue(at - WAIT).is_empty());
+    outbox.pending.cancel(&RequestId::number(2), at + WAIT * 2);
+    let late = outbox.pending.take_overdue(at + WAIT);
     assert_eq!(late.len(), 1);
     assert_eq!(late[0].id(), Some(&RequestId::number(1)));
     assert_eq!(outbox.next_deadline(false), Some(at + WAIT * 2));
-    assert!(outbox.owed.contains(&RequestId::number(1)));
-    outbox.owed.remove(&RequestId::number(2));
+    assert!(outbox.pending.contains(&RequestId::number(1)));
+    outbox.pending.remove(&RequestId::number(2));
     assert_eq!(outbox.next_deadline(false), None);
 }
 
@@ -116,7 +116,7 @@ async fn progress_beside_long_call_does_not_read_it_again() {
     let text = "x".repeat(10 << 20);
     let params = json!({ "_meta": { "progressToken": 1 }, "text": text });
     let long = Message::request(&RequestId::number(1), "tools/call", Some(params));
-    let outbox = outbox([Waiting::new(long, WAIT)]);
+    let outbox = outbox([QueuedMessage::new(long, WAIT)]);
     let begun = std::time::Instant::now();
     for _ in 0..5_000 {
         assert_eq!(outbox.subject_of(&progress(0)), None);
