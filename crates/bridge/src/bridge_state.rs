@@ -1,7 +1,7 @@
-//! What all parts of the bridge share.
+//! The state that all parts of the bridge share.
 //!
-//! Owns: the parts themselves, the configuration in force, who is connected, and the news that
-//! something changed. Does not own: what any part does.
+//! Owns: the parts themselves, the configuration in force, the connected clients and sessions, and
+//! change notifications. Does not own: what any part does.
 
 mod listing;
 mod presence;
@@ -38,22 +38,22 @@ use crate::{Options, ServeError, VaultChoice, config_file, sleep_detector};
 /// How long tasks may take to end.
 const TASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a renewal may then take that is still under way.
+/// How long a token refresh may take after that.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long what was seen of a server waits before it is written: a second of it is little to lose
-/// in a crash, and a server whose lists always change costs one write a second.
+/// How long the change of a server's cache waits before it is written. A crash loses at most a
+/// second, and a server whose lists change constantly costs one write a second.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a bridge may take to end once it is told to: until then it has its lock.
+/// The maximum time a bridge takes to end. It holds its lock until then.
 pub const SHUTDOWN_TIMEOUT: Duration = TASK_TIMEOUT.saturating_add(REFRESH_TIMEOUT);
 
-/// The shared parts of one bridge.
+/// The shared state of one bridge.
 pub(crate) struct BridgeState {
     pub(crate) options: Options,
     pub(crate) identity: Identity,
     pub(crate) client: mcp::up::Client,
-    /// What messages to hosts may take, and those of hosts.
+    /// Memory for messages to hosts, and for messages of hosts.
     pub(crate) to_hosts: Budget,
     pub(crate) from_hosts: Budget,
     pub(crate) registry: Registry,
@@ -61,7 +61,7 @@ pub(crate) struct BridgeState {
     pub(crate) server_mode: ServerMode,
     /// Ends the bridge.
     pub(crate) shutdown: CancellationToken,
-    /// Asks shims to take their conversations to a newer bridge.
+    /// Asks shims to move their sessions to a newer bridge.
     pub(crate) yielding: CancellationToken,
     config: Mutex<Config>,
     /// Locked while the configuration is changed.
@@ -70,7 +70,7 @@ pub(crate) struct BridgeState {
     socket: OnceLock<String>,
     sessions: Mutex<BTreeMap<u32, ListedSession>>,
     next_session: AtomicU32,
-    /// How many sessions owe their hosts something.
+    /// How many sessions have pending responses to their hosts.
     pending_sessions: watch::Sender<usize>,
     clients: AtomicUsize,
     desktops: AtomicUsize,
@@ -93,7 +93,7 @@ impl std::fmt::Debug for BridgeState {
 struct Config {
     settings: BridgeSettings,
     problem: Option<Problem>,
-    /// Whether it could be read so far. Until then the usual settings are in force.
+    /// Whether the file was ever read. The defaults are in force until then.
     was_read: bool,
     /// The file's time stamp and length when it was read.
     read_at: Option<(std::time::SystemTime, u64)>,
@@ -178,12 +178,12 @@ impl BridgeState {
         Ok(bridge)
     }
 
-    /// Runs a task that the bridge waits for when it ends.
+    /// Spawns a task that the bridge waits for when it ends.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
-    /// Tells everybody that there is something new to see.
+    /// Notifies all watchers that the state has changed.
     pub(crate) fn changed(&self) {
         self.changed.send_replace(());
     }
@@ -192,7 +192,7 @@ impl BridgeState {
         self.changed.subscribe()
     }
 
-    /// Opens a page in the person's browser.
+    /// Opens a page in the user's browser.
     ///
     /// # Errors
     /// As [`browser::open`].
@@ -201,7 +201,7 @@ impl BridgeState {
         browser::open(page, command, self.options.browser_availability).await
     }
 
-    /// Tells every session that somebody has signed in or out.
+    /// Notifies all sessions that an account has signed in or out.
     pub(crate) fn accounts_changed(&self) {
         self.accounts.send_replace(());
     }
@@ -210,12 +210,12 @@ impl BridgeState {
         self.accounts.subscribe()
     }
 
-    /// News that a grant has got a new access token without a sign-in.
+    /// Notifies of access tokens that were refreshed without a sign-in.
     pub(crate) fn refreshes(&self) -> watch::Receiver<()> {
         self.identity.refreshes()
     }
 
-    /// News that the machine has slept.
+    /// Notifies that the machine has slept.
     pub(crate) fn resumes(&self) -> watch::Receiver<()> {
         self.resumes.subscribe()
     }
@@ -228,8 +228,9 @@ impl BridgeState {
         self.config().settings.clone()
     }
 
-    /// Reads the configuration again if the file changed. It is looked at whenever somebody
-    /// connects or asks, so no timer has to. A bad file leaves the last good one in force.
+    /// Reads the configuration again if the file changed. Runs whenever a client connects or sends
+    /// a request, so it needs no timer. An invalid file leaves the last valid configuration in
+    /// force.
     pub(crate) fn reload(&self, force: bool) {
         let path = self.options.home.config_file();
         let stamp = std::fs::metadata(&path)
@@ -252,7 +253,7 @@ impl BridgeState {
                 config.problem = roots.err().map(|error| {
                     let text = format!("{}: extra_ca_files: {error}", path.display());
                     tracing::error!(error = text, "not every certificate is trusted");
-                    let hint = "name PEM files of certificates, and start the bridge anew: `postern bridge --replace --detach`";
+                    let hint = "name PEM files of certificates, then restart the bridge: `postern bridge --replace --detach`";
                     Problem::new(ProblemKind::Invalid, &text).with_hint(hint)
                 });
                 self.registry.configure(&BridgeConfig {
@@ -275,7 +276,7 @@ impl BridgeState {
         self.changed();
     }
 
-    /// Tells who signs in which servers there are: none of them gets tokens of another one.
+    /// Tells `auth` which servers are configured: none of them gets tokens of another.
     fn announce_servers(&self) {
         let servers = self.registry.all().into_iter();
         let servers = servers.map(|server| ConfiguredServer {
@@ -285,7 +286,7 @@ impl BridgeState {
         self.identity.set_servers(servers.collect());
     }
 
-    /// Changes the configuration, one change at a time, and puts it in force.
+    /// Changes the configuration and applies it. Runs one change at a time.
     pub(crate) fn edit_config(
         &self,
         edit: impl FnOnce(&Path) -> Result<(), config_file::ConfigError>,
@@ -299,13 +300,13 @@ impl BridgeState {
         Ok(())
     }
 
-    /// The server of that name, after a look at the configuration.
+    /// Returns the server of that name. Reads the configuration again first.
     pub(crate) fn server(&self, name: &str) -> Result<Arc<Server>, Problem> {
         self.reload(false);
         self.or_config_problem(self.registry.named(name))
     }
 
-    /// The server of that name or at that URL, after a look at the configuration.
+    /// Returns the server of that name or at that URL. Reads the configuration again first.
     pub(crate) fn server_or_at(&self, text: &str) -> Result<Arc<Server>, Problem> {
         self.reload(false);
         let found = self.registry.named_or_at(text);
@@ -315,7 +316,7 @@ impl BridgeState {
         self.or_config_problem(found)
     }
 
-    /// Forgets a server that is in no configuration. Returns whether it was one.
+    /// Removes a server that is in no configuration. Returns true if it was one.
     pub(crate) fn forget_ephemeral(&self, name: &model::ServerName) -> bool {
         let is_forgotten = self.registry.forget_ephemeral(name);
         if is_forgotten {
@@ -325,7 +326,8 @@ impl BridgeState {
         is_forgotten
     }
 
-    /// A server that is not found may stand in a file that cannot be read: then that is why.
+    /// Replaces `NotFound` by the problem of the configuration, if it has one: the server may be in
+    /// the file that cannot be read.
     fn or_config_problem(
         &self,
         found: Result<Arc<Server>, Problem>,
@@ -337,12 +339,12 @@ impl BridgeState {
         })
     }
 
-    /// What is wrong with the configuration.
+    /// Returns what is wrong with the configuration.
     pub(crate) fn config_problem(&self) -> Option<Problem> {
         self.config().problem.clone()
     }
 
-    /// Where the HTTP faces are, or why they are not.
+    /// Returns the base URL of the HTTP endpoints, or why they are not open.
     pub(crate) fn http(&self) -> Result<String, Problem> {
         self.http
             .lock()
@@ -350,7 +352,7 @@ impl BridgeState {
             .clone()
     }
 
-    /// Whether the HTTP faces are at another port than the configuration says by now.
+    /// Returns a problem if the configuration now names another port than the open one.
     pub(crate) fn port_problem(&self) -> Option<Problem> {
         let wanted = self.settings().port;
         let base = self.http().ok()?;
@@ -359,10 +361,9 @@ impl BridgeState {
             return None;
         }
         let text = format!("the configuration says port {wanted}, the endpoint is at {port}");
-        Some(
-            Problem::new(ProblemKind::Invalid, text)
-                .with_hint("a port is taken up at the start: `postern bridge --replace --detach`"),
-        )
+        Some(Problem::new(ProblemKind::Invalid, text).with_hint(
+            "restart the bridge to use the new port: `postern bridge --replace --detach`",
+        ))
     }
 
     pub(crate) fn set_http(&self, http: Result<String, Problem>) {
@@ -370,17 +371,17 @@ impl BridgeState {
         self.changed();
     }
 
-    /// Where HTTP has a socket of its own, once it is open.
+    /// Returns the URL of the HTTP socket, once it is open.
     pub(crate) fn socket(&self) -> Option<&str> {
         self.socket.get().map(String::as_str)
     }
 
-    /// There is one in the life of a bridge.
+    /// Sets the URL of the HTTP socket. It is set once.
     pub(crate) fn set_socket(&self, url: String) {
         self.socket.get_or_init(|| url);
     }
 
-    /// Whether a desktop app shows what needs attention.
+    /// Returns true if a desktop app is attached, which shows what needs attention.
     pub(crate) fn desktop_attached(&self) -> bool {
         self.desktops.load(Ordering::Relaxed) > 0
     }
@@ -412,7 +413,7 @@ impl BridgeState {
         }
     }
 
-    /// The presence of a host that speaks Streamable HTTP.
+    /// Creates the presence of a host over Streamable HTTP.
     pub(crate) fn presence(&self) -> Presence {
         Presence::new(self.options.clock.clone(), self.changed.clone())
     }
@@ -428,26 +429,27 @@ impl BridgeState {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns true if no client, session or gateway needs the bridge. A session counts for as long as
-    /// it is kept, listed or not, because nothing starts a bridge for a host that comes back over
-    /// HTTP. It does not count once its host is known to have ended.
+    /// Returns true if no client, session or gateway needs the bridge. A session counts for as long
+    /// as it is kept, listed or not, because nothing starts a bridge for a host that comes back
+    /// over HTTP. It no longer counts once its host is known to have ended.
     fn is_idle(&self) -> bool {
         self.clients.load(Ordering::Relaxed) == 0
             && !self.sessions().values().any(ListedSession::may_go_on)
             && !self.server_mode.is_on()
     }
 
-    /// Notes that a session owes its host something, until the guard is dropped.
+    /// Records that a session has a pending response to its host, until the guard is dropped.
     pub(crate) fn track_pending(self: &Arc<Self>) -> PendingGuard {
         self.pending_sessions
             .send_modify(|pending_sessions| *pending_sessions += 1);
         PendingGuard(Arc::clone(self))
     }
 
-    /// Asks every shim to let go, and waits until they have and every other host has its answers,
-    /// ten seconds at most. What shims have not sent yet goes to the newer bridge.
+    /// Asks every shim to disconnect. Waits until they have and all other hosts have their
+    /// responses, for 10 seconds at most. Shims send what they have not sent yet to the newer
+    /// bridge.
     pub(crate) async fn drain_sessions(&self) {
-        tracing::info!("making room for a newer bridge");
+        tracing::info!("yielding to a newer bridge");
         let mut changes = self.changes();
         let mut pending_sessions = self.pending_sessions.subscribe();
         self.yielding.cancel();
@@ -464,7 +466,8 @@ impl BridgeState {
         let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;
     }
 
-    /// Waits until every task has ended and no token is being renewed, [`SHUTDOWN_TIMEOUT`] at most.
+    /// Waits until every task has ended and no token is being refreshed, [`SHUTDOWN_TIMEOUT`] at
+    /// most.
     pub(crate) async fn end(self: &Arc<Self>) {
         self.shutdown.cancel();
         self.tasks.close();
@@ -476,22 +479,22 @@ impl BridgeState {
             let settled = tokio::time::timeout(REFRESH_TIMEOUT, self.identity.settled());
             let (saved, settled) = tokio::join!(saved, settled);
             if saved.is_err() {
-                tracing::warn!("the bridge ends before what was seen of servers is written");
+                tracing::warn!("the bridge ends before the caches of servers are written");
             }
             if settled.is_err() {
-                tracing::warn!("the bridge ends during a renewal; a sign-in may be lost");
+                tracing::warn!("the bridge ends during a token refresh; a sign-in may be lost");
             }
         };
         tokio::join!(self.server_mode.stop(self), tasks);
     }
 }
 
-/// How requests of the management API name an account.
+/// Returns the account's id in the management API.
 pub(crate) fn account_id(key: &AccountKey) -> String {
     format!("{}#{}", key.issuer, key.subject)
 }
 
-/// Reads what is kept before it is needed, and shows it. Where nothing is kept yet, finds out
+/// Opens the vault before it is needed, and shows its accounts. If nothing is stored yet, checks
 /// whether something could be.
 async fn open_vault(bridge: Arc<BridgeState>) {
     bridge.identity.accounts().await;
@@ -515,11 +518,11 @@ async fn end_when_idle(bridge: Arc<BridgeState>, after: Duration) {
             () = bridge.shutdown.cancelled() => return,
         }
     }
-    tracing::info!("nobody needs the bridge, it ends");
+    tracing::info!("the bridge is idle and ends");
     bridge.shutdown.cancel();
 }
 
-/// Stores tokens that could not be stored at once, and shows that there are such.
+/// Stores tokens whose storage failed, and shows that such tokens exist.
 async fn keep_tokens_stored(bridge: Arc<BridgeState>) {
     let mut changes = bridge.identity.vault_changes();
     let shown = async {
@@ -531,7 +534,7 @@ async fn keep_tokens_stored(bridge: Arc<BridgeState>) {
     bridge.shutdown.run_until_cancelled(stored).await;
 }
 
-/// Passes on that somebody has signed in, even where the sign-in was cancelled just before.
+/// Notifies of every sign-in, even if it was cancelled just before.
 async fn follow_sign_ins(bridge: Arc<BridgeState>, mut sign_ins: watch::Receiver<()>) {
     let following = async {
         while sign_ins.changed().await.is_ok() {
@@ -542,7 +545,7 @@ async fn follow_sign_ins(bridge: Arc<BridgeState>, mut sign_ins: watch::Receiver
     bridge.shutdown.run_until_cancelled(following).await;
 }
 
-/// After a sleep, no connection from before it is used again, and every session looks to its own.
+/// After a sleep, drops all connections and notifies every session.
 async fn watch_for_sleep(bridge: Arc<BridgeState>) {
     let watching = sleep_detector::watch(&bridge.options.clock, || {
         bridge.client.forget_connections();
@@ -551,8 +554,8 @@ async fn watch_for_sleep(bridge: Arc<BridgeState>) {
     bridge.shutdown.run_until_cancelled(watching).await;
 }
 
-/// Writes down what is seen of servers, on another thread. What changes within [`SAVE_INTERVAL`]
-/// is written once; [`BridgeState::end`] writes the rest.
+/// Writes the caches of servers on another thread. Changes within [`SAVE_INTERVAL`] are written
+/// once. [`BridgeState::end`] writes the rest.
 async fn save_caches(bridge: Arc<BridgeState>) {
     let saving = async {
         loop {
@@ -565,7 +568,7 @@ async fn save_caches(bridge: Arc<BridgeState>) {
     bridge.shutdown.run_until_cancelled(saving).await;
 }
 
-/// A client of the management API that is connected.
+/// Counts a connected client of the management API.
 #[derive(Debug)]
 pub(crate) struct ClientGuard {
     bridge: Arc<BridgeState>,
@@ -582,7 +585,7 @@ impl Drop for ClientGuard {
     }
 }
 
-/// A session owes its host something.
+/// Counts a session with a pending response.
 #[derive(Debug)]
 pub(crate) struct PendingGuard(Arc<BridgeState>);
 
@@ -594,7 +597,7 @@ impl Drop for PendingGuard {
     }
 }
 
-/// A session that the hub knows.
+/// Lists a session.
 #[derive(Debug)]
 pub(crate) struct SessionGuard {
     bridge: Arc<BridgeState>,
@@ -603,12 +606,12 @@ pub(crate) struct SessionGuard {
 }
 
 impl SessionGuard {
-    /// Whether the session is of a kind that is listed.
+    /// Returns true if the session is of a kind that is listed.
     pub(crate) fn is_listed(&self) -> bool {
         self.is_listed
     }
 
-    /// The host has said who it is.
+    /// Sets the name of the host.
     pub(crate) fn set_host(&self, name: &str) {
         if let Some(session) = self.bridge.sessions().get_mut(&self.id) {
             session.set_host(name);

@@ -1,7 +1,7 @@
-//! Opening a page in the person's browser.
+//! Opens pages in the user's browser.
 //!
-//! Invariants: only http and https pages are opened; no shell ever sees the address; the address
-//! is one argument and never an option.
+//! Invariants: only http and https pages are opened. No shell sees the URL. The URL is a single
+//! argument and never an option.
 
 mod display;
 
@@ -14,37 +14,39 @@ use url::Url;
 
 pub use display::{BrowserAvailability, EnvironmentHints, NoBrowserReason};
 
-/// Why a page could not be opened.
+/// Errors of opening a page.
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {
-    /// No program to open it with.
+    /// The opener could not be started.
     #[error("`{program}` could not be started: {reason}")]
     Start {
-        /// What was to open it.
+        /// The opener.
         program: String,
-        /// Why not.
+        /// The cause.
         reason: io::Error,
     },
-    /// The program said that it failed.
+    /// The opener exited with a failure.
     #[error("`{0}` could not open a browser")]
     Failed(String),
-    /// Not a web page.
+    /// The URL is not http or https.
     #[error("only web pages are opened")]
     NotWeb,
-    /// Whoever would look at it sits in front of another machine.
+    /// No browser on this machine is visible to the user.
     #[error("{0}")]
     Unavailable(NoBrowserReason),
 }
 
-/// Opens `page` with `command` if there is one that can be started, else with the system's opener.
+/// Opens `page` with `command`. Falls back to the system's opener if there is no command or it
+/// cannot be started.
 ///
-/// A command is the path of a program, blanks and all, or a program and its arguments, separated
-/// by blanks. The address takes the place of `%s`, or comes last.
+/// A command is either the path of a program, which may contain spaces, or a program and its
+/// arguments, separated by spaces. `%s` stands for the URL. Without `%s` the URL is the last
+/// argument.
 ///
-/// The system opens nothing where nobody would see it; a command is taken at its word.
+/// The system's opener is not used where the user would not see the page. A command is always used.
 ///
 /// # Errors
-/// See [`BrowserError`]; of two programs that could not be started the chosen one is named.
+/// Returns [`BrowserError`]. If no opener could be started, the error names the first one.
 pub async fn open(
     page: &Url,
     command: Option<&str>,
@@ -53,10 +55,10 @@ pub async fn open(
     open_with(page, command, system_openers(availability)).await
 }
 
-/// Whether there may be a browser to open: `command`, or one that the system has.
+/// Checks whether a browser can be opened, by `command` or by the system.
 ///
 /// # Errors
-/// Where the person's browser is instead.
+/// Returns why there is no browser here.
 pub fn may_open(
     command: Option<&str>,
     availability: BrowserAvailability,
@@ -95,7 +97,7 @@ async fn open_with(
     Err(first.expect("there is an opener"))
 }
 
-/// The program and its arguments; `None` if there is nothing but blanks.
+/// Splits a command into program and arguments. Returns `None` if it is blank.
 fn words(command: &str) -> Option<Vec<String>> {
     if Path::new(command).is_file() {
         return Some(vec![command.to_owned()]);
@@ -121,8 +123,8 @@ async fn run(page: &Url, mut words: Vec<String>) -> Result<(), BrowserError> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut child = command.spawn().map_err(unstarted)?;
-    // An opener hands the page over and ends; a browser that is started directly stays. So only
-    // a quick failure is one.
+    // An opener exits once it has passed the page on. A browser that is started directly keeps
+    // running. So only a quick failure counts as one.
     let grace = std::time::Duration::from_secs(3);
     match tokio::time::timeout(grace, child.wait()).await {
         Ok(Ok(status)) if !status.success() => Err(BrowserError::Failed(program)),
@@ -135,14 +137,14 @@ async fn run(page: &Url, mut words: Vec<String>) -> Result<(), BrowserError> {
     }
 }
 
-/// The system's openers, best first. None of them hands the address to a shell, as `cmd.exe` and
-/// `wslview`, by PowerShell, do.
+/// Returns the system's openers, best first. None of them passes the URL to a shell. `cmd.exe`
+/// does, and `wslview` does by PowerShell.
 fn system_openers(availability: BrowserAvailability) -> Result<Vec<Vec<String>>, NoBrowserReason> {
     let handler = "url.dll,FileProtocolHandler";
     let openers: &[&[&str]] = match availability {
-        // It would open where somebody else may sit.
+        // Over SSH the page would open on a screen that another person may use.
         BrowserAvailability::Unavailable(why @ NoBrowserReason::Ssh) => return Err(why),
-        // A host may leave Windows' folders out of PATH.
+        // The PATH that a host passes on may lack Windows' folders.
         BrowserAvailability::Windows => &[
             &["rundll32.exe", handler],
             &["/mnt/c/Windows/System32/rundll32.exe", handler],
@@ -150,7 +152,8 @@ fn system_openers(availability: BrowserAvailability) -> Result<Vec<Vec<String>>,
         ],
         BrowserAvailability::Desktop if cfg!(windows) => &[&["rundll32.exe", handler]],
         BrowserAvailability::Desktop if cfg!(target_os = "macos") => &[&["open"]],
-        // Elsewhere it is a last try: it may know a way that nothing tells of.
+        // Without a display, `xdg-open` is a last attempt: it may have a configured way to open
+        // pages.
         BrowserAvailability::Desktop
         | BrowserAvailability::Unavailable(
             NoBrowserReason::Container | NoBrowserReason::NoDisplay,
@@ -160,7 +163,7 @@ fn system_openers(availability: BrowserAvailability) -> Result<Vec<Vec<String>>,
     Ok(openers.iter().map(owned).collect())
 }
 
-/// Whether a display is found though the environment names none.
+/// Returns true if a display exists although the environment names none.
 #[must_use]
 pub fn finds_display() -> bool {
     let found = desktop_environment();
@@ -169,8 +172,8 @@ pub fn finds_display() -> bool {
         .any(|(name, _)| matches!(*name, "DISPLAY" | "WAYLAND_DISPLAY"))
 }
 
-/// What a bridge that a host started lacks: the display and the session bus, found where Linux
-/// desktops put them.
+/// Returns the variables that a bridge started by a host lacks: the display and the session bus, at
+/// the paths that Linux desktops use.
 #[cfg(not(any(windows, target_os = "macos")))]
 fn desktop_environment() -> Vec<(&'static str, PathBuf)> {
     let present = |name: &str| std::env::vars_os().any(|(key, _)| key == name);
@@ -196,8 +199,8 @@ fn desktop_environment() -> Vec<(&'static str, PathBuf)> {
     found
 }
 
-/// The first display of this user, or of a server that root runs for somebody, whose socket in
-/// `folder` leads to a server: one that was killed leaves its own behind.
+/// Returns the first X display of this user, or of a server that root runs for the user. Skips
+/// sockets in `folder` that no server listens on: a killed server leaves its socket behind.
 #[cfg(not(any(windows, target_os = "macos")))]
 fn first_x_display(folder: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_a_script_or_a_setting_reaches_no_opener() {
+    async fn non_web_url_is_rejected() {
         for page in [
             "file:///etc/passwd",
             "javascript:alert(1)",
@@ -250,7 +253,7 @@ mod tests {
 
     #[cfg(not(any(windows, target_os = "macos")))]
     #[test]
-    fn a_display_is_one_that_a_server_listens_for() {
+    fn first_x_display_skips_stale_socket() {
         let folder = tempfile::tempdir().unwrap();
         let listen = |name| UnixListener::bind(folder.path().join(name)).unwrap();
         let display = || super::first_x_display(folder.path());
@@ -264,7 +267,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn shell_metacharacters_in_an_address_reach_no_shell_and_make_no_options() {
+    async fn url_with_shell_metacharacters_stays_one_argument() {
         let dir = tempfile::tempdir().unwrap();
         let page = "https://example.com/$(id);-x?a=$(touch x)&b=;`id`' --help %s |"
             .parse()
@@ -287,7 +290,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn the_systems_opener_stands_in_for_what_cannot_be_started() {
+    async fn open_falls_back_if_command_cannot_start() {
         let dir = tempfile::tempdir().unwrap();
         let page = "https://example.com/".parse().unwrap();
         let target = dir.path().join("seen").display().to_string();
@@ -300,7 +303,7 @@ mod tests {
             std::fs::read_link(&target).unwrap().to_str(),
             Some(page.as_str())
         );
-        // A browser that ran and failed had its reasons.
+        // A browser that started and then failed is not replaced by another.
         std::fs::remove_file(&target).unwrap();
         let failed = open_with(&page, Some("false"), Ok(vec![system.clone()])).await;
         assert!(matches!(failed, Err(BrowserError::Failed(_))));
@@ -319,7 +322,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn what_nobody_would_see_is_opened_by_a_command_alone() {
+    async fn ssh_session_opens_page_only_by_command() {
         let page = "https://example.com/".parse().unwrap();
         let ssh = BrowserAvailability::Unavailable(NoBrowserReason::Ssh);
         let refused = super::open(&page, None, ssh).await;
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_windows_around_us_opens_pages_without_a_shell() {
+    fn wsl_opens_page_without_shell() {
         let openers = super::system_openers(BrowserAvailability::Windows).unwrap();
         let programs: Vec<_> = openers.iter().map(|words| &*words[0]).collect();
         assert_eq!(

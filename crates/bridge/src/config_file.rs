@@ -1,4 +1,4 @@
-//! `config.toml` on disk: read whole, edited in place, written by rename.
+//! Reads and edits `config.toml`. Edits keep the rest of the file and are written by rename.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use model::ServerName;
 use model::config::{BridgeConfig, Contradiction, ServerConfig, field_at, offset_of};
 use toml_edit::{DocumentMut, Item, Table};
 
-/// Why the configuration cannot be used.
+/// Errors of reading or changing the configuration.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is there and cannot be read or written.
+    /// The file exists and cannot be read or written.
     #[error("{path} cannot be used: {reason}; hint: check who may read and write it", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// The file does not say what it should.
+    /// The content is invalid.
     #[error(
         "{path}, line {line}, column {column}: {reason}; hint: correct the file, Postern reads it again by itself",
         path = path.display()
@@ -30,15 +30,15 @@ pub enum ConfigError {
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// What is wrong with which field.
+        /// The field and what is wrong with it.
         reason: String,
     },
 }
 
-/// Reads the file; one that is not there is an empty one.
+/// Reads the file. A missing file counts as empty.
 ///
 /// # Errors
-/// [`ConfigError`].
+/// Returns [`ConfigError`] if the file cannot be read or is invalid.
 pub(crate) fn read(path: &Path) -> Result<BridgeConfig, ConfigError> {
     let text = text(path)?;
     let config: BridgeConfig =
@@ -48,10 +48,10 @@ pub(crate) fn read(path: &Path) -> Result<BridgeConfig, ConfigError> {
     Ok(config)
 }
 
-/// Adds or replaces a server, and leaves everything else as it stands.
+/// Adds or replaces a server. Leaves everything else unchanged.
 ///
 /// # Errors
-/// [`ConfigError`]; the file is then as it was.
+/// Returns [`ConfigError`]. The file is then unchanged.
 pub(crate) fn put(
     path: &Path,
     name: &ServerName,
@@ -73,7 +73,7 @@ pub(crate) fn put(
 /// Removes a server.
 ///
 /// # Errors
-/// [`ConfigError`]; the file is then as it was.
+/// Returns [`ConfigError`]. The file is then unchanged.
 pub(crate) fn remove(path: &Path, name: &ServerName) -> Result<(), ConfigError> {
     edit(path, |document| {
         if let Some(servers) = document
@@ -116,9 +116,9 @@ fn text(path: &Path) -> Result<String, ConfigError> {
     }
 }
 
-/// Writes a file beside the old one and puts it in its place.
+/// Writes a temporary file next to the old one and renames it over it.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    // Where the file is a link, as those who keep their settings elsewhere have it, it stays one.
+    // A symbolic link stays one: some users keep their settings in another folder.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_keep_what_a_person_wrote() {
+    fn edit_keeps_comments_and_other_keys() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/config.toml");
         put(
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_line_and_field() {
+    fn config_error_names_line_and_field() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         std::fs::write(&path, "version = 1\n[bridge]\nprot = 5\n").unwrap();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn http_to_another_machine_has_to_be_allowed_and_takes_no_sign_in() {
+    fn remote_http_needs_allow_http_and_forbids_auth() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         let reading = |more: &str| {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_cannot_be_is_named_with_its_line() {
+    fn invalid_header_error_names_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         let refusal = |headers: &str| {
@@ -305,7 +305,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_stays_a_link() {
+    fn edit_keeps_symbolic_link() {
         let dir = tempfile::tempdir().unwrap();
         let (path, target) = (dir.path().join("config.toml"), dir.path().join("mine.toml"));
         std::fs::write(&target, "version = 1\n").unwrap();

@@ -1,29 +1,30 @@
-//! How many descriptors each part of a bridge may have.
+//! Caps on the file descriptors that each part of a bridge may use.
 //!
-//! A connection is a descriptor, and so is a file. If one part took them all, the others would stop:
-//! a server that many calls wait for, a host that opens connections and says nothing. So the HTTP
-//! port and the connections to servers are capped, and the rest stays for what has no cap: one for
-//! each stdio host and each client of the management API, files, sign-ins, and pipes of processes.
+//! A connection takes a descriptor, and so does a file. Without caps one part could take them all
+//! and stop the others: a server that many calls wait for, or a host that opens connections and
+//! sends nothing. So the HTTP port and the connections to servers are capped. The rest serves what
+//! has no cap: one for each stdio host and each client of the management API, files, sign-ins, and
+//! pipes of processes.
 
-/// The most connections of hosts over HTTP, however many descriptors there are: each may hold a
+/// The maximum of HTTP connections of hosts, whatever the descriptor limit is: each may hold a
 /// request in memory.
 const MAX_HTTP: usize = 1024;
 
-/// Where the system has no limit, as on Windows.
+/// The limit where the system has none, as on Windows.
 const UNLIMITED: usize = 65_536;
 
 /// The caps of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorLimits {
-    /// Connections of hosts over HTTP, on the port and on the socket.
+    /// HTTP connections of hosts, on the port and on the socket.
     pub(crate) http: usize,
     /// Connections to servers.
     pub(crate) upstream: usize,
 }
 
 impl DescriptorLimits {
-    /// Derives the caps from the descriptors that the process may have: a quarter is for HTTP and
-    /// three eighths are for servers. With 256 that leaves 96.
+    /// Derives the caps from the descriptor limit of the process: a quarter for HTTP and three
+    /// eighths for servers. A limit of 256 leaves 96 for the rest.
     #[must_use]
     pub fn from_limit(limit: Option<u64>) -> Self {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());

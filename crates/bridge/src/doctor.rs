@@ -1,6 +1,6 @@
-//! Looks everything over, and says what to change where.
+//! Diagnoses problems and suggests fixes.
 //!
-//! Invariant: looking changes nothing and asks nobody to sign in.
+//! Invariant: diagnosing changes nothing and starts no sign-in.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::hosts::{self, Host, Listed};
 use crate::probe;
 use crate::registry::Server;
 
-/// Every check, in the order in which things depend on each other.
+/// Runs every check. Returns the results so that causes come before their effects.
 pub(crate) async fn diagnose(bridge: &Arc<BridgeState>) -> Vec<DoctorCheck> {
     let mut checks = vec![configuration(bridge), http(bridge), vault(bridge).await];
     let servers = bridge.registry.all();
@@ -58,7 +58,7 @@ fn http(bridge: &BridgeState) -> DoctorCheck {
 }
 
 async fn vault(bridge: &BridgeState) -> DoctorCheck {
-    // Listing the accounts opens the vault, as any use would, if there is something in it.
+    // Listing the accounts opens the vault if it holds any.
     let accounts = bridge.identity.accounts().await.len();
     bridge.probe_vault().await;
     let state = bridge.vault().await;
@@ -85,7 +85,7 @@ async fn vault(bridge: &BridgeState) -> DoctorCheck {
     }
 }
 
-/// Whether a server works, and then what stands between it and a sign-in.
+/// Tests a server, then checks the prerequisites of a sign-in to it.
 async fn one_server(bridge: &Arc<BridgeState>, server: &Arc<Server>) -> Vec<DoctorCheck> {
     let subject = format!("server {}", server.name);
     let (target, challenge) = (server.target(), server.challenge());
@@ -158,7 +158,7 @@ async fn connection(
     }
 }
 
-/// The files of host programs, and what stands in them that leads nowhere.
+/// Checks the files of hosts for entries whose server does not exist.
 fn host_files(bridge: &BridgeState) -> Vec<DoctorCheck> {
     let mut checks = Vec::new();
     for &host in Host::ALL {
@@ -186,7 +186,7 @@ fn host_files(bridge: &BridgeState) -> Vec<DoctorCheck> {
     checks
 }
 
-/// Whether an entry of ours asks this bridge for a server that it does not have.
+/// Returns true if the entry is ours and names a server that this bridge does not have.
 fn leads_nowhere(bridge: &BridgeState, entry: &Listed) -> bool {
     let (server, home) = match entry.args.as_slice() {
         [_, server] => (server, None),
@@ -205,7 +205,7 @@ fn lost_entry(host: Host, name: &str) -> DoctorCheck {
         DoctorOutcome::Warning,
         &format!("its file names `{name}`, which is not configured"),
         Some(&format!(
-            "`postern hosts remove {host} {name}` takes it out, `postern servers add {name} URL` brings it back"
+            "remove it with `postern hosts remove {host} {name}`, or add the server again with `postern servers add {name} URL`"
         )),
     )
 }

@@ -1,7 +1,7 @@
-//! The ways in: the two sockets, and HTTP on loopback and on a socket of its own.
+//! The endpoints: the two sockets, and HTTP on loopback and on a socket.
 //!
-//! Owns: listening, and turning each conversation into a [`crate::session`]. Does not own: what
-//! a session does.
+//! Owns: accepting connections and starting a [`crate::session`] for each. Does not own: what a
+//! session does.
 
 mod access;
 mod batch;
@@ -36,28 +36,28 @@ use serve::{Accept, Endpoint};
 
 pub(crate) use socket::welcome;
 
-/// How long a client of the `mcp` or the `control` socket may take to say what it wants. Ours say it
-/// at once; one that says nothing holds a descriptor that the next host needs.
+/// How long a client of the `mcp` or `control` socket may take for its hello. Ours send it at once.
+/// A silent client holds a descriptor that the next host needs.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads the first line of a client; `None` if it closes the connection.
+/// Reads the first line of a client. Returns `None` if the client closes the connection.
 pub(crate) async fn hello(lines: &mut Lines<Reader>) -> io::Result<Option<Hello>> {
     let hello = hello::receive::<Hello, _>(lines);
     tokio::time::timeout(HELLO_TIMEOUT, hello).await?
 }
 
-/// A listening socket of ours that broke.
+/// An accept error of a listening socket.
 pub(crate) struct SocketError(pub(crate) std::io::Error);
 
-/// The HTTP listeners: those of the port, if it could be opened, and the socket.
+/// The HTTP listeners: the port, if it could be opened, and the socket.
 pub(crate) struct HttpListeners {
     http: Vec<TcpListener>,
     local: Listener,
 }
 
 impl HttpListeners {
-    /// Opens the HTTP port on both loopback addresses. A port that is taken is a problem to
-    /// show, and never another port; HTTP then has its socket, `local`, alone.
+    /// Opens the HTTP port on both loopback addresses. If the port is in use, reports a problem and
+    /// never opens another port. HTTP then has only its socket, `local`.
     pub(crate) async fn open(bridge: &BridgeState, local: Listener) -> Self {
         bridge.set_socket(local.url());
         let http = Self::open_port(bridge).await;
@@ -75,9 +75,9 @@ impl HttpListeners {
                 let text =
                     format!("port {wanted} cannot be opened for hosts that speak HTTP: {reason}");
                 let problem = Problem::new(ProblemKind::InUse, text).with_hint(
-                    "end the program that has it, or set another `port` under [bridge] and restart",
+                    "end the program that uses it, or set another `port` under [bridge] and restart",
                 );
-                tracing::error!(%problem, "the other faces work");
+                tracing::error!(%problem, "the other endpoints work");
                 bridge.set_http(Err(problem));
                 Vec::new()
             }
@@ -109,20 +109,20 @@ impl HttpListeners {
     }
 }
 
-/// Takes the port on both families, or on neither: a host that says `localhost` may take either,
-/// and must not get to another program.
+/// Opens the port on both address families, or on neither. A host that connects to `localhost` may
+/// use either, and must not reach another program.
 async fn bind(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
     let first = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let port = first.local_addr()?.port();
     match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
         Ok(second) => Ok((port, vec![first, second])),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        // No IPv6 here: nobody can take the port there either.
+        // Without IPv6 no other program can open the port there either.
         Err(_) => Ok((port, vec![first])),
     }
 }
 
-/// A listener whose connections do not hold an event back until the one before it was taken.
+/// A listener whose connections send each event without waiting for the previous one (TCP_NODELAY).
 struct NoDelayListener(TcpListener);
 
 impl Accept for NoDelayListener {

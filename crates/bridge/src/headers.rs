@@ -1,6 +1,6 @@
-//! The headers that a user gave a server, with the values of the secrets among them.
+//! Headers that the user configured for a server, with the values of their secrets.
 //!
-//! Does not own: which names may be given (`model`), and where secrets lie (`auth`).
+//! Does not own: which names are allowed (`model`), and where secrets are stored (`auth`).
 
 use auth::Identity;
 use control::api::{Problem, ProblemKind};
@@ -10,13 +10,13 @@ use model::config::HeaderSource;
 
 use crate::registry::Server;
 
-/// What to send to the server with every request, if it is the same for as long as the configuration
-/// stands: none of it is a stored secret.
+/// Returns the headers of every request if they are constant for this configuration. Returns `None`
+/// if one of them is a stored secret.
 pub(crate) fn constant(server: &Server) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let headers = server.config.headers.iter();
     headers
         .filter_map(|(name, source)| match source {
-            // The configuration holds none that cannot be sent.
+            // The configuration holds only valid headers.
             HeaderSource::Plain(text) => {
                 let name = name.as_str().parse().ok()?;
                 Some(Some((name, HeaderValue::from_str(text).ok()?)))
@@ -26,7 +26,11 @@ pub(crate) fn constant(server: &Server) -> Option<Vec<(HeaderName, HeaderValue)>
         .collect()
 }
 
-/// What to send to the server with every request. Nothing, rather than some of it.
+/// Returns the headers of every request.
+///
+/// # Errors
+/// Returns a problem if a secret is missing or the vault cannot be read. A partial set is never
+/// returned.
 pub(crate) async fn resolve(
     identity: &Identity,
     server: &Server,
@@ -43,7 +47,7 @@ pub(crate) async fn resolve(
                 Some(stored.ok_or_else(|| missing(name.as_str(), keychain))?)
             }
         };
-        // The configuration holds none that cannot be sent.
+        // The configuration holds only valid headers.
         if let (Ok(name), Some(value)) = (name.as_str().parse(), value) {
             headers.push((name, value));
         }

@@ -1,9 +1,8 @@
-//! What is at the address of a server that is to be added.
+//! Inspects the URL of a server before it is added.
 //!
-//! Owns: which answers mean that no MCP server is there, and where one usually is then. Does not
-//! own: adding it.
-//! Invariants: no credentials are sent and nothing is written. Only the origin that the user gave is
-//! asked for servers, and no redirect is followed.
+//! Owns: which responses mean that no MCP server is there, and where one usually is then. Does not
+//! own: adding it. Invariants: no credentials are sent and nothing is written. Only the origin that
+//! the user gave is searched, and no redirect is followed.
 
 mod handshake;
 
@@ -24,10 +23,10 @@ use crate::bridge_state::BridgeState;
 use crate::{probe, problem};
 use handshake::{FoundServer, Unusable, connect, words};
 
-/// How long all of it may take.
+/// Timeout of the whole inspection.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks what is at `url`, and at the usual places of its origin where no server is there.
+/// Inspects `url`, and the usual paths of its origin if it has no server.
 pub(crate) async fn inspect(bridge: &Arc<BridgeState>, url: &EndpointUrl) -> Inspection {
     let until = Instant::now() + TIMEOUT;
     let failure = match timeout_at(until, connect(bridge, url)).await {
@@ -60,7 +59,7 @@ async fn from_found(
         FoundServer::Protected { challenge, words } => (challenge, words),
     };
     if url.is_exposed() {
-        // A sign-in over plain http is refused.
+        // A sign-in over plain http is rejected.
         return Inspection::HeaderNeeded { words };
     }
     let target = Target {
@@ -77,7 +76,7 @@ async fn from_found(
     }
 }
 
-/// Looks for the server at the usual places.
+/// Searches the usual paths.
 async fn elsewhere(
     bridge: &Arc<BridgeState>,
     url: &EndpointUrl,
@@ -89,7 +88,8 @@ async fn elsewhere(
         Failure::NotTls => Vec::new(),
         _ => usual_places(url),
     };
-    // All are asked at once, and the first that has a server counts: a later one may keep silent.
+    // Sends all requests at once. The first path with a server wins, so a later one that does not
+    // respond costs no time.
     let mut looks = FuturesOrdered::new();
     for place in places {
         looks.push_back(connect_until(bridge, place, until));
@@ -116,8 +116,8 @@ async fn connect_until(
     Some((place, found))
 }
 
-/// Returns where a server may be that is not at `url`: nowhere else, if that ends as the addresses
-/// of servers do, or has a query, which belongs to its path.
+/// Returns other URLs where the server may be. Returns none if the path ends like that of a server,
+/// or if the URL has a query, which belongs to its path.
 fn usual_places(url: &EndpointUrl) -> Vec<EndpointUrl> {
     let path = url.url().path().trim_end_matches('/');
     let is_whole = path.ends_with("/mcp") || path.ends_with("/sse");
@@ -137,7 +137,7 @@ fn usual_places(url: &EndpointUrl) -> Vec<EndpointUrl> {
     places
 }
 
-/// Returns what a failure means: the server's own words, if its refusal has some.
+/// Converts a failure. Quotes the server if its response has a message.
 fn problem_of(failure: &Failure) -> Problem {
     let problem = problem::from_failure(failure);
     let Failure::Rejected { body, .. } = failure else {

@@ -1,10 +1,9 @@
-//! The resident bridge, one per user: the only owner of tokens, upstream sessions and local
-//! endpoints.
+//! The bridge, one process per user. It alone owns tokens, upstream sessions and local endpoints.
 //!
-//! Owns: the registry of servers, the sessions of hosts and the faces through which they come,
-//! when a browser may be opened, the management API, host configuration files, server mode.
-//! Does not own: how to sign in (`auth`), MCP on the wire (`mcp`), any window or terminal. It
-//! does not know Tauri, and of the gateway it knows only how to start its process.
+//! Owns: the registry of servers, the sessions of hosts, the endpoints that accept them, when a
+//! browser may be opened, the management API, host configuration files, server mode. Does not own:
+//! how to sign in (`auth`), MCP on the wire (`mcp`), any window or terminal. It does not know
+//! Tauri. Of the gateway it knows only how to start its process.
 
 mod bridge_state;
 pub mod browser;
@@ -43,47 +42,48 @@ pub use outbound::{CaFileError, OutboundConfig, OutboundConfigError};
 use crate::bridge_state::BridgeState;
 use crate::endpoint::{HttpListeners, SocketError};
 
-/// What a bridge is told by the program that runs it.
+/// Options that the program running the bridge passes in.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where its files and sockets lie.
+    /// The folder of its files and sockets.
     pub home: Home,
-    /// The version it claims; a client that is newer asks it to make room.
+    /// The version it reports. A newer client asks it to yield.
     pub version: String,
-    /// The stable path of the command line: written into host files, started in server mode.
+    /// The stable path of the command line program. It is written into host files and started in
+    /// server mode.
     pub program: PathBuf,
-    /// What guards the tokens.
+    /// What protects the tokens.
     pub vault: VaultChoice,
-    /// The command that opens a page, instead of the system's browser.
+    /// The command that opens pages instead of the system's browser.
     pub browser: Option<String>,
-    /// Where the browser of whoever sits in front of it is.
+    /// Whether the user's browser can be opened from this process.
     pub browser_availability: browser::BrowserAvailability,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Ends the bridge after this long without any session or client. A bridge that a shim
-    /// started has one; one that a person or the app started stays.
+    /// Ends the bridge after this long without a session or client. A bridge that a shim started
+    /// has such a timeout. A bridge that the user or the app started has none.
     pub idle_exit: Option<Duration>,
-    /// Where host programs keep their files.
+    /// The folders in which hosts keep their files.
     pub places: hosts::Places,
-    /// Certificates (PEM files) to trust besides the system's.
+    /// PEM files of certificates to trust in addition to the system's.
     pub extra_roots: Vec<PathBuf>,
-    /// How many connections there may be.
+    /// Caps on connections.
     pub descriptors: DescriptorLimits,
 }
 
-/// What guards the tokens.
+/// What protects the tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaultChoice {
-    /// The OS keychain.
+    /// The system keychain.
     Keychain,
-    /// A key file that only the user can read, as `POSTERN_VAULT=file` asks for.
+    /// A key file that only the user can read (`POSTERN_VAULT=file`).
     File,
 }
 
-/// Why a bridge does not start.
+/// Errors that keep a bridge from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The sockets cannot be opened, most often because another bridge runs.
+    /// The sockets cannot be opened, usually because another bridge runs.
     #[error(transparent)]
     Sockets(#[from] control::socket::BindError),
     /// A certificate file cannot be used, or the TLS library cannot be set up.
@@ -91,13 +91,13 @@ pub enum ServeError {
     Tls(String),
 }
 
-/// Runs a bridge until `shutdown`, a `quit` over the management API, or idleness.
+/// Runs a bridge until `shutdown`, a `quit` over the management API, or the idle timeout.
 ///
-/// `ready` is called once, when the sockets are open. A configuration that cannot be read or a
-/// port that is taken does not stop it: both are shown, and the rest works.
+/// Calls `ready` once, when the sockets are open. Starts even if the configuration cannot be read
+/// or the port is in use: it reports both problems, and everything else works.
 ///
 /// # Errors
-/// [`ServeError`] if it cannot start.
+/// Returns [`ServeError`] if the bridge cannot start.
 pub async fn serve(
     options: Options,
     ready: impl FnOnce() + Send,
@@ -112,10 +112,11 @@ pub async fn serve(
         .serve(&bridge, &mut mcp, &mut control)
         .await
         .unwrap_or_else(|SocketError(reason)| {
-            tracing::error!(%reason, "a socket broke; the bridge ends");
+            tracing::error!(%reason, "a socket failed; the bridge ends");
         });
-    // Clients are told that no bridge runs. The other listener is held to the very end, and with
-    // it the lock: a successor must not read the vault before the last renewal is in it.
+    // Drops the control listener first, so that clients learn that no bridge runs. The other
+    // listener holds the lock until the end: a successor must not read the vault before the last
+    // refreshed token is in it.
     drop(control);
     bridge.end().await;
     drop(mcp);

@@ -1,6 +1,6 @@
-//! The management API: the `control` socket, and what each request does.
+//! The management API: the `control` socket, and the handling of each request.
 //!
-//! Owns: serving [`control::api`]. Does not own: what is behind it. It is never part of the
+//! Owns: serving [`control::api`]. Does not own: what the requests act on. It is never part of the
 //! endpoints that hosts reach.
 
 mod consents;
@@ -34,21 +34,21 @@ use hosts::{apply, host_view, plan_add, plan_remove, shown};
 
 use crate::{config_file, doctor, endpoint, inspection, probe, problem};
 
-/// How many requests of a client may wait for their turn before it is left unread.
+/// The maximum of queued requests of a client. It is left unread beyond that.
 const MAX_QUEUED_REQUESTS: usize = 16;
 
-/// For how long changes are gathered before a client that watches gets the state with all of them:
-/// short enough for a person, and a burst of sessions costs ten states a second at most.
+/// How long changes are gathered before a watching client gets the new state. Short enough for a
+/// user, and a burst of sessions costs at most ten states a second.
 const GATHER_TIME: Duration = Duration::from_millis(100);
 
-/// Takes clients in until the socket breaks.
+/// Accepts clients until the socket fails.
 pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let bridge = Arc::clone(bridge);
         bridge.clone().spawn(async move {
             let served = tokio::select! {
-                // Nobody is let in at the end.
+                // No client is accepted during shutdown.
                 biased;
                 () = bridge.shutdown.cancelled() => Ok(()),
                 served = serve_connection(&bridge, stream) => served,
@@ -85,7 +85,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
             Err(error) => {
                 let text = format!("this bridge does not know that request: {error}");
                 let problem = Problem::new(ProblemKind::Invalid, text)
-                    .with_hint("use the same version of both");
+                    .with_hint("use the same version of Postern for both");
                 hello::send(&mut writer, &Answer::Problem(problem)).await?;
                 continue;
             }
@@ -114,11 +114,11 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
     }
 }
 
-/// The client does not wait for its answer any more, or there will be none.
+/// The client no longer waits for its response, or there is none.
 struct NoAnswer;
 
-/// Does what is asked to its end, even if the client does not wait for that: half a sign-out or
-/// half a start would be worse than either. Returns the line that answers it.
+/// Runs a request to its end, even if the client stops waiting: half a sign-out or half a start
+/// would be worse than either. Returns the response line.
 fn start_request(
     bridge: &Arc<BridgeState>,
     request: Request,
@@ -136,7 +136,8 @@ fn start_request(
             Err(problem) => Answer::Problem(problem),
         };
         let told = tell.send(aside(move || hello::line(&answer)).await);
-        // The connection ends the bridge once the answer is out; this one has no connection.
+        // A connected client ends the bridge once its response is written. This one is not
+        // connected any more.
         if told.is_err() && last {
             shared.shutdown.cancel();
         }
@@ -144,7 +145,7 @@ fn start_request(
     answered.map_err(|_| NoAnswer)
 }
 
-/// Whether the bridge ends after this.
+/// Returns true if the bridge ends after this request.
 fn is_last(request: &Request) -> bool {
     matches!(request, Request::Quit | Request::Yield)
 }
@@ -181,7 +182,7 @@ async fn watch(
     }
 }
 
-/// Does what is asked.
+/// Handles a request.
 async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<Reply, Problem> {
     bridge.reload(false);
     match request {
@@ -313,12 +314,12 @@ async fn sign_in(bridge: &Arc<BridgeState>, name: &str, way: SignInWay) -> Resul
     Ok(Reply::Done)
 }
 
-/// Has a look at a server in the background, so that its tools and its state can be shown.
+/// Tests a server in the background, so that its tools and state can be shown.
 fn probe_in_background(bridge: &Arc<BridgeState>, server: Arc<Server>) {
     let shared = Arc::clone(bridge);
     bridge.spawn(async move {
         if let Err(problem) = probe::test(&shared, &server).await {
-            tracing::info!(server = %server.name, %problem, "a first look did not succeed");
+            tracing::info!(server = %server.name, %problem, "the first test failed");
         }
     });
 }
@@ -340,7 +341,7 @@ async fn switch_account(
     Ok(Reply::Done)
 }
 
-/// The accounts of that id or user name, at least one; all of them if none is named.
+/// Returns the accounts with that id or user name, at least one. Returns all if `called` is `None`.
 async fn find_accounts(
     bridge: &BridgeState,
     called: Option<&str>,
@@ -397,7 +398,7 @@ async fn sign_out(
     left.map_or(Ok(Reply::Done), Err)
 }
 
-/// Checks what the user says of a server that is to be added: its name is free, its address is one.
+/// Checks a server that is to be added: its name must be unused and its URL valid.
 fn new_server(
     bridge: &BridgeState,
     name: &str,
@@ -451,7 +452,7 @@ async fn remove_server(bridge: &Arc<BridgeState>, name: &str) -> Result<Reply, P
     if !bridge.registry.all().iter().any(is_shared)
         && let Err(error) = bridge.identity.forget_approvals(&server.target()).await
     {
-        tracing::warn!(server = name, %error, "what was approved for the server stays");
+        tracing::warn!(server = name, %error, "the approvals for the server cannot be deleted");
     }
     Ok(Reply::Done)
 }

@@ -1,7 +1,7 @@
-//! Servers that answer 401 and name no way to sign in, as those that want an API key.
+//! Servers that answer 401 and offer no way to sign in, for example because they want an API key.
 //!
-//! Owns: when that is found out, and how long it counts. Does not own: finding out (`auth`), and
-//! what a session makes of it.
+//! Owns: when that is looked up, and how long the result is valid. Does not own: the lookup itself
+//! (`auth`), and how a session reacts to it.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use crate::registry::Server;
 
-/// How long finding out may take. Until it is known, a server counts as one with a sign-in.
+/// Timeout of the lookup. Until it has a result, a server counts as one with a sign-in.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it counts what was found.
+/// How long a result is used.
 const FRESH_FOR: Duration = Duration::from_secs(60);
 
-/// What was found out about a server.
+/// The result of a lookup.
 #[derive(Clone, Debug)]
 pub(crate) struct SignInLookup {
-    /// Whether it names no way to sign in.
+    /// Whether the server offers no way to sign in.
     pub(crate) is_none: bool,
     challenge: Option<String>,
     at: Instant,
@@ -32,8 +32,8 @@ impl SignInLookup {
     }
 }
 
-/// Finds out whether a server that has answered 401 names no way to sign in. Nothing is asked of a
-/// server whose challenge or whose configuration names one, or that an account has opened before.
+/// Returns true if a server that answered 401 offers no way to sign in. Sends no request if the
+/// challenge or the configuration names one, or if an account has used the server before.
 pub(crate) async fn names_no_sign_in(identity: &Identity, server: &Server) -> bool {
     let challenge = server.challenge();
     let is_named = challenge.as_deref().is_some_and(names_metadata);
@@ -56,7 +56,7 @@ pub(crate) async fn names_no_sign_in(identity: &Identity, server: &Server) -> bo
     is_none
 }
 
-/// Returns whether a challenge says where the server describes how one signs in (RFC 9728 §5.1).
+/// Returns true if a challenge names the protected resource metadata (RFC 9728 §5.1).
 pub(crate) fn names_metadata(challenge: &str) -> bool {
     challenge.contains("resource_metadata")
 }

@@ -1,9 +1,9 @@
-//! The way out of this machine: whose certificates are trusted, which proxy is gone through, and
-//! by what this program is known out there.
+//! Settings of outbound connections: trusted certificates, the proxy, and the client metadata
+//! document.
 //!
-//! Owns: what the environment and the configuration say of that. The two HTTP clients of a bridge,
-//! that of the relay and that of sign-ins, are made of it once, when it starts; a command that goes
-//! out by itself makes its own of the same.
+//! Owns: reading them from the environment and the configuration. A bridge builds its two HTTP
+//! clients, of the relay and of sign-ins, from them once when it starts. A command that connects by
+//! itself builds its own clients from the same settings.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,29 +16,29 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::{ConfigError, Options, config_file};
 
-/// How this program goes out.
+/// Settings of outbound connections.
 #[derive(Debug)]
 pub struct OutboundConfig {
-    /// The certificates to trust beside the system's.
+    /// Certificates to trust in addition to the system's.
     pub roots: Vec<CertificateDer<'static>>,
-    /// The proxy to go through.
+    /// The proxy to use.
     pub proxy: Proxy,
-    /// By what authorization servers out there know this program.
+    /// The client metadata document, by which authorization servers identify this client.
     pub(crate) client_metadata: Option<ClientMetadataUrl>,
 }
 
-/// Why the way out is not known.
+/// Errors of reading the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundConfigError {
-    /// The configuration cannot be used.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A file that the configuration or the environment names holds no certificates.
+    /// A file that the configuration or the environment names contains no certificates.
     #[error(transparent)]
     Roots(#[from] CaFileError),
 }
 
-/// A file that no certificates can be read from.
+/// A file from which no certificates can be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", file.display())]
 pub struct CaFileError {
@@ -47,10 +47,11 @@ pub struct CaFileError {
 }
 
 impl OutboundConfig {
-    /// As the configuration says, and the environment, which names the files of `extra_roots`.
+    /// Reads the settings from the configuration and from the files `extra_roots`, which the
+    /// environment names.
     ///
     /// # Errors
-    /// [`OutboundConfigError`] if any of it cannot be used.
+    /// Returns [`OutboundConfigError`] if any of them cannot be used.
     pub fn load(home: &Home, extra_roots: &[PathBuf]) -> Result<Self, OutboundConfigError> {
         let settings = config_file::read(&home.config_file())?.bridge;
         let mut roots = read_ca_files(extra_roots)?;
@@ -58,8 +59,8 @@ impl OutboundConfig {
         Ok(Self::with(roots, settings))
     }
 
-    /// The same for a bridge, which starts whatever its configuration says: what cannot be used of
-    /// that is left out, and told with the configuration.
+    /// Reads the settings for a bridge, which starts whatever the configuration says. Skips what
+    /// cannot be used of it; the bridge reports that as a problem of the configuration.
     pub(crate) fn load_lenient(options: &Options) -> Result<Self, CaFileError> {
         let config = config_file::read(&options.home.config_file()).unwrap_or_default();
         let mut roots = read_ca_files(&options.extra_roots)?;
@@ -78,7 +79,7 @@ impl OutboundConfig {
     }
 }
 
-/// The certificates in PEM files.
+/// Reads the certificates in PEM files.
 pub(crate) fn read_ca_files(
     files: &[PathBuf],
 ) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
@@ -99,7 +100,7 @@ fn read_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, Box<dyn Error>
     let mut found = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&bundle) {
         let certificate = certificate?;
-        // The clients would refuse it without saying where it stands.
+        // Checked here because the clients would reject it without naming the file.
         store
             .add(certificate.clone())
             .map_err(|error| format!("a certificate in it cannot be used: {error}"))?;

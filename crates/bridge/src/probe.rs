@@ -1,7 +1,7 @@
-//! A session of our own: what a person's "test" and "call" do.
+//! Sessions of the bridge itself, for the user's "test" and "call".
 //!
-//! Invariant: a test asks nobody to sign in and never waits for one; a call that a person made
-//! from the window goes the same way as a host's.
+//! Invariant: a test never starts or awaits a sign-in. A call from the window is handled like the
+//! call of a host.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use crate::problem;
 use crate::registry::Server;
 use crate::session::{self, HostChannel, SessionKind};
 
-/// How long a server may take to answer a step of a test.
+/// How long a server may take for each step of a test.
 const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the call of a tool may take, and each step to it.
+/// How long a tool call may take, and each step before it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Shakes hands and lists the tools.
+/// Initializes a session and lists the tools.
 pub(crate) async fn test(
     bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
@@ -34,8 +34,8 @@ pub(crate) async fn test(
     Ok(report(&handshake, &tools, begun))
 }
 
-/// Returns what a handshake and a list of tools tell. It is shown at terminals, where no server may
-/// write control characters.
+/// Builds the report from a handshake and a list of tools. Removes control characters, because the
+/// report is shown at terminals.
 pub(crate) fn report(handshake: &Message, tools: &Value, begun: Instant) -> TestReport {
     let handshake = InitializeResult::of(handshake);
     let info = handshake
@@ -56,7 +56,7 @@ pub(crate) fn report(handshake: &Message, tools: &Value, begun: Instant) -> Test
     }
 }
 
-/// Returns a server's words without control characters.
+/// Removes control characters from text of a server.
 pub(crate) fn printable(words: &str) -> String {
     words.chars().filter(|one| !one.is_control()).collect()
 }
@@ -98,12 +98,12 @@ pub(crate) async fn call(
 struct Probe {
     channel: HostChannel,
     next_id: i64,
-    /// How long an answer may take.
+    /// How long each response may take.
     timeout: Duration,
 }
 
 impl Probe {
-    /// Shakes hands. Returns the answer too.
+    /// Initializes a session. Returns it with the response to `initialize`.
     async fn open(
         bridge: &Arc<BridgeState>,
         server: &Arc<Server>,
@@ -179,7 +179,7 @@ impl Probe {
     }
 }
 
-/// The error of the server, or our own with what it says to do next.
+/// Converts an error of the server, or one of ours with its hint.
 fn problem_of(error: &str) -> Problem {
     #[derive(Deserialize)]
     struct Refused {
@@ -198,9 +198,9 @@ fn problem_of(error: &str) -> Problem {
             Ok(error) => refused(
                 error["message"]
                     .as_str()
-                    .unwrap_or("an error without words"),
+                    .unwrap_or("an error without a message"),
             ),
-            Err(_) => not_mcp("an error that is none"),
+            Err(_) => not_mcp("an invalid error"),
         };
     };
     match answer.data {
@@ -218,7 +218,7 @@ fn problem_of(error: &str) -> Problem {
     }
 }
 
-/// Returns whether a Postern gateway says that it has no server at the URL.
+/// Returns true if the error is that of a Postern gateway without a server at the URL.
 fn is_no_such_server(error: &Value) -> bool {
     let kind = error["data"]["kind"].as_str();
     kind.is_some_and(|kind| kind.replace('_', "-") == "no-such-server")

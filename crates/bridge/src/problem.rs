@@ -1,4 +1,4 @@
-//! Errors of ours, as a person and as a host sees them.
+//! Errors of the bridge, as users and hosts see them.
 
 use control::api::{Actor, Problem, ProblemKind, RefusalView};
 use mcp::up::Failure;
@@ -12,15 +12,15 @@ use url::Url;
 
 use crate::registry::Server;
 
-/// The answer to a host's request that a problem stands in the way of. Many hosts show `message`
-/// alone, so it says what to do as well.
+/// Builds the error response to a host's request. Many hosts show `message` alone, so it includes
+/// the hint.
 pub(crate) fn host_answer(id: Option<&RequestId>, server: &str, problem: &Problem) -> Message {
     let named = about(server, problem);
     let message = named.sentence();
     answer(id, server, &Problem { message, ..named })
 }
 
-/// The answer to a request of ours that a problem stands in the way of.
+/// Builds the error response to a request of the bridge itself.
 pub(crate) fn answer(id: Option<&RequestId>, server: &str, problem: &Problem) -> Message {
     let mut data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
     if let Some(refusal) = &problem.refusal {
@@ -29,7 +29,7 @@ pub(crate) fn answer(id: Option<&RequestId>, server: &str, problem: &Problem) ->
     Message::error_response(id, problem.kind.code(), &problem.message, Some(data))
 }
 
-/// The problem in a sentence that names the server, for those who do not see its name beside it.
+/// Names the server in the message, for readers who do not see its name beside it.
 pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
     let named = ["", "the sign-in to "].into_iter().find_map(|start| {
         let rest = problem.message.strip_prefix(start)?;
@@ -44,26 +44,26 @@ pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
     }
 }
 
-/// What a failure of the remote means. As all that follow, it does not name the server.
+/// Converts a failure of the server. Like all functions below, does not name the server.
 pub(crate) fn from_failure(failure: &Failure) -> Problem {
     let (kind, hint) = match failure {
         Failure::Forbidden { .. } if missing_scopes(failure).is_some() => (
             ProblemKind::Failed,
             "sign in again from Postern's tray menu or with `postern sign-in`: that asks for the access that is missing",
         ),
-        // Another sign-in of the same account brings the same rights.
+        // Another sign-in of the same account brings the same permissions.
         Failure::Unauthorized { .. } | Failure::Forbidden { .. } => (
             ProblemKind::Failed,
             "ask the administrators of the server for access; if it wants a key, write it into `headers` of this server in config.toml (`postern secrets set` stores the value)",
         ),
-        // It is told of requests only: the server has not taken them in.
+        // Reported for requests only: the server has not processed them.
         Failure::SessionGone { .. } => (
             ProblemKind::Unreachable,
             "the call was not carried out; try again",
         ),
         Failure::StreamEnded => (
             ProblemKind::Unreachable,
-            "the call may or may not have been carried out; look before you repeat it",
+            "the call may have completed; check before retrying",
         ),
         Failure::Unreachable { sent: false, .. } => (
             ProblemKind::Unreachable,
@@ -71,9 +71,12 @@ pub(crate) fn from_failure(failure: &Failure) -> Problem {
         ),
         Failure::Unreachable { sent: true, .. } => (
             ProblemKind::Unreachable,
-            "the call may or may not have been carried out; look before you repeat it",
+            "the call may have completed; check before retrying",
         ),
-        Failure::Untrusted { .. } => (ProblemKind::Untrusted, "tell who runs the server"),
+        Failure::Untrusted { .. } => (
+            ProblemKind::Untrusted,
+            "report this to the server's operator",
+        ),
         Failure::NotTls => (ProblemKind::NotMcp, "check the server's URL"),
         Failure::NotMcp { .. } => (
             ProblemKind::NotMcp,
@@ -83,9 +86,9 @@ pub(crate) fn from_failure(failure: &Failure) -> Problem {
             ProblemKind::NotMcp,
             "check the server's URL; it usually ends in /mcp",
         ),
-        Failure::Rejected { .. } => (ProblemKind::Failed, "tell who runs the server"),
+        Failure::Rejected { .. } => (ProblemKind::Failed, "report this to the server's operator"),
     };
-    // Some failures know a better hint than their kind.
+    // Some failures bring a more specific hint.
     let problem = Problem::from_text(kind, &failure.to_string());
     match problem.hint {
         Some(_) => problem,
@@ -93,7 +96,8 @@ pub(crate) fn from_failure(failure: &Failure) -> Problem {
     }
 }
 
-/// The challenge of a refusal for want of scopes (RFC 6750 section 3.1).
+/// Returns the challenge of a 403 `insufficient_scope` (RFC 6750 §3.1). Returns `None` for other
+/// failures.
 pub(crate) fn missing_scopes(failure: &Failure) -> Option<&str> {
     match failure {
         Failure::Forbidden { challenge, .. } => challenge
@@ -110,12 +114,12 @@ pub(crate) fn missing_scopes(failure: &Failure) -> Option<&str> {
     }
 }
 
-/// The configuration has another server of the same name now, or none.
+/// The configuration changed or removed the server.
 pub(crate) fn replaced(has_successor: bool) -> Problem {
     if has_successor {
         let text = "the server's configuration was changed while this request was under way";
         Problem::new(ProblemKind::Unreachable, text)
-            .with_hint("the call may or may not have been carried out; look before you repeat it")
+            .with_hint("the call may have completed; check before retrying")
     } else {
         let text = "the server was removed from Postern";
         Problem::new(ProblemKind::NotFound, text)
@@ -123,7 +127,7 @@ pub(crate) fn replaced(has_successor: bool) -> Problem {
     }
 }
 
-/// The server has answered with this JSON-RPC error.
+/// Converts a JSON-RPC error of the server.
 pub(crate) fn from_rpc_error(error: &RawValue) -> Problem {
     #[derive(Deserialize)]
     struct Said {
@@ -135,18 +139,18 @@ pub(crate) fn from_rpc_error(error: &RawValue) -> Problem {
         .and_then(|said| model::excerpt(said.message.as_bytes(), &[]));
     let text = match words {
         Some(words) => format!("the server says: {words}"),
-        None => "the server answers with an error without words".to_owned(),
+        None => "the server returned an error without a message".to_owned(),
     };
     Problem::new(ProblemKind::Failed, text)
 }
 
-/// The server has not answered, and it is not known why.
+/// The server has not responded, for an unknown reason.
 pub(crate) fn not_in_time() -> Problem {
     let text = "the server has not answered in time";
     Problem::new(ProblemKind::Unreachable, text).with_hint("try again in a moment")
 }
 
-/// Someone must sign in.
+/// The user must sign in.
 pub(crate) fn sign_in_needed(server: &ServerName) -> Problem {
     let text = "the server needs a sign-in";
     Problem::new(ProblemKind::SignInNeeded, text).with_hint(format!(
@@ -154,8 +158,8 @@ pub(crate) fn sign_in_needed(server: &ServerName) -> Problem {
     ))
 }
 
-/// The server refuses the tokens of the last sign-in, and says `words` of that. The configuration of
-/// the server says where the audience and the scopes of its tokens come from.
+/// The server rejects the tokens of the last sign-in, with its own explanation `words`. The hint
+/// depends on where the configuration takes the audience and the scopes from.
 pub(crate) fn refused_after_sign_in(server: &Server, words: Option<&str>) -> Problem {
     let name = &server.name;
     let said = words.map_or_else(String::new, |words| format!(": {words}"));
@@ -176,8 +180,8 @@ pub(crate) fn refused_after_sign_in(server: &Server, words: Option<&str>) -> Pro
     ))
 }
 
-/// Names the scopes of other resources that a server asked for when it refused a token. No sign-in
-/// brings them.
+/// Adds the scopes of other resources that a server requested when it rejected a token. No sign-in
+/// can grant them.
 pub(crate) fn with_foreign_scopes(problem: Problem, scopes: &[String]) -> Problem {
     if scopes.is_empty() {
         return problem;
@@ -190,14 +194,14 @@ pub(crate) fn with_foreign_scopes(problem: Problem, scopes: &[String]) -> Proble
     Problem { message, ..problem }.with_hint("tell the administrators of the server")
 }
 
-/// The user must sign in with a browser: the last sign-in was by device code, and is refused.
+/// The user must sign in with a browser: the last sign-in was by device code and is rejected.
 fn browser_needed(server: &ServerName) -> Problem {
     sign_in_needed(server).with_hint(format!(
         "sign in with a browser, from Postern's tray menu or with `postern sign-in {server}` (`postern sign-in {server} --paste` for one on another machine), then try again"
     ))
 }
 
-/// The server answers 401, whatever it is sent.
+/// The server answers 401 to every request.
 pub(crate) fn unauthorized(server: &Server) -> Problem {
     let words = server.refusal_words();
     if server.names_no_sign_in() {
@@ -206,9 +210,9 @@ pub(crate) fn unauthorized(server: &Server) -> Problem {
     match server.config.auth {
         ServerAuth::None => {}
         ServerAuth::ClientCredentials(_) => {
-            let text = "the server refuses the token that this program was given for it";
+            let text = "the server refuses the token of this client";
             return Problem::new(ProblemKind::Failed, text).with_hint(
-                "check the scopes and the resource of this server, and ask who runs it to give the client access",
+                "check the scopes and the resource of this server, and ask its operator to grant the client access",
             );
         }
         ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
@@ -217,7 +221,7 @@ pub(crate) fn unauthorized(server: &Server) -> Problem {
     }
     let secrets = server.config.headers.secrets();
     let stored: String = secrets
-        .map(|secret| format!(", store the value anew with `postern secrets set {secret}`"))
+        .map(|secret| format!(", store the value again with `postern secrets set {secret}`"))
         .collect();
     let said = words.map_or_else(String::new, |words| format!(" ({words})"));
     let text = format!(
@@ -229,8 +233,8 @@ pub(crate) fn unauthorized(server: &Server) -> Problem {
     ))
 }
 
-/// Returns the problem of a server that refuses what it is sent with `status`, in these words, and
-/// names no way to sign in: it may want a header.
+/// The server rejects requests with `status` and `words`, and offers no way to sign in: it may want
+/// a header.
 fn no_sign_in(server: &Server, status: Option<u16>, words: Option<&str>) -> Problem {
     let answers = status.map_or_else(String::new, |status| format!("answers {status} and "));
     let said = words.map_or_else(String::new, |words| format!(": {words}"));
@@ -239,7 +243,7 @@ fn no_sign_in(server: &Server, status: Option<u16>, words: Option<&str>) -> Prob
     let secrets: Vec<_> = server.config.headers.secrets().collect();
     let hint = match (server.header_names().is_empty(), secrets.first()) {
         (_, Some(secret)) => format!(
-            "check `headers` under [servers.{name}] in config.toml, or store the value anew with `postern secrets set {secret}`"
+            "check `headers` under [servers.{name}] in config.toml, or store the value again with `postern secrets set {secret}`"
         ),
         (false, None) => format!(
             "check `headers` under [servers.{name}] in config.toml; `postern secrets set` stores a value that is secret"
@@ -262,7 +266,7 @@ fn no_sign_in(server: &Server, status: Option<u16>, words: Option<&str>) -> Prob
     Problem::new(ProblemKind::NotOffered, text).with_hint(hint)
 }
 
-/// What an error of `auth` means.
+/// Converts an authorization error of `auth`.
 pub(crate) fn from_authorization(server: &Server, error: &auth::AuthorizationError) -> Problem {
     use auth::AuthorizationError as Error;
     let mut problem = match error {
@@ -288,7 +292,7 @@ pub(crate) fn from_authorization(server: &Server, error: &auth::AuthorizationErr
             retry_after,
             ..
         } => {
-            // Its issuer may begin as the server's URL does, and has to be shown as it is.
+            // The issuer may start with the server's URL and must be shown in full.
             let named = Error::Unreachable {
                 server: "the server".to_owned(),
                 issuer: issuer.clone(),
@@ -307,7 +311,7 @@ pub(crate) fn from_authorization(server: &Server, error: &auth::AuthorizationErr
     problem
 }
 
-/// What there is to quote of a refusal.
+/// Builds the view of an error response.
 fn refusal_view(explanation: &auth::Explanation) -> Box<RefusalView> {
     Box::new(RefusalView {
         code: explanation.code().into_owned(),
@@ -323,13 +327,13 @@ fn refusal_view(explanation: &auth::Explanation) -> Box<RefusalView> {
     })
 }
 
-/// An error of `auth`, which names servers by their URL. That says less to a person than a name.
+/// Replaces the URL of the server in an error of `auth`: its name tells the user more.
 fn without_url(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) -> Problem {
     let text = error.to_string();
     Problem::from_text(kind, &text.replace(server.config.url.shown(), "the server"))
 }
 
-/// What the end of a sign-in means.
+/// Converts the error of a sign-in.
 pub(crate) fn from_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
     match error {
         auth::SignInError::DeviceCode(ended) => return from_device_code(server, ended),
@@ -347,7 +351,7 @@ pub(crate) fn from_sign_in(server: &Server, error: &auth::SignInError) -> Proble
     }
 }
 
-/// Returns what stands in the way of a sign-in to a server at `url`, which has no name yet.
+/// Converts the error of a sign-in to a server at `url`, which has no name yet.
 pub(crate) fn from_new_sign_in(url: &EndpointUrl, error: &auth::SignInError) -> Problem {
     let text = error.to_string().replace(url.shown(), "the server");
     Problem::from_text(kind_of_sign_in(error), &text)
@@ -384,7 +388,7 @@ fn kind_of_sign_in(error: &auth::SignInError) -> ProblemKind {
     }
 }
 
-/// What the end of a sign-in by device code means: there are other ways.
+/// Converts the error of a device code sign-in. The hint names the alternatives.
 fn from_device_code(server: &Server, ended: &auth::SignInError) -> Problem {
     let problem = from_sign_in(server, ended);
     let hint = problem.hint.as_deref().unwrap_or("sign in again");
@@ -392,7 +396,7 @@ fn from_device_code(server: &Server, ended: &auth::SignInError) -> Problem {
     problem.with_hint(hint)
 }
 
-/// The commands that sign in without a device code.
+/// Names the commands that sign in without a device code.
 fn ways_with_a_browser(server: &Server) -> String {
     let name = &server.name;
     format!(
@@ -400,7 +404,7 @@ fn ways_with_a_browser(server: &Server) -> String {
     )
 }
 
-/// What stands in the way of listing or revoking consents.
+/// Converts an error of listing or revoking consents.
 pub(crate) fn from_consents(server: &Server, error: &auth::ConsentsError) -> Problem {
     use auth::ConsentsError as Error;
     match error {
@@ -420,7 +424,7 @@ mod tests {
     use super::{about, from_failure};
 
     #[test]
-    fn a_server_is_named_once() {
+    fn about_names_server_once() {
         let failure = Failure::Unreachable {
             reason: "no route".to_owned(),
             sent: false,

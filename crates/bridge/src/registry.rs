@@ -20,7 +20,7 @@ use crate::server_cache::CacheFile;
 #[derive(Debug)]
 pub(crate) struct Registry {
     cache_dir: PathBuf,
-    /// Some server's file is due.
+    /// Notified when the file of a server is due.
     due: Arc<Notify>,
     servers: Mutex<BTreeMap<ServerName, Arc<Server>>>,
 }
@@ -38,9 +38,9 @@ impl Registry {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over what the configuration says. A server that stays the same keeps what is known
-    /// of it; sessions with one that changed or went hear of that. One that a host named by URL
-    /// gives way to one of the same name or URL in the configuration.
+    /// Applies the configuration. An unchanged server keeps what is known of it. Sessions with a
+    /// changed or removed server are notified. A server that a host named by URL is replaced by a
+    /// configured one with the same name or URL.
     pub(crate) fn configure(&self, config: &BridgeConfig) {
         let mut servers = self.servers();
         let before = std::mem::take(&mut *servers);
@@ -73,7 +73,7 @@ impl Registry {
         }
     }
 
-    /// Removes a server that a host named by URL; says whether there was one.
+    /// Removes a server that a host named by URL. Returns true if there was one.
     pub(crate) fn forget_ephemeral(&self, name: &ServerName) -> bool {
         let mut servers = self.servers();
         if !servers.get(name).is_some_and(|server| server.ephemeral) {
@@ -85,7 +85,7 @@ impl Registry {
         true
     }
 
-    /// The server that took the place of one that was replaced.
+    /// Returns the server that replaced `of`.
     pub(crate) fn successor(&self, of: &Server) -> Option<Arc<Server>> {
         let servers = self.servers();
         let same_url = |server: &&Arc<Server>| server.config.url == of.config.url;
@@ -93,12 +93,12 @@ impl Registry {
         servers.get(&of.name).or_else(by_url).cloned()
     }
 
-    /// Returns once what was seen of some server has changed since the last call.
+    /// Returns once the cache of a server has changed since the last call.
     pub(crate) async fn due(&self) {
         self.due.notified().await;
     }
 
-    /// Writes down what was seen of servers and is not written yet. Blocks.
+    /// Writes the caches that are due. Blocks.
     pub(crate) fn save(&self) {
         for server in self.all() {
             server.save_if_due();
@@ -109,7 +109,7 @@ impl Registry {
         self.servers().values().cloned().collect()
     }
 
-    /// The server of that name.
+    /// Returns the server with that name.
     pub(crate) fn named(&self, name: &str) -> Result<Arc<Server>, Problem> {
         let servers = self.servers();
         let found = name
@@ -133,8 +133,8 @@ impl Registry {
         })
     }
 
-    /// The server of that name, or at that URL: a configured one if there is one, else one that
-    /// lives as long as the bridge.
+    /// Returns the server with that name or URL. Creates one that lasts as long as the bridge if no
+    /// server has that URL.
     pub(crate) fn named_or_at(&self, text: &str) -> Result<Arc<Server>, Problem> {
         if !text.contains("://") {
             return self.named(text);
@@ -160,7 +160,7 @@ fn is_among(servers: &BTreeMap<ServerName, Arc<Server>>, server: &Arc<Server>) -
     known.is_some_and(|known| Arc::ptr_eq(known, server))
 }
 
-/// A name after the URL's host that no server has.
+/// Returns an unused name that starts with the URL's host.
 fn free_name(
     taken: &BTreeMap<ServerName, Arc<Server>>,
     url: &EndpointUrl,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_gets_one_server_and_a_configured_one_comes_first() {
+    fn lookup_by_url_prefers_configured_server() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(dir.path().to_owned());
         registry.configure(&config("[servers.mine]\nurl = 'https://a.example/mcp'"));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_the_same_is_kept() {
+    fn reload_keeps_unchanged_servers() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(dir.path().to_owned());
         registry.configure(&config(

@@ -1,7 +1,7 @@
-//! What was last seen of a server, so that a host can be answered before the server is live.
+//! The last results of a server, so that a host gets a response before the server is live.
 //!
 //! Owns: the handshake and the lists, as the server wrote them, in memory and in one file per
-//! configured server. Does not own: deciding when they are good enough.
+//! configured server. Does not own: when they are used.
 
 mod cached_result;
 mod file;
@@ -28,7 +28,7 @@ pub(crate) use file::CacheFile;
 
 use crate::stand_in::StandIn;
 
-/// Why the server cannot be asked: what a host is told where nothing was seen of the server.
+/// Why the server cannot be asked. Used where nothing is cached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unavailable<'a> {
     pub(crate) server: &'a ServerName,
@@ -45,7 +45,7 @@ impl Unavailable<'_> {
     }
 }
 
-/// The lists that are remembered, and the field of the result that holds the items.
+/// The cached lists, and the field of the result that holds the items.
 const LISTS: [(&str, &str); 4] = [
     ("tools/list", "tools"),
     ("prompts/list", "prompts"),
@@ -53,7 +53,7 @@ const LISTS: [(&str, &str); 4] = [
     ("resources/templates/list", "resourceTemplates"),
 ];
 
-/// What a server says of itself.
+/// How a server describes itself.
 struct ServerInfo {
     capabilities: Value,
     info: Value,
@@ -61,9 +61,9 @@ struct ServerInfo {
 }
 
 enum Instructions {
-    /// The server's own, if it gives any.
+    /// The server's own, if it has any.
     Own(Option<Value>),
-    /// Nothing was seen of the server.
+    /// Nothing is cached.
     Unknown,
 }
 
@@ -76,22 +76,22 @@ impl ServerInfo {
     }
 }
 
-/// What was last seen, by the method that asks for it. Clones share the results.
+/// The last results by method. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerCache {
-    /// The server that it was seen of; another URL makes it worthless.
+    /// The URL of the server. The cache of another URL is not used.
     url: String,
-    /// Whose session it was seen in, as the management API names accounts; what one account sees
-    /// is no business of another's.
+    /// The account that saw the results, as the management API names accounts. Another account must
+    /// not see them.
     account: Option<String>,
-    /// Whether anybody ever signed in.
+    /// Whether an account ever signed in.
     signed_in: bool,
     results: BTreeMap<String, CachedResult>,
-    /// How often what an account saw was forgotten.
+    /// How often the results of an account were forgotten.
     forgotten: u64,
 }
 
-/// The same, as it is written down.
+/// The content of the file.
 #[derive(Default, Serialize, Deserialize)]
 struct CacheDocument<R, O> {
     url: String,
@@ -100,12 +100,12 @@ struct CacheDocument<R, O> {
     #[serde(default)]
     signed_in: bool,
     results: BTreeMap<String, R>,
-    /// Of results that are too large.
+    /// Outlines of results that are too large.
     #[serde(default = "BTreeMap::new")]
     outlines: BTreeMap<String, O>,
 }
 
-/// One result as it was before another one came.
+/// A result before another one arrived.
 #[derive(Debug)]
 pub(crate) struct PreviousResult {
     pub(crate) cached: Option<CachedResult>,
@@ -113,7 +113,8 @@ pub(crate) struct PreviousResult {
 }
 
 impl ServerCache {
-    /// Reads what was seen of the server at `url`; nothing, if the file is not about it.
+    /// Reads the cache of the server at `url`. Returns an empty one if the file belongs to another
+    /// URL.
     pub(crate) fn load(path: &Path, url: &EndpointUrl) -> Self {
         let read = || {
             let bytes = threads::blocking(|| std::fs::read(path)).ok()?;
@@ -125,7 +126,7 @@ impl ServerCache {
             .unwrap_or_else(|| Self::for_url(url))
     }
 
-    /// Nothing of the server at `url`.
+    /// Creates an empty cache of the server at `url`.
     pub(crate) fn for_url(url: &EndpointUrl) -> Self {
         Self {
             url: url.as_str().to_owned(),
@@ -151,11 +152,11 @@ impl ServerCache {
         }
     }
 
-    /// What is written down.
+    /// Returns the content of the file.
     ///
     /// # Errors
     ///
-    /// If it cannot be serialised.
+    /// Fails if it cannot be serialised.
     fn text(&self) -> io::Result<String> {
         let (mut results, mut outlines) = (BTreeMap::new(), BTreeMap::new());
         for (method, cached) in &self.results {
@@ -174,7 +175,7 @@ impl ServerCache {
         Ok(serde_json::to_string(&document)?)
     }
 
-    /// Whether it is about the server at `url`.
+    /// Returns true if it belongs to the server at `url`.
     pub(crate) fn is_for(&self, url: &EndpointUrl) -> bool {
         self.url == url.as_str()
     }
@@ -183,7 +184,7 @@ impl ServerCache {
         self.signed_in
     }
 
-    /// Takes note of who opens the server from now on.
+    /// Records the account that uses the server from now on.
     pub(crate) fn record_account(&mut self, account: &str) -> Change {
         if self.account.as_deref() == Some(account) {
             return Change::None;
@@ -214,17 +215,17 @@ impl ServerCache {
         self.forgotten += 1;
     }
 
-    /// Whether the answer to this request is worth remembering.
+    /// Returns true if the result of this request is cached.
     pub(crate) fn is_cacheable(request: &Message) -> bool {
         let Some(method) = request.method() else {
             return false;
         };
         let is_handshake = matches!(method, "initialize" | "server/discover");
-        // A page further on would pass for the whole list.
+        // A further page would pass for the whole list.
         is_handshake || (is_list(method) && !is_further_page(request))
     }
 
-    /// Whether [`answer`](Self::answer) has one.
+    /// Returns true if [`answer`](Self::answer) has a response.
     pub(crate) fn can_answer(request: &Message) -> bool {
         let fixed = ["ping", "logging/setLevel", "initialize", "server/discover"];
         let method = request.method();
@@ -232,7 +233,7 @@ impl ServerCache {
             && method.is_some_and(|method| fixed.contains(&method) || is_list(method))
     }
 
-    /// What is known of the result of `method`, to be compared with the next one.
+    /// Returns the cached result of `method`, to be compared with the next one.
     pub(crate) fn before(&self, method: &str) -> PreviousResult {
         PreviousResult {
             cached: self.results.get(method).cloned(),
@@ -240,8 +241,8 @@ impl ServerCache {
         }
     }
 
-    /// Remembers a result. Returns false if what was known `before` has been forgotten meanwhile:
-    /// the result may be what another account saw.
+    /// Caches a result. Returns false if the cache was forgotten since `before`: another account
+    /// may have seen the result.
     pub(crate) fn record(
         &mut self,
         method: &str,
@@ -259,8 +260,8 @@ impl ServerCache {
         self.results.get(method)?.whole()
     }
 
-    /// Our own answer to a request that the server cannot be asked: what it said last, or the
-    /// least that keeps a host going. `None` if only the server can tell.
+    /// Answers a request that the server cannot be asked: with the last result, or with the minimum
+    /// that a host needs. Returns `None` if only the server can answer.
     pub(crate) fn answer(
         &self,
         request: &Message,
@@ -281,13 +282,13 @@ impl ServerCache {
         }
     }
 
-    /// Whether `request` asks for a list of which nothing was seen.
+    /// Returns true if `request` asks for a list that is not cached.
     pub(crate) fn lacks(&self, request: &Message) -> bool {
         let method = request.method();
         method.is_some_and(|method| is_list(method) && self.whole(method).is_none())
     }
 
-    /// The capabilities that a host is told, a JSON object.
+    /// Returns the capabilities for hosts, as a JSON object.
     pub(crate) fn capabilities(&self) -> String {
         let known = ["server/discover", "initialize"]
             .into_iter()
@@ -340,8 +341,8 @@ impl ServerCache {
         Message::response(id, &result)
     }
 
-    /// What the server said of itself in the other era's words; if nothing, what is said of a
-    /// server that was never seen.
+    /// Returns how the server described itself in the other era. Returns defaults if that is not
+    /// cached.
     fn server_info(&self, method: &str) -> ServerInfo {
         let own = json!({ "name": "postern", "version": env!("CARGO_PKG_VERSION") });
         let known = self.whole(method);
@@ -370,8 +371,8 @@ impl ServerCache {
         unavailable: Unavailable<'_>,
     ) -> Option<Message> {
         let (_, items) = LISTS.iter().find(|(list, _)| *list == method)?;
-        // Only the first page is known; what would come after it is nothing, so that the host
-        // comes to an end.
+        // Only the first page is known. The following pages are empty, so that the host stops
+        // asking.
         if let Some(known) = self.whole(method)
             && !is_further_page(request)
         {
@@ -397,19 +398,19 @@ impl ServerCache {
         Some(Message::response(id, &result))
     }
 
-    /// Whether the server has a tool of that name, as far as is known.
+    /// Returns true if the server has a tool of that name, as far as is known.
     pub(crate) fn has_tool(&self, name: &str) -> bool {
         let listed = self.results.get("tools/list");
         listed.is_some_and(|listed| listed.has_tool(name))
     }
 
-    /// The tools, for a person to look at.
+    /// Returns the tools to show to the user.
     pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {
         self.results.get("tools/list")?.tools()
     }
 }
 
-/// Whether a result of `tools/list` has a tool of that name.
+/// Returns true if a `tools/list` result has a tool of that name.
 pub(crate) fn lists_tool(result: &RawValue, name: &str) -> bool {
     #[derive(Deserialize)]
     struct Tools<'a> {
@@ -440,7 +441,7 @@ fn is_further_page(request: &Message) -> bool {
     page.is_some_and(|page| page.cursor.is_some())
 }
 
-/// A result of `initialize` that another host may have got, for one that asks for this version.
+/// Adapts a cached `initialize` result to the version that this host asks for.
 fn in_version(known: &RawValue, version: Option<&str>) -> Box<RawValue> {
     let rewritten = version.and_then(|version| {
         let mut result: BTreeMap<String, Box<RawValue>> = text::read(known.get()).ok()?;
@@ -454,7 +455,7 @@ fn in_version(known: &RawValue, version: Option<&str>) -> Box<RawValue> {
     rewritten.unwrap_or_else(|| known.to_owned())
 }
 
-/// What every list of the modern era says of itself.
+/// The fields of every list result in the modern era.
 fn completion() -> [(&'static str, Value); 3] {
     [
         ("resultType", json!("complete")),
@@ -463,7 +464,7 @@ fn completion() -> [(&'static str, Value); 3] {
     ]
 }
 
-/// A list that may have been seen in the legacy era, for a host of the modern one.
+/// Adapts a list result of the legacy era to a host of the modern one.
 fn completed(known: &RawValue) -> Box<RawValue> {
     let rewritten = || {
         let mut result: BTreeMap<String, Box<RawValue>> = text::read(known.get()).ok()?;
@@ -482,17 +483,17 @@ fn completed(known: &RawValue) -> Box<RawValue> {
     rewritten().unwrap_or_else(|| known.to_owned())
 }
 
-/// What has become of it.
+/// How a cache changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     None,
-    /// There is more to write down.
+    /// Results were added.
     More,
     /// What an account saw was forgotten, and must not stay on the disk.
     Forgotten,
 }
 
-/// What a server that was never seen is said to be able to do: all of it, later.
+/// The capabilities of a server that is not cached: all of them, because it may have them later.
 fn capabilities() -> Value {
     json!({
         "tools": { "listChanged": true },
@@ -501,7 +502,8 @@ fn capabilities() -> Value {
     })
 }
 
-/// The notifications that make a host ask again, after it was answered in the server's place.
+/// Returns the notifications that make a host list again after the bridge has answered for the
+/// server.
 pub(crate) fn list_changes(handshake: &Message) -> Vec<Message> {
     #[derive(Deserialize)]
     struct Offered {

@@ -1,7 +1,7 @@
-//! Server mode: the bundled gateway as a child of the bridge.
+//! Server mode: runs the bundled gateway as a child of the bridge.
 //!
-//! Owns: its first configuration, its process, and what of it is shown. Does not own: anything
-//! the gateway does.
+//! Owns: its first configuration, its process, and its state. Does not own: anything the gateway
+//! does.
 
 mod process;
 
@@ -18,7 +18,7 @@ use crate::bridge_state::BridgeState;
 use crate::config_file;
 use process::GatewayFiles;
 
-/// How long the gateway may take to answer, and to end.
+/// How long the gateway may take to respond, and to exit.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The state of server mode.
@@ -28,7 +28,7 @@ pub(crate) struct ServerMode(Mutex<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: ServerModeState,
-    /// Ends the child that runs.
+    /// Ends the running child.
     stop: Option<CancellationToken>,
 }
 
@@ -55,8 +55,8 @@ impl ServerMode {
         bridge.changed();
     }
 
-    /// Looks whether it was configured before, and goes on where the bridge before this one was
-    /// replaced or killed.
+    /// Restores the state of the last run. Starts the gateway if the last bridge was replaced or
+    /// killed while it ran.
     pub(crate) fn restore(&self, bridge: &Arc<BridgeState>) {
         if !bridge.options.home.gateway_file().exists() {
             return;
@@ -67,7 +67,7 @@ impl ServerMode {
         }
     }
 
-    /// Writes the first `gateway.toml`, and the client secret beside it.
+    /// Writes the first `gateway.toml`, and the client secret next to it.
     pub(crate) fn configure(
         &self,
         bridge: &BridgeState,
@@ -97,7 +97,7 @@ impl ServerMode {
         Ok(())
     }
 
-    /// Starts the gateway and waits until it answers.
+    /// Starts the gateway and waits until it responds.
     pub(crate) async fn start(&self, bridge: &Arc<BridgeState>) -> Result<(), Problem> {
         let mut changes = bridge.changes();
         let mut begun = self.begin(bridge);
@@ -112,12 +112,12 @@ impl ServerMode {
                     let _ = changes.changed().await;
                 }
             }
-            // One that is being ended has to be gone first.
+            // A gateway that is shutting down must exit first.
             begun = begun || self.begin(bridge);
         }
     }
 
-    /// Begins to start the gateway, unless it is there. False while the last one is being ended.
+    /// Starts the gateway unless it runs. Returns false while the last one shuts down.
     fn begin(&self, bridge: &Arc<BridgeState>) -> bool {
         let stop = CancellationToken::new();
         {
@@ -143,13 +143,13 @@ impl ServerMode {
         true
     }
 
-    /// Ends the gateway because somebody wants it off, also for the bridges after this one.
+    /// Ends the gateway on request of the user, also for later bridges.
     pub(crate) async fn turn_off(&self, bridge: &BridgeState) {
         GatewayFiles::in_home(&bridge.options.home).remember(false);
         self.stop(bridge).await;
     }
 
-    /// Whether the gateway runs or is about to.
+    /// Returns true if the gateway runs or is starting.
     pub(crate) fn is_on(&self) -> bool {
         matches!(
             self.inner().state,
@@ -174,7 +174,7 @@ impl ServerMode {
     }
 }
 
-/// One process of the gateway, from its start to its end. Returns the state after it.
+/// Runs one gateway process from start to exit. Returns the state after it.
 async fn supervise(bridge: &BridgeState, stop: CancellationToken) -> ServerModeState {
     let files = GatewayFiles::in_home(&bridge.options.home);
     let started = async {
@@ -214,7 +214,7 @@ async fn supervise(bridge: &BridgeState, stop: CancellationToken) -> ServerModeS
         return ServerModeState::Off;
     }
     let text = format!("the gateway does not answer at {}", config.listen);
-    let problem = Problem::new(ProblemKind::Failed, text).with_hint("look into gateway.log");
+    let problem = Problem::new(ProblemKind::Failed, text).with_hint("check gateway.log");
     ServerModeState::Failed { problem }
 }
 
@@ -246,7 +246,7 @@ fn first_config(form: &ServerModeForm, secret_file: &Path) -> String {
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    // A temporary file is the user's alone from the start, and stays so when it is renamed.
+    // A temporary file is private from the start, and a rename keeps that.
     config_file::write(path, text)
 }
 
@@ -258,7 +258,7 @@ mod tests {
     use model::config::gateway::GatewayConfig;
 
     #[test]
-    fn the_form_makes_a_configuration_that_the_gateway_reads() {
+    fn server_mode_form_makes_valid_gateway_config() {
         let form = ServerModeForm {
             port: 4180,
             authority: "https://login.microsoftonline.com/t/v2.0".to_owned(),

@@ -1,33 +1,32 @@
-//! One host's conversation with one server.
+//! The session between one host and one server.
 //!
-//! Owns: what is sent on, what is held back, what is answered in the server's place, and that
-//! every request of the host is answered once. One task owns a session and takes one closed enum
-//! of events; a refused token or a lost server is an event, not an error.
-//! Does not own: how bytes reach the host (`face`), or the server (`mcp::up`).
+//! Owns: what is sent, what is queued, what the bridge answers for the server, and that every
+//! request of the host gets one response. One task owns a session and handles one closed enum of
+//! events. A rejected token or a lost server is an event, not an error. Does not own: how bytes
+//! reach the host (`endpoint`), or the server (`mcp::up`).
 //!
-//! Rules, where the specification is silent:
-//! - A handshake waits [`HANDSHAKE_WAIT`] for the server, then it is answered with what was last
-//!   seen of it, or with the least that keeps a host going; lists and subscriptions likewise. Once
-//!   the server is live, `list_changed` follows.
-//! - A list of which nothing is known waits as long as the settings say: for the server, unless that
-//!   cannot be reached, and for a sign-in that this session began or joined, from its beginning on.
-//!   Then a list of tools has one stand-in tool, which signs in or connects again.
-//! - Any other request waits for a sign-in or for the server, as long as the settings say for each,
-//!   and then fails with an error that says what to do.
-//! - A request that the server may have seen is never sent twice. One that it has refused
-//!   unprocessed (401, 404 for the session) is, once; one that never reached it is, for as long as
-//!   its host would wait.
-//! - A host that can show a page is asked to show that of a sign-in: during a call, or once its
-//!   handshake is done. No browser is opened for it then.
-//! - A call starts one sign-in at most for 401, whatever comes of it. Where the server refuses what
-//!   a sign-in has brought, none starts by itself before a person has asked for one.
-//! - A call that is refused for want of scopes (403) that the last sign-in did not ask for is likewise
-//!   made once more, after one that does. Until one has helped, no more than a few follow by
-//!   themselves.
-//! - A session that needs a sign-in asks for a token again with each request of the host, as far as
-//!   the token endpoint is not left alone just now, and as soon as another session has got one.
-//! - A server that cannot be reached, or is not ready again, keeps its session, if that has an id:
-//!   it is asked by `ping` whether it is there, and only a new session takes a new handshake.
+//! Rules where the specification is silent:
+//! - A handshake waits [`HANDSHAKE_WAIT`] for the server. Then it is answered from the cache, or
+//!   with the minimum that a host needs. Lists and subscriptions likewise. Once the server is live,
+//!   `list_changed` follows.
+//! - A list that is not cached waits as long as the settings say: for the server, unless that is
+//!   unreachable, and for a sign-in that this session began or joined, from its start on. Then a
+//!   list of tools has one stand-in tool, which signs in or reconnects.
+//! - Any other request waits for a sign-in or for the server, as long as the settings say for each.
+//!   Then it fails with an error that says what to do.
+//! - A request that the server may have processed is never sent twice. One that it has rejected
+//!   unprocessed (401, or 404 for the session) is sent once more. One that never reached the server
+//!   is retried for as long as its host would wait.
+//! - A host that can show pages is asked to show the sign-in page, during a call or after its
+//!   handshake. No browser is opened for it then.
+//! - A call starts at most one sign-in for 401, whatever its result. If the server rejects the
+//!   tokens of a sign-in, none starts by itself before the user has asked for one.
+//! - A call that fails for missing scopes (403) that the last sign-in did not request is sent once
+//!   more after a sign-in that does. Until one has helped, no more than a few follow by themselves.
+//! - A session that needs a sign-in asks for a token again with each request of the host, unless
+//!   the token endpoint is being left alone, and as soon as another session has obtained one.
+//! - A session with an id survives that its server cannot be reached or is not ready. The bridge
+//!   sends `ping` to find out whether the server is back. Only a new session needs a new handshake.
 
 mod connection;
 mod elicitation;
@@ -54,43 +53,43 @@ use crate::sign_in::SentAt;
 /// How long a handshake waits for the server. Hosts give up after 30 to 60 seconds.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
 
-/// How long the server may take to answer a handshake, or whether it is there again, before it is
-/// begun with anew. Some have to be woken up first.
+/// How long the server may take to answer a handshake or `ping` before the connection is restarted.
+/// Some servers have to start first.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the server may still answer a request that the host has cancelled: many say then
-/// that they were cancelled, and some say nothing ever.
+/// How long the server may still respond to a request that the host has cancelled. Many servers
+/// then confirm the cancellation, some never respond.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Messages under way in each direction before the sender has to wait.
+/// The capacity of each direction. The sender waits when it is full.
 const CHANNEL_CAPACITY: usize = 64;
 
-/// What a session sends to its host.
+/// A message of the session to its host.
 #[derive(Clone, Debug)]
 pub(crate) struct HostMessage {
     pub(crate) message: Message,
-    /// The request of the host that this answers, or that it belongs to.
+    /// The host's request that this answers or belongs to.
     pub(crate) request: Option<RequestId>,
-    /// Set anew when the message goes out later than it was sent here.
+    /// Set again if the message goes out later than it was sent here.
     pub(crate) sent: Option<SentAt>,
 }
 
-/// On whose behalf a session exists.
+/// The kind of client that a session serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionKind {
-    /// A host's: patient, answered in the server's place, may ask a person to sign in.
+    /// A host. Its requests wait, are answered by the bridge, and may start a sign-in.
     Host,
-    /// A test's: what the server cannot answer now fails at once, and nobody is asked anything.
+    /// A connection test. Fails immediately, and never starts a sign-in.
     Probe,
 }
 
-/// The host's end of a session. Dropping `to` says that the host will send nothing more; the
-/// session then delivers what it owes and ends. Dropping `from` ends it at once.
+/// The host's end of a session. After `to` is dropped, the session delivers the pending responses
+/// and ends. Dropping `from` ends it at once.
 #[derive(Debug)]
 pub(crate) struct HostChannel {
     pub(crate) to: mpsc::Sender<Message>,
     pub(crate) from: mpsc::Receiver<HostMessage>,
-    /// What the messages to the host take memory from.
+    /// The memory of messages to the host.
     pub(crate) memory: Account,
 }
 

@@ -1,9 +1,9 @@
-//! When a browser may be opened, and what becomes of the page.
+//! Starts sign-ins, and delivers their pages to the user.
 //!
-//! Invariants: one sign-in at a time per server, however many ask; nothing but a person's own
-//! wish opens a page while another one waits, after one was left unanswered, or while the server
-//! refuses the tokens of the last sign-in; a list, a probe or a timer never comes here. A host that
-//! can show a page is asked to, and none is opened then.
+//! Invariants: each server has at most one sign-in at a time. Only the user can start one while
+//! another page waits, after a page was not answered, or while the server rejects the tokens of the
+//! last sign-in. Lists, probes and timers never start one. A host that can show pages is asked to
+//! show the page, and no browser is opened then.
 
 mod attempt;
 mod elicitation_queue;
@@ -27,29 +27,30 @@ use elicitation_queue::HostQueue;
 pub(crate) use elicitation_queue::{Declined, ElicitationRequest, ElicitationSender, SentAt};
 use prompt::SignInPrompt;
 
-/// Who wants a sign-in.
+/// What starts a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignInTrigger {
-    /// A click, or a command, of somebody who has a browser there.
+    /// A click or a command of the user, who chose how to get the page.
     User(SignInWay),
-    /// A host called something that only a signed-in server can answer.
+    /// A host called a tool of a server that needs a sign-in.
     ToolCall,
-    /// The same, and a sign-in was made for that call before: it joins one, and starts none.
+    /// The same, but a sign-in was made for that call before. It joins a sign-in and starts none.
     RepeatedCall,
-    /// A host connected to a server that nobody ever signed in to, and no desktop app shows that.
+    /// A host connected to a server that no account has ever signed in to, and no desktop app shows
+    /// that.
     FirstConnection,
 }
 
-/// How a page comes to somebody.
+/// How the user gets the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PageDelivery {
-    /// As a person wishes, or by a browser that is opened here.
+    /// As the user chose, or in a browser that the bridge opens.
     Direct(SignInWay),
-    /// By a host that is asked to show it.
+    /// From a host that is asked to show it.
     Host,
 }
 
-/// The way of a sign-in, and which of its flows is on it. Every flow has an address of its own.
+/// The delivery of a sign-in, and the number of its current flow. Every flow has its own URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct DeliveryPlan {
     delivery: PageDelivery,
@@ -59,7 +60,7 @@ struct DeliveryPlan {
 /// How a sign-in ends.
 type SignInResult = Result<(), Problem>;
 
-/// A sign-in under way, for those who wait for its end.
+/// A running sign-in, for those who wait for its result.
 #[derive(Clone, Debug)]
 pub(crate) struct OngoingSignIn {
     /// When it began.
@@ -68,28 +69,28 @@ pub(crate) struct OngoingSignIn {
 }
 
 impl OngoingSignIn {
-    /// How it ended, or `None` as long as it goes on.
+    /// Returns the result, or `None` while it is running.
     pub(crate) fn result(&self) -> Option<SignInResult> {
         self.result.borrow().clone()
     }
 
-    /// Waits for its end. Returns `None` if it was abandoned without one.
+    /// Waits for the result. Returns `None` if the sign-in was dropped without one.
     pub(crate) async fn until_end(&mut self) -> Option<SignInResult> {
         let result = self.result.wait_for(Option::is_some).await;
         result.ok().and_then(|result| result.clone())
     }
 }
 
-/// The sign-ins under way.
+/// The running sign-ins.
 #[derive(Debug, Default)]
 pub(crate) struct SignIns(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     pending: BTreeMap<String, Pending>,
-    /// Servers whose last page was left unanswered, or declined, and how that sign-in ended.
+    /// Servers whose last page was not answered or was declined, with the error of that sign-in.
     unanswered: BTreeMap<String, Problem>,
-    /// Whether the last page was left until it ended: nobody is there to see another one.
+    /// Whether the last page timed out: the user is away and would not see another one.
     page_ignored: bool,
 }
 
@@ -108,7 +109,7 @@ impl SignIns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pages that wait for somebody.
+    /// Returns the pages that wait for the user.
     pub(crate) fn views(&self) -> Vec<SignInView> {
         let inner = self.inner();
         let view = |(server, pending): (&String, &Pending)| {
@@ -118,13 +119,13 @@ impl SignIns {
         inner.pending.iter().filter_map(view).collect()
     }
 
-    /// Whether a sign-in to that server is under way.
+    /// Returns true if a sign-in to that server is running.
     pub(crate) fn awaits(&self, server: &str) -> bool {
         self.inner().pending.contains_key(server)
     }
 
-    /// Adds to a `problem` that asks for a sign-in what the user can do about it now: complete the one
-    /// that waits. Where no page opens by itself, it says why.
+    /// Adds to a `problem` that asks for a sign-in what the user can do now: complete the page that
+    /// waits. If no page opens by itself, adds the reason.
     pub(crate) fn with_next_step(&self, server: &ServerName, problem: Problem) -> Problem {
         if problem.kind != ProblemKind::SignInNeeded {
             return problem;
@@ -154,7 +155,7 @@ impl SignIns {
         Problem { message, ..problem }
     }
 
-    /// Brings the address that a browser elsewhere ended on.
+    /// Submits the URL that a remote browser ended on.
     pub(crate) async fn submit_address(
         &self,
         server: &str,
@@ -176,11 +177,11 @@ impl SignIns {
         given.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))
     }
 
-    /// Approves the resource that a sign-in waits for, and lets it go on.
+    /// Approves the resource that a sign-in waits for, and continues it.
     ///
     /// # Errors
     ///
-    /// `NotFound`, if no sign-in to that server waits for the approval of that resource.
+    /// Returns `NotFound` if no sign-in to that server waits for the approval of that resource.
     pub(crate) fn approve(
         &self,
         server: &str,
@@ -200,19 +201,18 @@ impl SignIns {
         }
     }
 
-    /// Nobody did anything on the page of that server until it ended. That says nothing about
-    /// whoever never saw it.
+    /// Handles a page that timed out. That says nothing about a user who never saw it.
     fn time_out(&self, server: &ServerName) {
         let mut inner = self.inner();
         match inner.pending.get_mut(server.as_str()) {
             Some(pending) if pending.is_unseen() => pending.prompt = None,
-            // A question that waits at a terminal and in the window says nothing of who sees pages.
+            // An approval in the window or at a terminal says nothing about who sees pages.
             Some(pending) if pending.asks_for_approval() => {}
             Some(_) | None => inner.page_ignored = true,
         }
     }
 
-    /// Ends the sign-in of that server; says whether there was one.
+    /// Cancels the sign-in to that server. Returns true if there was one.
     pub(crate) fn cancel(&self, server: &str) -> bool {
         self.inner()
             .pending
@@ -227,20 +227,20 @@ impl Pending {
         self.plan.borrow().delivery
     }
 
-    /// Returns whether the user has to approve a resource, which no page asks for.
+    /// Returns true if the user has to approve a resource outside the sign-in page.
     fn asks_for_approval(&self) -> bool {
         matches!(self.prompt, Some(SignInPrompt::Approval { .. }))
     }
 
-    /// Takes the page from the hosts, which are not asked any longer, to a person who wants it on
-    /// that way. The flow goes on, and its address stays good, unless the way needs another flow.
+    /// Delivers the page to the user by `way`. Hosts are not asked any longer. The flow continues
+    /// and its URL stays valid unless `way` needs another flow.
     fn deliver_directly(&mut self, way: SignInWay) {
         let DeliveryPlan {
             delivery: before,
             flow,
         } = *self.plan.borrow();
         let stays = match &self.prompt {
-            // A question has no address. What follows it goes by the way that is wanted then.
+            // An approval has no URL. The next page is delivered as the user chose.
             Some(SignInPrompt::Approval { .. }) => way != SignInWay::Here,
             None | Some(SignInPrompt::Replaced) => {
                 before == PageDelivery::Direct(way)
@@ -262,9 +262,9 @@ impl Pending {
     }
 }
 
-/// Starts a sign-in, or joins the one under way. `None` if the wish is not strong enough.
+/// Starts a sign-in, or joins the running one. Returns `None` if `trigger` may not start one.
 ///
-/// Where `sender` is there, its host is asked to show the page, and no browser is opened.
+/// If `sender` is set, its host is asked to show the page, and no browser is opened.
 pub(crate) fn begin(
     bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
@@ -361,19 +361,20 @@ fn begin_as(
         let ended = attempt::run(&bridge, &server, selection, plans, cancel).await;
         let pending = finish(&bridge, &server, &ended);
         result_sender.send_replace(Some(ended));
-        // A question that is still open is withdrawn with it, and the end is known then.
+        // Dropping it cancels the open elicitation. The result is known by then.
         drop(pending);
     });
     Some(ongoing)
 }
 
-/// Why no sign-in to the server starts by itself, where the server refuses what the last one brought.
+/// Returns why no sign-in starts by itself: the server rejects the tokens of the last one. Returns
+/// `None` otherwise.
 pub(crate) fn refused_after_sign_in(bridge: &BridgeState, server: &Server) -> Option<Problem> {
     let account = bridge.identity.account_for(&server.target());
     server.refusal_after_sign_in(account.map(|account| account.key).as_ref())
 }
 
-/// Starts or joins a sign-in and waits for its end.
+/// Starts or joins a sign-in and waits for its result.
 pub(crate) async fn until_end(
     bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
@@ -382,7 +383,7 @@ pub(crate) async fn until_end(
     ended(server, begin(bridge, server, trigger, None)).await
 }
 
-/// Has another account open the server: `account`, or whom the person chooses.
+/// Signs in to the server with another account: `account`, or the one that the user chooses.
 pub(crate) async fn switch(
     bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
@@ -450,7 +451,7 @@ fn finish(bridge: &Arc<BridgeState>, server: &Server, ended: &SignInResult) -> O
     pending
 }
 
-/// Somebody did not want to sign in.
+/// The user cancelled the sign-in.
 pub(crate) fn cancelled(server: &Server) -> Problem {
     Problem::new(ProblemKind::SignInEnded, "the sign-in was cancelled").with_hint(format!(
         "start it again from the tray menu or with `postern sign-in {}`",

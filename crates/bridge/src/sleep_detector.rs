@@ -1,26 +1,26 @@
-//! Notices that the machine has slept.
+//! Detects that the machine has slept.
 //!
-//! Owns: comparing the time with the clock that stands still meanwhile, or that no timer keeps
-//! up with. Does not own: what is done then. The network, too, may be another one by then, and
-//! what is connected by the old one is dead without a word.
+//! Owns: comparing the clock with a timer that stands still during sleep. Does not own: what
+//! follows. The network may have changed meanwhile, and old connections may be dead without an
+//! error.
 
 use std::time::Duration;
 
 use model::Clock;
 
-/// How often it is looked, and so how late it is noticed.
+/// How often the clock is compared, and so the maximum delay of the detection.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time that has passed beyond that is sleep, and not a busy machine. It may also be a clock that
-/// was set, which does no harm.
+/// A timer that is later than this counts as sleep and not as a busy machine. It may also mean that
+/// the clock was set, which does no harm.
 const MIN_SLEEP: Duration = Duration::from_secs(20);
 
-/// Calls `on_resume` after each sleep. Never ends.
+/// Calls `on_resume` after each sleep. Never returns.
 pub(crate) async fn watch(clock: &Clock, on_resume: impl Fn()) {
     loop {
         let before = clock.now();
         tokio::time::sleep(POLL_INTERVAL).await;
-        // A clock that was set back says nothing.
+        // A clock that was set back proves nothing.
         let passed = clock.now().duration_since(before).unwrap_or_default();
         if passed > POLL_INTERVAL + MIN_SLEEP {
             tracing::info!(seconds = passed.as_secs(), "the machine has slept");
@@ -40,7 +40,7 @@ mod tests {
     use super::{POLL_INTERVAL, watch};
 
     #[tokio::test(start_paused = true)]
-    async fn an_hour_that_no_timer_saw_was_slept() {
+    async fn watch_detects_sleep() {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
         let times = Cell::new(0);
         let handle = clock.clock();
@@ -51,7 +51,7 @@ mod tests {
             advance(POLL_INTERVAL).await;
         };
         for (passed, expected) in [(10, 0), (25, 0), (3600, 1), (10, 1), (60, 2)] {
-            // It looks at the clock before anything happens.
+            // The watch reads the clock before anything happens.
             assert!(timeout(Duration::ZERO, &mut watching).await.is_err());
             looked(Duration::from_secs(passed)).await;
             assert!(timeout(Duration::ZERO, &mut watching).await.is_err());

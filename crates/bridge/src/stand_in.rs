@@ -1,11 +1,11 @@
-//! The tool that a host is offered while its server's own tools are not known.
+//! The stand-in tool, which a host gets while the tools of its server are unknown.
 //!
-//! Owns: the names, the descriptions and the results of that tool, and the instructions of a
-//! handshake that the server did not answer. Does not own: when the tool is offered (`seen`), or
-//! what a call of it starts (`session`).
+//! Owns: its names, descriptions and results, and the instructions of a handshake that the server
+//! did not answer. Does not own: when the tool is offered (`server_cache`), or what a call of it
+//! starts (`session`).
 //!
-//! Invariants: a tool of the server that has the same name wins. Nothing here is cached, shown in
-//! the window, or sent to a server.
+//! Invariants: a tool of the server with the same name takes precedence. Nothing here is cached,
+//! shown in the window, or sent to a server.
 
 use std::borrow::Cow;
 
@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 
 use crate::problem;
 
-/// The longest name of the tool, in characters. Hosts put names of their own in front, and many
-/// limit the whole to 64.
+/// The maximum length of the name, in characters. Hosts add prefixes, and many limit the whole to
+/// 64.
 const MAX_NAME: usize = 40;
 
-/// How many of the server's tools a result names.
+/// The maximum number of tools that a result names.
 const MAX_LISTED: usize = 20;
 
 /// What a call of the tool does.
@@ -34,7 +34,7 @@ pub(crate) enum StandIn {
 }
 
 impl StandIn {
-    /// Returns the tool that helps where `problem` keeps the server's tools unknown.
+    /// Returns the tool that helps while `problem` keeps the server's tools unknown.
     pub(crate) fn for_problem(problem: &Problem) -> Self {
         match problem.kind {
             ProblemKind::SignInNeeded | ProblemKind::SignInEnded => Self::SignIn,
@@ -78,7 +78,7 @@ impl StandIn {
         }
         let params = request.params()?.get();
         [Self::SignIn, Self::Reconnect].into_iter().find(|tool| {
-            // Most calls are of other tools, and their arguments may be long.
+            // Most calls are of other tools and may have long arguments.
             mcp::json::contains(params.as_bytes(), tool.prefix().as_bytes())
                 && mcp::json::read::<Call<'_>>(params)
                     .is_ok_and(|call| call.name == tool.tool_name(server))
@@ -115,8 +115,8 @@ impl StandIn {
         })
     }
 
-    /// Returns the `instructions` of a handshake that is answered without the server. They stay true
-    /// after the user has signed in, or the server can be reached.
+    /// Returns the `instructions` of a handshake that the bridge answers. They stay true after the
+    /// user has signed in or the server can be reached.
     pub(crate) fn instructions(self, server: &ServerName) -> String {
         let (sign_in, reconnect) = (
             Self::SignIn.tool_name(server),
@@ -150,14 +150,14 @@ impl StandIn {
     }
 }
 
-/// Answers a `call` of the tool that `problem` stands in the way of, in words.
+/// Answers a `call` that `problem` prevented, in words.
 pub(crate) fn failed(call: &Message, server: &ServerName, problem: &Problem) -> Message {
     let text = problem::about(server.as_str(), problem).sentence();
     result(call, &text, true)
 }
 
-/// Builds the `tools/list` request that goes to the server in place of a `call` of the tool. It
-/// shows whether the server can be used.
+/// Builds the `tools/list` request that the server gets instead of a `call`. Its response shows
+/// whether the server can be used.
 pub(crate) fn listing(call: &Message) -> Option<Message> {
     #[derive(Deserialize)]
     struct Params {
@@ -170,7 +170,7 @@ pub(crate) fn listing(call: &Message) -> Option<Message> {
     Some(Message::request(call.id()?, "tools/list", Some(params)))
 }
 
-/// The names in an answer to `tools/list`, as far as they are plain.
+/// Returns the names in a `tools/list` response. Skips names with unusual characters.
 fn tool_names(listed: &Message) -> Vec<String> {
     #[derive(Deserialize)]
     struct Listed {

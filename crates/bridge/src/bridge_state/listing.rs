@@ -4,19 +4,19 @@ use control::api::{SessionState, SessionView, UnixSeconds};
 
 use super::Presence;
 
-/// What a session is to the list of sessions.
+/// The kind of session, as far as the list of sessions is concerned.
 #[derive(Debug)]
 pub(crate) enum Listing {
-    /// A shim's: it ends with its connection, and is active until then.
+    /// A session of a shim. It ends with its connection, and is active until then.
     Stdio,
-    /// On a stream of HTTP that it ends with, and active until then.
+    /// A session on an HTTP stream. It ends with the stream, and is active until then.
     Stream {
         /// The transport, as the list names it.
         transport: &'static str,
     },
-    /// Over Streamable HTTP, with an id: it is kept whether its host is there or not.
+    /// A session over Streamable HTTP with an id. It is kept while its host is away.
     Persistent(Presence),
-    /// Of a single request. It is not listed.
+    /// A session for a single request. It is not listed.
     Single,
 }
 
@@ -45,7 +45,7 @@ impl ListedSession {
         Self { view, listing }
     }
 
-    /// Returns what the list shows, or `None` if it does not show this one.
+    /// Returns the entry of the list. Returns `None` if the session is not listed now.
     pub(super) fn view(&self) -> Option<SessionView> {
         let state = match &self.listing {
             Listing::Stdio | Listing::Stream { .. } => SessionState::Active,
@@ -58,7 +58,7 @@ impl ListedSession {
         })
     }
 
-    /// Whether its host may send another message, or waits for an answer.
+    /// Returns true if its host may send another message, or waits for a response.
     pub(super) fn may_go_on(&self) -> bool {
         match &self.listing {
             Listing::Persistent(host) => !host.is_gone(),

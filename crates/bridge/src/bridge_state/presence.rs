@@ -1,11 +1,12 @@
-//! Whether the host of a session over Streamable HTTP is there, as far as that can be observed.
+//! Whether the host of a session over Streamable HTTP is present, as far as that can be observed.
 //!
-//! Owns: how much of a session its host has open, since when nothing is, and what the list of
-//! sessions says of that. Does not own: how long a session is kept for a host that comes back.
+//! Owns: how many requests and streams a host has open, since when it has none, and its state in
+//! the list of sessions. Does not own: how long a session is kept for a host that comes back.
 //!
-//! Such a host needs no open connection, and may end without a DELETE. It is active while a request
-//! or a stream of it is open, and idle afterwards. It is not listed any more once its process has
-//! ended, or after [`LISTED_FOR`] where its process is not known, until it sends another request.
+//! Such a host needs no open connection, and may end without a DELETE. It is active while one of
+//! its requests or streams is open, and idle afterwards. It is no longer listed once its process
+//! has ended, or after [`LISTED_FOR`] if its process is not known. It is listed again with its next
+//! request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -17,10 +18,10 @@ use tokio::sync::Notify;
 use tokio::sync::watch::Sender;
 use tokio::time::Instant;
 
-/// How long a host stays active after the end of a request: one at work pauses between two.
+/// How long a host stays active after a request ends: a busy host pauses between two.
 const ACTIVE_FOR: Duration = Duration::from_secs(2);
 
-/// How long an idle host is listed whose process is not known.
+/// How long an idle host is listed if its process is not known.
 const LISTED_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// The presence of one session's host.
@@ -30,14 +31,14 @@ pub(crate) struct Presence(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    /// Tells that there is something new to see.
+    /// Notified when the state changes.
     changed: Sender<()>,
     inner: Mutex<Inner>,
     /// Wakes the [watch] of an idle host when there is something new to observe.
     woken: Arc<Notify>,
 }
 
-/// The session is over.
+/// Ends the watch when the session ends.
 impl Drop for Shared {
     fn drop(&mut self) {
         self.woken.notify_one();
@@ -47,7 +48,7 @@ impl Drop for Shared {
 #[derive(Debug)]
 struct Inner {
     state: HostState,
-    /// How many requests and streams are open.
+    /// The number of open requests and streams.
     open: usize,
     used: Instant,
     used_at: UnixSeconds,
@@ -56,7 +57,7 @@ struct Inner {
     is_watched: bool,
 }
 
-/// What was observed of the host.
+/// The observed state of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HostState {
     Active,
@@ -93,7 +94,7 @@ impl Presence {
         }))
     }
 
-    /// Returns what the list of sessions says, or `None` if it has nothing to say of this one.
+    /// Returns the state for the list of sessions. Returns `None` if the session is not listed.
     pub(crate) fn state(&self) -> Option<SessionState> {
         match self.inner().state {
             HostState::Active => Some(SessionState::Active),
@@ -102,12 +103,12 @@ impl Presence {
         }
     }
 
-    /// Whether the host is known to have ended. One that is only silent may come back.
+    /// Returns true if the host is known to have ended. A silent host may come back.
     pub(crate) fn is_gone(&self) -> bool {
         self.inner().state == HostState::Gone
     }
 
-    /// Records that a request or a stream of the host is open, until the guard is dropped.
+    /// Counts an open request or stream of the host until the guard is dropped.
     pub(crate) fn open(&self) -> OpenGuard {
         let mut inner = self.inner();
         inner.open += 1;
@@ -120,7 +121,7 @@ impl Presence {
         OpenGuard(self.clone())
     }
 
-    /// Records which process the host is.
+    /// Sets the process of the host.
     pub(crate) fn set_process(&self, process: Arc<Process>) {
         self.inner().process = Some(process);
         self.0.woken.notify_one();
@@ -158,7 +159,7 @@ impl Presence {
         if inner.open == 0 {
             inner.state = HostState::Gone;
         }
-        // Another process may go on with the session. Nothing is known of that one.
+        // Another process may continue the session. That process is not known.
         inner.process = None;
         drop(inner);
         self.0.changed.send_replace(());
@@ -190,8 +191,8 @@ impl Inner {
     }
 }
 
-/// Follows a host that has nothing open, until it has again, is not listed any more, or its session
-/// is over.
+/// Watches a host without open requests. Returns once it has one again, is no longer listed, or its
+/// session has ended.
 async fn watch(host: Weak<Shared>, woken: Arc<Notify>) {
     let current = || host.upgrade().map(Presence);
     while let Some(wait) = current().and_then(|host| host.observe()) {
@@ -208,7 +209,7 @@ async fn watch(host: Weak<Shared>, woken: Arc<Notify>) {
     }
 }
 
-/// A request or a stream of the host is open.
+/// Counts an open request or stream of the host.
 #[derive(Debug)]
 pub(crate) struct OpenGuard(Presence);
 
@@ -229,7 +230,7 @@ mod tests {
 
     use super::{ACTIVE_FOR, LISTED_FOR, Presence};
 
-    /// A presence whose clock stands at `seconds`, and its news.
+    /// Creates a presence whose clock stands at `seconds`, with its change notifications.
     fn presence(seconds: u64) -> (Presence, ManualClock, watch::Receiver<()>) {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         let (changed, news) = watch::channel(());
@@ -261,7 +262,7 @@ mod tests {
     async fn host_that_comes_back_is_listed_again() {
         let (host, clock, mut news) = presence(100);
         drop(host.open());
-        // Once while it is idle, once when it is not listed any more.
+        // Once while it is idle, once when it is no longer listed.
         for (pause, since) in [(ACTIVE_FOR, 110), (LISTED_FOR, 120)] {
             tokio::time::sleep(pause * 2).await;
             assert_ne!(host.state(), Some(SessionState::Active));
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_in_a_row_are_no_news() {
+    async fn consecutive_requests_do_not_change_state() {
         let (host, _clock, mut news) = presence(100);
         for _ in 0..20 {
             drop(host.open());

@@ -1,4 +1,4 @@
-//! What there is to see of the bridge.
+//! The views of the bridge's state.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -17,21 +17,22 @@ use super::{BridgeState, account_id};
 use crate::VaultChoice;
 use crate::registry::Server;
 
-/// What to do where there is no keychain.
+/// The hint if there is no keychain.
 const NO_KEYCHAIN: &str = "start a Secret Service such as gnome-keyring, or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`";
 
-/// How long a look at the state waits for the keychain.
+/// How long reading the state waits for the keychain.
 const KEYCHAIN_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The state as the clients that watch it get it: built once for all of them after each change.
+/// The state as sent to the clients that watch it. It is built once for all of them after each
+/// change.
 #[derive(Debug)]
 pub(super) struct StateCache(Mutex<CachedLine>);
 
 #[derive(Debug)]
 struct CachedLine {
-    /// Has changed since `line` was built.
+    /// Has changed if the state changed since `line` was built.
     changes: watch::Receiver<()>,
-    /// Kept by the clients that have got it.
+    /// Owned by the clients that received it.
     line: Weak<Vec<u8>>,
 }
 
@@ -43,20 +44,20 @@ impl StateCache {
 }
 
 impl BridgeState {
-    /// Everything there is to see.
+    /// Returns the whole state.
     pub(crate) async fn state(self: &Arc<Self>) -> State {
         let accounts = self.accounts_to_show().await;
         let bridge = Arc::clone(self);
         aside(move || bridge.view(&accounts)).await
     }
 
-    /// The state as a line for a client that watches it, no older than the call.
+    /// Returns the state as a line for a watching client, no older than the call.
     ///
     /// # Errors
-    /// If the state cannot be serialised.
+    /// Fails if the state cannot be serialised.
     pub(crate) async fn state_line(self: &Arc<Self>) -> io::Result<Arc<Vec<u8>>> {
         let mut built = self.state_cache.0.lock().await;
-        // What changes while the state is built may be missing in it.
+        // A change during the build may be missing in it.
         let has_changed = built.changes.has_changed().unwrap_or(true);
         built.changes.mark_unchanged();
         if !has_changed && let Some(line) = built.line.upgrade() {
@@ -74,7 +75,7 @@ impl BridgeState {
         Ok(line)
     }
 
-    /// The vault, after a look at it.
+    /// Returns the state of the vault. Reads the accounts first.
     pub(crate) async fn vault(&self) -> VaultView {
         self.accounts_to_show().await;
         vault_view(self.options.vault, &self.identity.vault_state())
@@ -83,13 +84,14 @@ impl BridgeState {
     async fn accounts_to_show(&self) -> Vec<Account> {
         let accounts = self.accounts_now().await;
         if self.has_vault_problem() {
-            // The user may have started or unlocked one.
+            // The user may have started or unlocked the keychain.
             let _ = tokio::time::timeout(KEYCHAIN_TIMEOUT, self.probe_vault()).await;
         }
         accounts
     }
 
-    /// Reads every list of tools: not for the thread that relays messages.
+    /// Builds the state. Reads every list of tools, so it must not run on the thread that relays
+    /// messages.
     fn view(&self, accounts: &[Account]) -> State {
         let servers = self.registry.all();
         State {
@@ -108,8 +110,8 @@ impl BridgeState {
         }
     }
 
-    /// The accounts, or none while the keychain waits for its user: what there is to see is seen
-    /// at once.
+    /// Returns the accounts. Returns none while the keychain waits for the user, so that the state
+    /// is shown at once.
     async fn accounts_now(&self) -> Vec<Account> {
         let known = tokio::time::timeout(KEYCHAIN_TIMEOUT, self.identity.accounts()).await;
         known.unwrap_or_default()
@@ -124,7 +126,7 @@ impl BridgeState {
         }
     }
 
-    /// Finds out whether there is a keychain, and says so if that is news.
+    /// Checks whether there is a keychain, and logs a change.
     pub(crate) async fn probe_vault(&self) {
         let before = self.identity.vault_state();
         self.identity.probe_vault().await;
@@ -177,8 +179,8 @@ impl BridgeState {
         }
     }
 
-    /// Whether the account has to sign in again. One server that refuses its tokens is no reason
-    /// where others accept them.
+    /// Returns true if the account has to sign in again. One server that rejects its tokens does
+    /// not count while others accept them.
     fn is_lost(&self, account: &Account, servers: &[Arc<Server>]) -> bool {
         let opens = |server: &&Arc<Server>| {
             let owner = self.identity.account_for(&server.target());
@@ -247,7 +249,7 @@ fn vault_view(choice: VaultChoice, state: &auth::VaultState) -> VaultView {
         (_, VaultChoice::File) => (
             VaultState::KeyFile,
             "Tokens are kept in files sealed with a key file, as POSTERN_VAULT=file asks. \
-             Whoever can read that file can read them."
+             Anyone who can read that file can read them."
                 .to_owned(),
             None,
         ),
@@ -259,7 +261,7 @@ fn vault_view(choice: VaultChoice, state: &auth::VaultState) -> VaultView {
     }
 }
 
-/// What is in memory alone, and what to do for it to be stored.
+/// Returns the state and the hint for tokens that are only in memory.
 fn behind(unsaved: &auth::Unsaved) -> (VaultState, String, Option<String>) {
     let cause = match &unsaved.error {
         auth::VaultError::Io { path, reason } => Problem::new(
@@ -278,7 +280,7 @@ fn behind(unsaved: &auth::Unsaved) -> (VaultState, String, Option<String>) {
         unsaved.accounts.join(", "),
         cause.message
     );
-    let then = "Postern stores them by itself then; do not end the bridge before";
+    let then = "Postern then stores them by itself; do not end the bridge before that";
     let hint = match cause.hint {
         Some(hint) => format!("{hint}; {then}"),
         None => then.to_owned(),

@@ -1,48 +1,49 @@
-//! Where the browser of whoever sits in front of this process is.
+//! Whether this process can open a browser that the user sees.
 
 use std::fmt;
 
-/// Where it is, as far as can be told.
+/// Where the user's browser is, as far as the environment shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrowserAvailability {
     /// On this machine.
     Desktop,
-    /// On the Windows around this Linux (WSL), which opens pages and comes back to our ports.
+    /// On the Windows host of this Linux (WSL). It opens pages and reaches our ports.
     Windows,
-    /// On another machine: a page that is opened here is seen by nobody.
+    /// Not on this machine: the user would not see a page opened here.
     Unavailable(NoBrowserReason),
 }
 
-/// Why there is none here.
+/// Why there is no browser on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBrowserReason {
     /// The session came over SSH.
     Ssh,
-    /// This is a container.
+    /// This process runs in a container.
     Container,
     /// There is no display.
     NoDisplay,
 }
 
-/// What tells them apart. The program reads it, once.
+/// Facts about the environment. The program reads them once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is seen by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
 pub struct EnvironmentHints {
-    /// Whether windows can be shown.
+    /// Whether a display is available.
     pub display: bool,
     /// `SSH_CONNECTION` is set.
     pub ssh: bool,
-    /// `WSL_DISTRO_NAME` is set, or the kernel says that it is Microsoft's.
+    /// `WSL_DISTRO_NAME` is set, or the kernel version names Microsoft.
     pub wsl: bool,
     /// `REMOTE_CONTAINERS` or `CODESPACES` is set.
     pub dev_container: bool,
-    /// There is `/.dockerenv`.
+    /// `/.dockerenv` exists.
     pub docker: bool,
 }
 
 impl BrowserAvailability {
-    /// What the clues say. A container on a WSL kernel is a container; one that somebody gave a
-    /// display has it for a reason.
+    /// Derives the availability from `hints`. A container on a WSL kernel counts as a container. A
+    /// Docker container with a display counts as a desktop, because the display was added on
+    /// purpose.
     #[must_use]
     pub fn from_hints(hints: EnvironmentHints) -> Self {
         match hints {
@@ -84,7 +85,7 @@ mod tests {
     use super::{BrowserAvailability, EnvironmentHints, NoBrowserReason};
 
     #[test]
-    fn each_place_is_told_from_the_others() {
+    fn availability_follows_environment_hints() {
         let desktop = EnvironmentHints {
             display: true,
             ..EnvironmentHints::default()

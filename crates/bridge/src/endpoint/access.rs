@@ -1,8 +1,8 @@
-//! The rules that stand in for authentication on the local HTTP endpoints.
+//! The access check of the local HTTP endpoints, which replaces authentication.
 //!
-//! Invariants: only processes of the same user, where the system tells; only loopback names in
-//! `Host` (no DNS rebinding); no request that a web page of another site causes, by script, by
-//! `<img>` or by a WebSocket; never a 401 and never metadata, because hosts would start a sign-in
+//! Invariants: only processes of the same user, where the system tells. Only loopback names in
+//! `Host` (no DNS rebinding). No request that a web page of another site causes, by script, by
+//! `<img>` or by a WebSocket. Never a 401 and never metadata, because hosts would start a sign-in
 //! of their own.
 
 use std::net::SocketAddr;
@@ -15,24 +15,24 @@ use axum::response::IntoResponse;
 use control::peer::{self, Owner};
 use tokio::net::TcpStream;
 
-/// Who opened a connection; asked once for each, not for each request.
+/// The owner of a connection. It is determined once per connection, not per request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerOwner {
     pub(super) owner: Owner,
     pub(super) opener: Opener,
 }
 
-/// By what the process that opened a connection is found.
+/// How the process at the other end of a connection is found.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Opener {
-    /// The two ends of the connection.
+    /// By both ends of the connection.
     Ends { peer: SocketAddr, here: SocketAddr },
-    /// Its id, where the system tells.
+    /// By its id, where the system tells.
     Process(Option<u32>),
 }
 
 impl PeerOwner {
-    /// Returns who opened the connection, which comes from `peer`.
+    /// Determines the owner of the connection, which comes from `peer`.
     pub(super) fn from_tcp(connection: &TcpStream, peer: SocketAddr) -> Self {
         match connection.local_addr() {
             Ok(here) => Self {
@@ -47,7 +47,7 @@ impl PeerOwner {
     }
 }
 
-/// Lets a request in, or turns it away with 403.
+/// Accepts a request, or rejects it with 403.
 pub(super) async fn check(
     ConnectInfo(PeerOwner { owner, .. }): ConnectInfo<PeerOwner>,
     request: Request<Body>,
@@ -80,7 +80,7 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     if matches!(value("sec-fetch-site"), Some("cross-site" | "same-site")) {
         return Some("a page of another site made this request");
     }
-    // Browsers do not say whose page asks for one, and nothing here speaks it.
+    // Browsers do not name the page that opens a WebSocket, and nothing here uses them.
     if headers.contains_key(header::SEC_WEBSOCKET_KEY) {
         return Some("this address has no WebSocket");
     }
@@ -96,7 +96,7 @@ fn is_loopback_origin(origin: &str) -> bool {
         .is_some_and(|(scheme, host)| matches!(scheme, "http" | "https") && is_loopback(host))
 }
 
-/// `127.0.0.1`, `[::1]` or `localhost`, with or without a port.
+/// Returns true for `127.0.0.1`, `[::1]` or `localhost`, with or without a port.
 fn is_loopback(authority: &str) -> bool {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_of_this_machine_get_in() {
+    fn loopback_request_is_accepted() {
         for host in [
             "127.0.0.1:4127",
             "localhost:4127",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn web_pages_do_not() {
+    fn web_page_request_is_rejected() {
         let attacks: [&[(&str, &str)]; 11] = [
             &[],
             &[("host", "evil.example")],

@@ -1,7 +1,7 @@
-//! An array of messages in one POST (2025-03-26, basic/transports).
+//! Arrays of messages in one POST (2025-03-26, basic/transports).
 //!
-//! Owns: answering each request of it on one stream. Does not own: taking the array apart (`mcp`), or
-//! what a request is answered.
+//! Owns: answering all requests of an array on one stream. Does not own: parsing the array (`mcp`),
+//! or the responses.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use super::streamable::{JSON, events, in_use, session_gone, until_answered};
 use crate::bridge_state::BridgeState;
 use crate::session::HostMessage;
 
-/// Gives the session each message, and answers all requests on one stream, each as soon as it is
-/// answered. An array without a request is accepted when the session has it.
+/// Passes each message to the session. Answers all requests on one stream, each as soon as its
+/// response is there. An array without a request is accepted when the session has it.
 pub(super) async fn exchange(
     bridge: &Arc<BridgeState>,
     to: &mpsc::Sender<Message>,
@@ -52,7 +52,7 @@ pub(super) async fn exchange(
             false => session_gone(),
         };
     }
-    // The answers are read meanwhile: the session waits for a host that does not read them.
+    // Reads the responses meanwhile: the session waits for a host that does not read them.
     bridge.spawn(async move {
         sending.await;
     });
@@ -85,8 +85,8 @@ async fn send(
     true
 }
 
-/// The response to an array with these errors in it, and without a request; `None` if there are no
-/// errors.
+/// Returns the response to an array that has these errors and no request. Returns `None` if there
+/// are no errors.
 pub(super) fn refusal(invalid: &[Message]) -> Option<Response> {
     let texts: Vec<_> = invalid
         .iter()

@@ -1,4 +1,4 @@
-//! The bodies of requests and responses over HTTP: a request's has a timeout, a response's has none.
+//! HTTP bodies. A request body has a timeout, a response body has none.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, Sleep};
 
 use super::connections::Busy;
 
-/// How long the body of a request may be without progress.
+/// How long a request body may make no progress.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The body of a request, which fails when nothing of it comes for [`BODY_TIMEOUT`]. Time in which
-/// nothing asks for more of it does not count.
+/// A request body that fails if no data arrives for [`BODY_TIMEOUT`]. The time does not run while
+/// the body is not polled.
 pub(super) struct RequestBody {
     body: Portioned<Incoming>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -25,13 +25,13 @@ pub(super) struct RequestBody {
     late: Arc<AtomicBool>,
 }
 
-/// Nothing more of a request came.
+/// The rest of a request body did not arrive.
 #[derive(Debug, thiserror::Error)]
 #[error("the rest of the request did not come within {} seconds", BODY_TIMEOUT.as_secs())]
 pub(super) struct LateBody;
 
 impl RequestBody {
-    /// Sets `late` when it fails so.
+    /// Creates the body. Sets `late` on a timeout.
     pub(super) fn new(body: Incoming, late: Arc<AtomicBool>) -> Self {
         Self {
             body: Portioned::new(body),
@@ -83,7 +83,7 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// The body of a response. Its request is under way until it is written.
+/// A response body. Its request is in flight until the body is written.
 pub(super) struct ResponseBody {
     body: Portioned<Body>,
     _busy: Busy,

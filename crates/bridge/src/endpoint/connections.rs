@@ -1,8 +1,8 @@
-//! The connections of hosts that speak HTTP: how many there may be, and what each of them does.
+//! The HTTP connections of hosts: how many there may be, and the state of each.
 //!
-//! A connection is busy from the head of a request to the end of its response. Else it waits for a
-//! head, and only then it has a timeout, and can be closed to make room for another: so a host that
-//! reads slowly, or listens for days, keeps its connection.
+//! A connection is busy from the head of a request to the end of its response. Otherwise it waits
+//! for a head. Only then it has a timeout and can be closed to make room for another. So a host
+//! that reads slowly, or listens for days, keeps its connection.
 //!
 //! Owns: the cap, and since when each connection waits. Does not own: closing (`serve`).
 
@@ -18,22 +18,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long the head of a request may take, from its first byte, or from the start of a connection.
-/// A host on this machine sends it in one piece.
+/// Timeout of a request head, from its first byte or from the start of the connection. A host on
+/// this machine sends it in one piece.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be idle between two requests. Longer than common HTTP clients keep
-/// one (90 seconds at most): theirs is the side that can close without losing a request.
+/// How long a connection may be idle between two requests. Longer than common HTTP clients keep one
+/// (90 seconds at most): the client can close it without losing a request.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a connection waits at least before it is closed to make room. A host whose connection
-/// was just accepted has had no time to send its request.
+/// The minimum wait before a connection is closed to make room. A host whose connection was just
+/// accepted has had no time to send its request.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 
-/// How often room is looked for while a connection waits for it.
+/// How often a connection is looked for that can be closed, while another waits for room.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The connections there are.
+/// All connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     free: Arc<Semaphore>,
@@ -41,7 +41,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// At most `max` of them.
+    /// Allows at most `max` connections.
     pub(super) fn new(max: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(max)),
@@ -49,8 +49,8 @@ impl Connections {
         }
     }
 
-    /// Admits a connection once there is room for it. The one that has waited longest for a head
-    /// is closed if there is none.
+    /// Admits a connection once there is room. If there is none, closes the connection that has
+    /// waited longest for a head.
     pub(super) async fn admit(&self) -> Arc<Activity> {
         loop {
             if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
@@ -81,7 +81,7 @@ impl Connections {
         activity
     }
 
-    /// Closes a connection that never had a request rather than one that had.
+    /// Closes a waiting connection. Prefers connections that never had a request.
     fn close_longest_waiting(&self) {
         let open = self.open();
         let waiting = open
@@ -105,7 +105,7 @@ impl Connections {
     }
 }
 
-/// What a connection does. It has its place among all of them as long as this lives.
+/// The state of a connection. The connection counts while this lives.
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
@@ -115,27 +115,27 @@ pub(super) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    /// How many requests are under way.
+    /// The number of requests in flight.
     busy: usize,
-    /// Since when it waits, if there are none, for what `wait` says.
+    /// When it began to wait for what `wait` says, if no request is in flight.
     since: Instant,
     wait: Wait,
-    /// Whether it carries several requests at once (HTTP/2), and other frames between them.
+    /// Whether it carries several requests at once (HTTP/2), with other frames between them.
     is_shared: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
-    /// Nothing came whole yet.
+    /// No complete head has arrived yet.
     First,
-    /// Since the last response.
+    /// The last response has ended.
     Idle,
     /// A head has begun.
     Head,
 }
 
 impl Activity {
-    /// Takes note of a request; it is under way until the value is dropped.
+    /// Counts a request in flight until the returned value is dropped.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> Busy {
         let mut state = self.state();
         state.busy += 1;
@@ -143,7 +143,7 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
-    /// When the connection is to be closed, unless it is busy.
+    /// Returns when the connection times out. Returns `None` while it is busy.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         let timeout = match state.wait {
@@ -153,7 +153,7 @@ impl Activity {
         (state.busy == 0).then(|| state.since + timeout)
     }
 
-    /// Returns when the connection has to make room.
+    /// Returns when the connection must be closed to make room.
     pub(super) async fn closed(&self) {
         self.closed.cancelled().await;
     }
@@ -171,7 +171,7 @@ impl Activity {
     }
 }
 
-/// A request under way.
+/// Counts a request in flight.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Activity>);
 
@@ -186,7 +186,7 @@ impl Drop for Busy {
     }
 }
 
-/// A connection that notes when something comes.
+/// A connection that records when data arrives.
 pub(super) struct Observed<S> {
     pub(super) stream: S,
     pub(super) activity: Arc<Activity>,

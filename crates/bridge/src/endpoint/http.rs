@@ -1,4 +1,4 @@
-//! The routes for hosts that speak HTTP.
+//! The routes for hosts over HTTP.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{access, sse, stateless, streamable};
 use crate::bridge_state::BridgeState;
 use crate::problem;
 
-/// What the HTTP handlers share.
+/// State shared by the HTTP handlers.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) bridge: Arc<BridgeState>,
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) processes: Processes,
 }
 
-/// `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
+/// Serves `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
 pub(super) fn routes(bridge: &Arc<BridgeState>) -> Router {
     let shared = Shared {
         bridge: Arc::clone(bridge),
@@ -62,7 +62,7 @@ pub(super) fn routes(bridge: &Arc<BridgeState>) -> Router {
         .with_state(shared)
 }
 
-/// There is no such server.
+/// Builds the 404 response for an unknown server.
 pub(super) fn no_server(name: &str, problem: &Problem) -> Response {
     let told = Problem {
         message: problem.sentence(),

@@ -1,7 +1,7 @@
-//! Taking in what hosts send, as far as there is memory for it.
+//! Reads messages of hosts into counted memory.
 //!
-//! Owns: reading lines and bodies into counted memory, and refusing what there is no memory for in
-//! time. Does not own: what they say.
+//! Owns: reading lines and bodies, and rejecting messages for which no memory becomes free in time.
+//! Does not own: their content.
 
 use std::io;
 use std::time::Duration;
@@ -23,19 +23,19 @@ use tokio::time::{Instant, timeout_at};
 use super::streamable::JSON;
 use crate::problem;
 
-/// How long a message of a host waits for memory. The host does not get a word through meanwhile.
+/// How long a message of a host waits for memory. It blocks the host's other messages meanwhile.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a host has sent.
+/// The result of reading.
 #[derive(Debug)]
 pub(super) enum Received {
     Message(Bytes),
-    /// A message that there is no memory for; the error that answers it, if it is a request.
+    /// A message without memory. Holds the error response if the message is a request.
     Refused(Option<Message>),
     End,
 }
 
-/// The lines of a shim.
+/// Reads the lines of a shim.
 pub(super) struct Intake<R> {
     lines: Lines<R>,
     server: String,
@@ -43,12 +43,12 @@ pub(super) struct Intake<R> {
     line: Line,
 }
 
-/// What there is of the next line.
+/// The state of the next line.
 enum Line {
     Coming(Reservation),
-    /// All of it, which waits for memory.
+    /// A complete line that waits for memory.
     Waiting(Bytes, Reservation, Instant),
-    /// It is passed over.
+    /// A line that is skipped.
     Refused(LongMessage),
 }
 
@@ -63,7 +63,7 @@ impl<R: AsyncRead + Unpin> Intake<R> {
         }
     }
 
-    /// The next line. Cancel-safe: what was read is kept for the next call.
+    /// Returns the next line. Cancel-safe: data that was read is kept for the next call.
     pub(super) async fn next(&mut self) -> io::Result<Received> {
         loop {
             match &mut self.line {
@@ -117,7 +117,7 @@ impl<R: AsyncRead + Unpin> Intake<R> {
 /// Reads the body of a request.
 ///
 /// # Errors
-/// The response to a request that cannot be taken in.
+/// Returns the error response if the body cannot be read.
 pub(super) async fn read(body: Body, server: &str, memory: &Account) -> Result<Bytes, Response> {
     let mut whole = Vec::new();
     let mut reservation = memory.reserve();
@@ -147,7 +147,7 @@ pub(super) async fn read(body: Body, server: &str, memory: &Account) -> Result<B
     Ok(reservation.own(whole.into()))
 }
 
-/// The error that answers what was passed over, if it is a request.
+/// Returns the error response to a skipped message. Returns `None` if it is not a request.
 fn refusal(long: LongMessage, server: &str) -> Option<Message> {
     tracing::warn!(
         server,

@@ -1,11 +1,11 @@
-//! The processes of hosts that speak HTTP.
+//! The processes of hosts over HTTP.
 //!
-//! Owns: which process opened a connection, and one descriptor for each process, however many
-//! sessions it has opened. Does not own: what follows from the end of a process
+//! Owns: which process opened a connection, and one descriptor per process, however many sessions
+//! it has. Does not own: what follows from the end of a process
 //! ([`Presence`](crate::bridge_state::Presence)).
 //!
-//! To look through all processes takes milliseconds, and hosts may come by the dozen at once: one
-//! thread looks, for all who ask meanwhile.
+//! Searching all processes takes milliseconds, and dozens of hosts may connect at once. So one
+//! thread runs all lookups that arrive meanwhile.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::access::Opener;
 
-/// The processes that sessions know, by their ids.
+/// The processes of sessions, by their ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Processes(Arc<Shared>);
 
@@ -27,23 +27,23 @@ struct Shared {
     lookups: Mutex<Lookups>,
 }
 
-/// Which connections a process is looked for of.
+/// Lookups that wait for their result.
 #[derive(Debug, Default)]
 struct Lookups {
-    /// A thread looks for them.
+    /// Whether a thread runs lookups.
     is_running: bool,
     waiting: Vec<Lookup>,
 }
 
 #[derive(Debug)]
 struct Lookup {
-    /// The two ends of the connection: the other one, and this one.
+    /// The remote and the local address of the connection.
     ends: (SocketAddr, SocketAddr),
     answer: oneshot::Sender<Option<u32>>,
 }
 
 impl Processes {
-    /// Returns the process that opened a connection, or `None` if the system does not tell.
+    /// Returns the process that opened a connection. Returns `None` if the system does not tell.
     pub(super) async fn find(&self, opener: Opener) -> Option<Arc<Process>> {
         let pid = match opener {
             Opener::Process(pid) => pid?,
@@ -70,7 +70,7 @@ impl Processes {
         let mut known = self.0.known();
         known.retain(|_, process| process.strong_count() > 0);
         let found = known.get(&pid).and_then(Weak::upgrade);
-        // One that has ended had this id before.
+        // The id may have belonged to a process that has ended.
         if let Some(process) = found.filter(|process| process.ended().now_or_never().is_none()) {
             return Some(process);
         }
@@ -81,7 +81,7 @@ impl Processes {
 }
 
 impl Shared {
-    /// Answers questions until there are none.
+    /// Runs lookups until there are none.
     fn run_lookups(&self) {
         loop {
             let asked = {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(runtime.block_on(look_for_many()), 1);
     }
 
-    /// Returns how many threads of the runtime have looked.
+    /// Returns how many threads of the runtime have run lookups.
     async fn look_for_many() -> usize {
         let processes = Processes::default();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -154,7 +154,7 @@ mod tests {
         let threads = std::fs::read_dir("/proc/self/task").expect("threads");
         let names = threads.map(|thread| {
             let name = thread.expect("a thread").path().join("comm");
-            // Threads of other tests come and go.
+            // Threads of other tests start and end.
             std::fs::read_to_string(name).unwrap_or_default()
         });
         names.filter(|name| name.trim() == THREAD_NAME).count()
@@ -174,7 +174,7 @@ mod tests {
         drop(child.stdin.take());
         let ended = tokio::time::timeout(std::time::Duration::from_secs(20), first.ended());
         ended.await.expect("it ends with its input");
-        // It is still there for its parent, and another one could have its id soon.
+        // It exists until its parent reaps it, and another process could have its id soon.
         let next = processes.with_id(child.id());
         assert!(next.is_none_or(|next| !Arc::ptr_eq(&first, &next)));
         child.wait().unwrap();

@@ -1,6 +1,6 @@
-//! Which of a session's messages belongs on which HTTP response.
+//! Routes the messages of a session to HTTP responses.
 //!
-//! Owns: the open responses of one session, and the stream for all that belongs to none.
+//! Owns: the open responses of one session, and the stream for messages that belong to no request.
 //! Does not own: sessions, or how a response is written.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,27 +16,27 @@ use tokio::time::Instant;
 use crate::bridge_state::{OpenGuard, Presence};
 use crate::session::HostMessage;
 
-/// Messages kept for a host that has no stream open; the oldest go first.
+/// The maximum of messages held for a host without a stream. The oldest are dropped first.
 const MAX_HELD: usize = 64;
 
-/// How long they may be together, in bytes. The floor of the session's memory has room for them, so
-/// that they keep none from others.
+/// The maximum size of held messages together, in bytes. It fits into the floor of the session's
+/// memory, so they keep no memory from other sessions.
 const MAX_HELD_BYTES: usize = FLOOR / 2;
 
-/// Messages on one response before the session has to wait.
+/// The capacity of one response. The session waits when it is full.
 const CHANNEL_CAPACITY: usize = 32;
 
-/// How long a host may leave a response unread before it is cut: the others wait for it.
+/// How long a host may leave a response unread before it is cut. Other responses wait for it.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The open responses.
+/// The open responses of a session.
 #[derive(Debug)]
 pub(super) struct ResponseRouter {
     inner: Mutex<Inner>,
     host: Presence,
 }
 
-/// What goes out on one response or stream. The host counts as active until it is dropped.
+/// The messages of one response or stream. The host counts as active until this is dropped.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     from: mpsc::Receiver<HostMessage>,
@@ -62,15 +62,16 @@ impl Inner {
         held.map(|told| told.message.bytes().len()).sum()
     }
 
-    /// A host without a stream would never see a request of the server that belongs to none of
-    /// its own, and the server may be waiting for it before it answers one of those.
+    /// Returns any open response for a request of the server that belongs to none of the host's
+    /// requests. Without a stream the host would never see it, and the server may wait for it
+    /// before it responds to one of those.
     fn any_post(&self, message: &HostMessage) -> Option<mpsc::Sender<HostMessage>> {
         let asks = matches!(message.message.kind(), Kind::Request { .. });
         let mut posts = self.posts.values().filter(|post| !post.is_closed());
         asks.then(|| posts.next().cloned()).flatten()
     }
 
-    /// Asks a host on the response to its next request what it could not be asked before.
+    /// Sends held requests of the server on the response to the host's next request.
     fn deliver_held_requests(&mut self, post: &mpsc::Sender<HostMessage>) {
         let asks = |told: &HostMessage| matches!(told.message.kind(), Kind::Request { .. });
         while post.capacity() > 0
@@ -78,7 +79,7 @@ impl Inner {
             && let Some(question) = self.held.remove(at)
         {
             set_sent(&question);
-            // There is room.
+            // The capacity was checked.
             let _ = post.try_send(question);
         }
     }
@@ -103,12 +104,12 @@ impl ResponseRouter {
         }
     }
 
-    /// Records that the host has sent something that gets no answer.
+    /// Records that the host has sent a message without a response.
     pub(super) fn record_message(&self) {
         drop(self.host.open());
     }
 
-    /// Opens the response to a request. `None` if that id is in use already.
+    /// Opens the response to a request. Returns `None` if the id is in use.
     pub(super) fn open(&self, id: RequestId) -> Option<Outgoing> {
         let (to, from) = mpsc::channel(CHANNEL_CAPACITY);
         let mut inner = self.inner();
@@ -121,8 +122,8 @@ impl ResponseRouter {
         Some(self.outgoing(from))
     }
 
-    /// Opens the stream for what belongs to no request, in place of an earlier one, and hands
-    /// over what was kept for it.
+    /// Opens the stream for messages that belong to no request, in place of an earlier one. Returns
+    /// the held messages with it.
     pub(super) fn listen(&self) -> (VecDeque<HostMessage>, Outgoing) {
         let (to, from) = mpsc::channel(CHANNEL_CAPACITY);
         let mut inner = self.inner();
@@ -138,7 +139,7 @@ impl ResponseRouter {
         self.inner().posts.remove(id);
     }
 
-    /// Whether the host has a stream or a response open.
+    /// Returns true if the host has a stream or a response open.
     pub(super) fn in_use(&self) -> bool {
         let inner = self.inner();
         inner
@@ -148,7 +149,7 @@ impl ResponseRouter {
             || inner.posts.values().any(|post| !post.is_closed())
     }
 
-    /// Carries a session's messages to where they belong, until the session ends.
+    /// Routes the session's messages until the session ends.
     pub(super) async fn route(&self, mut from: mpsc::Receiver<HostMessage>) {
         while let Some(message) = from.recv().await {
             let is_answer = message.message.method().is_none();
@@ -168,7 +169,7 @@ impl ResponseRouter {
         *self.inner() = Inner::default();
     }
 
-    /// The response or stream for a message. An answer ends its response.
+    /// Returns the response or stream for a message. An answer also ends its response.
     fn stream_for(
         &self,
         message: &HostMessage,
@@ -204,7 +205,7 @@ impl ResponseRouter {
         let asked = message.message.cancels();
         let is_asked = |told: &HostMessage| asked.is_some() && told.message.id() == asked.as_ref();
         if let Some(at) = inner.held.iter().position(is_asked) {
-            // The host was not asked yet, and is not any more.
+            // The host has not received the request, and does not get it any more.
             inner.held.remove(at);
             return;
         }
@@ -223,7 +224,7 @@ impl ResponseRouter {
     }
 }
 
-/// A message that was kept goes out now.
+/// Sets the time at which a held message goes out.
 fn set_sent(told: &HostMessage) {
     if let Some(sent) = &told.sent {
         sent.set(Instant::now());
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_server_asks_reaches_a_host_without_a_stream() {
+    async fn server_request_uses_open_response_without_stream() {
         let responses = responses();
         let mut post = responses.open(RequestId::number(1)).unwrap();
         let (session, from) = mpsc::channel(2);
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_could_not_be_asked_is_asked_with_the_next_request() {
+    async fn held_server_request_goes_out_with_next_request() {
         let responses = responses();
         let (session, from) = mpsc::channel(3);
         let ask = |id: &RequestId| HostMessage {
@@ -326,7 +327,7 @@ mod tests {
             };
             session.send(told).await.unwrap();
         }
-        // What the host has open keeps its responses from being forgotten at the end.
+        // The open stream keeps the responses from being dropped at the end.
         let routing = responses.route(from);
         tokio::pin!(routing);
         while session.capacity() < 20 {
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_nobody_reads_does_not_hold_up_an_answer_for_ever() {
+    async fn unread_stream_is_cut_and_response_delivered() {
         let responses = std::sync::Arc::new(responses());
         let (_, mut unread) = responses.listen();
         let id = RequestId::number(1);

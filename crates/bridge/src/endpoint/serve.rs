@@ -1,7 +1,7 @@
-//! HTTP on a listening socket: HTTP/1.1, and HTTP/2 for clients that begin with it.
+//! Serves HTTP on a listening socket: HTTP/1.1, and HTTP/2 for clients that begin with it.
 //!
-//! Owns: accepting, timeouts, and the graceful end. Does not own: how many connections there may be
-//! (`connections`), and what is served (`http`).
+//! Owns: accepting, timeouts, and graceful shutdown. Does not own: the cap on connections
+//! (`connections`), and the routes (`http`).
 
 use std::convert::Infallible;
 use std::io;
@@ -32,31 +32,31 @@ use super::body::{LateBody, RequestBody, ResponseBody};
 use super::connections::{Activity, Connections, IDLE_TIMEOUT, Observed};
 use super::stall::Watched;
 
-/// How long accepting rests after it failed. Most likely there is no descriptor: one comes back
-/// when a connection or a file is closed.
+/// The pause after a failed accept. Most likely no descriptor is free; one becomes free when a
+/// connection or a file is closed.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A listening socket.
 pub(super) trait Accept: Send {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Returns the next connection, and who opened it.
+    /// Returns the next connection and its owner.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, PeerOwner)>> + Send;
 }
 
-/// What is served on each listening socket, and under which limits.
+/// The routes and limits of all listening sockets.
 #[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) app: Router,
     pub(super) connections: Arc<Connections>,
-    /// What the responses take memory from.
+    /// The memory of the responses.
     pub(super) memory: Budget,
     pub(super) shutdown: CancellationToken,
 }
 
 impl Endpoint {
-    /// Serves until `shutdown`, and returns when every connection is closed: answers that are on their
-    /// way get there.
+    /// Serves until `shutdown`. Returns when every connection is closed, so that responses in
+    /// flight are delivered.
     pub(super) async fn serve(self, mut listener: impl Accept) {
         let tasks = TaskTracker::new();
         let mut is_failing = false;
@@ -76,7 +76,7 @@ impl Endpoint {
                     tasks.spawn(self.clone().connection(stream, peer, activity));
                 }
                 Err(reason) => {
-                    // A log that says the same each time only grows.
+                    // The same line for each attempt would only fill the log.
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(%reason, "no HTTP connection can be accepted for now");
                     }
@@ -129,8 +129,8 @@ impl Endpoint {
     }
 }
 
-/// Returns when the connection has waited too long for a request. The timer is reset only where
-/// the deadline comes earlier than it goes off, which a request that comes in one piece never does.
+/// Ready when the connection has waited too long for a request. Resets the timer only if the
+/// deadline is earlier than it. A request that arrives in one piece never causes a reset.
 fn poll_deadline(
     activity: &Activity,
     mut timer: Pin<&mut Sleep>,

@@ -1,4 +1,4 @@
-//! Shims: one line a message, over the `mcp` socket.
+//! Shims on the `mcp` socket. Each line is a message.
 
 use std::io;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::bridge_state::{BridgeState, Listing};
 use crate::registry::Server;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
 
-/// How long a shim may take to stop sending once the bridge makes room for a newer one.
+/// How long a shim may take to stop sending after the bridge asked it to yield.
 const YIELD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a shim that has said its last word is said something, if nothing else is due: one
-/// that was killed looks like one that waits for its answers until it is written to.
+/// How often a line is written to a shim that has half-closed, if nothing else is due. A killed
+/// shim looks like one that waits for responses until a write fails.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A word that means nothing to any shim.
+/// A line that shims ignore.
 const PROBE_LINE: &[u8] = b"#";
 
-/// Takes shims in until the socket breaks.
+/// Accepts shims until the socket fails.
 pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) -> io::Result<()> {
     loop {
         let (stream, peer) = listener.accept().await?;
@@ -60,7 +60,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
     };
     match bridge.server_or_at(&server) {
         Ok(server) => {
-            // By its name: a URL may carry a secret.
+            // Logs the name: a URL may contain a secret.
             tracing::info!(server = %server.name, host, resumed, "a host connected");
             welcome(bridge, &mut writer, None).await?;
             relay(bridge, server, lines.longest(LONGEST_MESSAGE), writer).await
@@ -69,7 +69,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
     }
 }
 
-/// Says what this bridge is, on either socket.
+/// Sends the bridge's welcome, on either socket.
 pub(crate) async fn welcome(
     bridge: &BridgeState,
     writer: &mut Writer,
@@ -104,8 +104,9 @@ async fn relay(
     read.and(written)
 }
 
-/// Host to session, until the shim half-closes. When the bridge makes room for a newer one, the
-/// shim is told, sends what it has begun, and half-closes: nothing is lost in between.
+/// Passes messages from host to session until the shim half-closes. When the bridge yields to a
+/// newer one, it tells the shim, which sends what it has begun and half-closes. So nothing is lost
+/// in between.
 async fn read(
     bridge: &BridgeState,
     mut intake: Intake<Reader>,
@@ -143,8 +144,8 @@ async fn read(
     }
 }
 
-/// Gives the session each message of a line, and answers what is none. Returns false if the session
-/// has ended.
+/// Passes each message of a line to the session, and answers invalid ones. Returns false if the
+/// session has ended.
 async fn pass_on(
     parsed: Result<Parsed, ParseError>,
     to: &mpsc::Sender<Message>,
@@ -173,8 +174,8 @@ async fn pass_on(
     true
 }
 
-/// Session to host, until the session ends or nobody reads. Lines that are ready together go out
-/// together.
+/// Passes messages from session to host until the session ends or the shim disconnects. Lines that
+/// are ready together are written together.
 async fn write<W: AsyncWrite + Unpin>(
     mut from: mpsc::Receiver<HostMessage>,
     mut own_lines: mpsc::Receiver<Bytes>,
@@ -206,14 +207,14 @@ async fn write<W: AsyncWrite + Unpin>(
     outlet.writer.shutdown().await
 }
 
-/// What goes out at once, in bytes, roughly. What is longer is not copied.
+/// The maximum size of one write, roughly, in bytes. Longer messages are not copied.
 const MAX_BATCH: usize = 256 * 1024;
 
-/// The way to a shim.
+/// Writes to a shim.
 struct Outlet<W> {
     writer: W,
     batch: Vec<u8>,
-    /// What the messages to the host take memory from.
+    /// The memory of messages to the host.
     memory: Account,
     turns: Turns,
 }
@@ -228,8 +229,8 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         }
     }
 
-    /// Adds a message as a line: without line breaks, which JSON has between its tokens alone. A
-    /// long one is searched for them piece by piece.
+    /// Adds a message as a line. Removes line breaks, which JSON has only between tokens. Searches
+    /// long messages piece by piece.
     async fn add(&mut self, message: Message) -> io::Result<()> {
         for mut piece in message.bytes().chunks(MAX_BATCH) {
             while let Some(end) = memchr::memchr2(b'\n', b'\r', piece) {
@@ -269,8 +270,8 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
     }
 }
 
-/// Writes what a shim takes, and breaks off where it takes nothing and others wait for the memory
-/// that is stuck here.
+/// Writes a piece. Fails if the shim reads nothing while others wait for the memory that is stuck
+/// here.
 async fn write_piece<W: AsyncWrite + Unpin>(
     writer: &mut W,
     piece: &[u8],
@@ -280,7 +281,7 @@ async fn write_piece<W: AsyncWrite + Unpin>(
         biased;
         written = writer.write_all(piece) => written,
         () = memory.outstayed(Instant::now()) => {
-            tracing::warn!("a host has taken nothing for a minute and others wait for the memory; its connection is closed");
+            tracing::warn!("a host has read nothing for a minute and others wait for the memory; its connection is closed");
             Err(io::ErrorKind::TimedOut.into())
         }
     }
@@ -303,7 +304,7 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    /// A message of so many bytes and a few more, which takes memory from the account.
+    /// Creates a message slightly longer than `length`, in memory of the account.
     async fn message(memory: &Account, length: usize) -> Message {
         let text = "x".repeat(length);
         let text = format!(
@@ -316,7 +317,7 @@ mod tests {
         Message::parse(reservation.own(Bytes::from(text))).expect("a message")
     }
 
-    /// A host that is sent these, and what it has not read yet.
+    /// Sends messages of these lengths to a host that has not read them yet.
     async fn host(
         memory: &Account,
         lengths: &[usize],
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stopped_hosts_do_not_keep_memory_from_others_for_ever() {
+    async fn stopped_hosts_are_cut_when_others_need_memory() {
         let budget = Budget::default();
         let mut stopped = Vec::new();
         for _ in 0..5 {
@@ -376,7 +377,7 @@ mod tests {
         assert!(large.is_ok(), "the stopped hosts were cut");
     }
 
-    /// Returns whether another one would have to wait.
+    /// Returns true if another message would have to wait.
     async fn budget_is_full(budget: &Budget) -> bool {
         let mut probe = [budget.account().reserve(), budget.account().reserve()];
         for reservation in &mut probe {

@@ -1,5 +1,5 @@
-//! HTTP over the socket that only this user can open (a named pipe on Windows), for hosts that take
-//! its URL.
+//! HTTP over a socket that only this user can open (a named pipe on Windows), for hosts that
+//! support its URL.
 
 use std::future::pending;
 use std::io;
@@ -18,14 +18,14 @@ impl Accept for SocketListener {
 
     async fn accept(&mut self) -> io::Result<(Stream, PeerOwner)> {
         match self.0.accept().await {
-            // The socket has turned everybody else away.
+            // The socket rejects other users.
             Ok((stream, peer)) => {
                 let owner = Owner::Us;
                 let opener = Opener::Process(peer.pid);
                 Ok((stream, PeerOwner { owner, opener }))
             }
             Err(reason) => {
-                // The other faces go on.
+                // The other endpoints continue.
                 tracing::error!(%reason, "the socket for HTTP broke");
                 pending().await
             }

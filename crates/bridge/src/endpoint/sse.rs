@@ -1,4 +1,4 @@
-//! HTTP+SSE of 2024-11-05 for hosts: `/{server}/sse` and `/{server}/message`.
+//! HTTP+SSE (2024-11-05) for hosts: `/{server}/sse` and `/{server}/message`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use super::streamable::session_id;
 use crate::bridge_state::Listing;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
 
-/// How often it is looked whether a stream has ended.
+/// How often ended streams are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// The open streams, by session id.
@@ -33,7 +33,7 @@ pub(super) struct Sessions(Mutex<HashMap<String, Open>>);
 struct Open {
     server: String,
     to: mpsc::Sender<Message>,
-    /// What the host's messages take memory from.
+    /// The memory of the host's messages.
     memory: Account,
 }
 
@@ -42,7 +42,7 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the streams that have ended, for as long as the bridge runs.
+    /// Removes ended streams until the bridge ends.
     pub(super) async fn sweep_expired(&self) {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
@@ -51,7 +51,7 @@ impl Sessions {
     }
 }
 
-/// The stream; its first event says where to post.
+/// Opens the stream. Its first event names the endpoint for messages.
 pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
     let server = match shared.bridge.server(&name) {
         Ok(server) => server,
@@ -92,7 +92,7 @@ pub(super) struct Address {
     session_id: String,
 }
 
-/// One message of the host, or an array of them; the answers come on the stream.
+/// Accepts one message of the host, or an array of them. The responses come on the stream.
 pub(super) async fn message(
     State(shared): State<Shared>,
     Path(name): Path<String>,

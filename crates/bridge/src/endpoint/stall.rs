@@ -1,7 +1,7 @@
-//! Connections of hosts that speak HTTP and do not read what they asked for.
+//! HTTP connections of hosts that do not read their responses.
 //!
-//! Owns: cutting them, once others wait for the memory that is stuck in them. Does not own: how long
-//! a host may take otherwise.
+//! Owns: closing them once others wait for the memory that is stuck in them. Does not own: other
+//! timeouts.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use mcp::memory::Budget;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// A connection that breaks where it takes nothing and others wait.
+/// A connection that fails if it takes no data while others wait for memory.
 pub(super) struct Watched<S> {
     stream: S,
     memory: Budget,
-    /// While it takes nothing.
+    /// Set while it takes no data.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 

@@ -1,9 +1,8 @@
-//! Streamable HTTP for hosts without a session: each of their messages stands alone, and gets a
-//! short session of its own.
+//! Streamable HTTP for hosts without a session: each message gets a short session of its own.
 //!
-//! Owns: those sessions, and keeping the ones that a host has to come back to, because their
-//! server is of the other era and waits in the middle of a request. Does not own: sessions of
-//! hosts that have them (`streamable`).
+//! Owns: those sessions, and suspending the ones that the host has to come back to, because their
+//! server is of the other era and waits in the middle of a request. Does not own: sessions with an
+//! id (`streamable`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,10 +21,10 @@ use super::streamable::{JSON, SWEEP_INTERVAL, events, session_gone};
 use crate::bridge_state::Listing;
 use crate::session::{HostChannel, HostMessage};
 
-/// So many sessions are kept for hosts that come back; the oldest ends for one more.
+/// The maximum of suspended sessions. One more ends the oldest.
 const MAX_SUSPENDED: usize = 256;
 
-/// The sessions that hosts have to come back to, by the state that the host was given.
+/// The sessions that hosts come back to, by the state that the host received.
 #[derive(Debug, Default)]
 pub(super) struct SuspendedSessions(Mutex<HashMap<String, SuspendedSession>>);
 
@@ -41,7 +40,7 @@ impl SuspendedSessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the session, if this answer is one to come back from; else it ends.
+    /// Suspends the session if `answer` asks the host to come back. Ends it otherwise.
     fn suspend(&self, server: &str, answer: &Message, channel: HostChannel) {
         let Some(state) = round::kept_state(answer) else {
             return;
@@ -56,11 +55,11 @@ impl SuspendedSessions {
             let before = map.insert(state, suspended);
             [before, evict_oldest(&mut map)]
         };
-        // Its messages may be long: their memory is given back without the lock.
+        // Its messages may be long: their memory is freed without the lock.
         drop(replaced);
     }
 
-    /// The session in which this request goes on, if there is one.
+    /// Returns the suspended session in which this request continues.
     pub(super) fn take(&self, server: &str, request: &Message) -> Option<HostChannel> {
         let state = round::resumed_state(request)?;
         let mut map = self.map();
@@ -72,11 +71,11 @@ impl SuspendedSessions {
             .map(|suspended| suspended.channel)
     }
 
-    /// Ends the sessions to which nobody came back, for as long as the bridge runs.
+    /// Ends the sessions to which no host came back, until the bridge ends.
     pub(super) async fn sweep_expired(&self, memory: &Budget) {
         loop {
             let begun = Instant::now();
-            // Messages that no host takes must not keep memory from other sessions.
+            // Unread messages must not keep memory from other sessions.
             let is_short = tokio::select! {
                 () = tokio::time::sleep(SWEEP_INTERVAL) => false,
                 () = memory.outstayed(begun) => true,
@@ -96,7 +95,7 @@ impl SuspendedSessions {
     }
 }
 
-/// Takes the oldest session out, if there are too many.
+/// Removes the oldest session if there are too many.
 fn evict_oldest(map: &mut HashMap<String, SuspendedSession>) -> Option<SuspendedSession> {
     if map.len() <= MAX_SUSPENDED {
         return None;
@@ -106,8 +105,8 @@ fn evict_oldest(map: &mut HashMap<String, SuspendedSession>) -> Option<Suspended
     map.remove(&state)
 }
 
-/// Returns how the session of this message is listed. One that subscribes stays for as long as its
-/// host is there, and is all that shows that.
+/// Returns how the session of this message is listed. The session of a subscription stays as long
+/// as its host, and is the only sign of it.
 pub(super) fn listing(message: &Message) -> Listing {
     match message.method() {
         Some("subscriptions/listen") => Listing::Stream { transport: "http" },
@@ -115,8 +114,8 @@ pub(super) fn listing(message: &Message) -> Listing {
     }
 }
 
-/// A message without a session. When the host hangs up, both ends go with the response, and so
-/// does the request at the server.
+/// Handles a message without a session. When the host disconnects, the session ends with the
+/// response, and so does the request at the server.
 pub(super) async fn exchange(
     suspended: &Arc<SuspendedSessions>,
     server: String,
@@ -125,7 +124,7 @@ pub(super) async fn exchange(
     modern: bool,
 ) -> Response {
     if !matches!(message.kind(), Kind::Request { .. }) {
-        // It could only mean something to a session.
+        // Without a session it has no meaning.
         return StatusCode::ACCEPTED.into_response();
     }
     if channel.to.send(message.clone()).await.is_err() {
@@ -147,7 +146,7 @@ pub(super) async fn exchange(
     (status, [JSON], answer.bytes().clone()).into_response()
 }
 
-/// What comes up to the answer, and that. The session lasts as long.
+/// Returns the messages up to the answer. The session lasts as long.
 fn until_answered(
     suspended: Arc<SuspendedSessions>,
     server: String,
@@ -164,8 +163,8 @@ fn until_answered(
     })
 }
 
-/// What is wrong with a modern request before its server sees it: what came in headers does not
-/// go on, so nobody behind this could find that headers and body disagree.
+/// Rejects a modern request whose headers and body disagree. The check is needed here because the
+/// headers are not passed on, so the server could not make it.
 pub(super) fn refusal(
     message: &Message,
     headers: &HeaderMap,
@@ -178,9 +177,9 @@ pub(super) fn refusal(
         Some(name) => (
             StatusCode::BAD_REQUEST,
             HEADER_MISMATCH,
-            format!("the header {name} does not say what the body says"),
+            format!("the header {name} does not match the body"),
         ),
-        // It belongs to the other era, which no message can be of as well.
+        // `initialize` belongs to the legacy era only.
         None if **method == *"initialize" => (
             StatusCode::NOT_FOUND,
             METHOD_NOT_FOUND,

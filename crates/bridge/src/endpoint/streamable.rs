@@ -1,7 +1,7 @@
 //! Streamable HTTP for hosts: `/{server}/mcp`.
 //!
-//! Legacy hosts (2025-03-26 to 2025-11-25) get a session by `Mcp-Session-Id`; the messages of
-//! modern hosts stand alone (`alone`).
+//! Legacy hosts (2025-03-26 to 2025-11-25) get a session with an `Mcp-Session-Id`. Each message of
+//! a modern host is handled without one (`stateless`).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -27,16 +27,15 @@ use super::{batch, stateless};
 use crate::bridge_state::Listing;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
 
-/// How long a session that its host left without a word is kept, whether it is listed or not
-/// ([`Presence`](crate::bridge_state::Presence)). A host that comes back later gets a 404 and begins anew, as
-/// the specification has it.
+/// How long an unused session is kept, listed or not ([`Presence`](crate::bridge_state::Presence)).
+/// A host that comes back later gets a 404 and initializes again, as the specification requires.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// So many sessions are kept. The one that was unused for longest ends for one more, so that a host
-/// that begins a session for each call takes no more than their memory.
+/// The maximum of sessions. One more ends the session that was unused for longest, so that a host
+/// that opens a session for each call uses bounded memory.
 const MAX_SESSIONS: usize = 1024;
 
-/// How often it is looked whether a session was left.
+/// How often unused sessions are removed.
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 pub(super) const JSON: (HeaderName, HeaderValue) = (
@@ -61,7 +60,7 @@ struct Session {
     server: String,
     to: mpsc::Sender<Message>,
     responses: Arc<ResponseRouter>,
-    /// What the host's messages take memory from.
+    /// The memory of the host's messages.
     memory: Account,
     used: Mutex<Instant>,
 }
@@ -95,7 +94,7 @@ impl Sessions {
         map.insert(id, Arc::new(session));
     }
 
-    /// Ends the sessions that their hosts have left, for as long as the bridge runs.
+    /// Ends the sessions that their hosts have left, until the bridge ends.
     pub(super) async fn sweep_expired(&self) {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
@@ -122,7 +121,7 @@ impl Session {
     }
 }
 
-/// One message of the host, or an array of them.
+/// Handles one message of the host, or an array of them.
 pub(super) async fn post(
     State(shared): State<Shared>,
     ConnectInfo(PeerOwner { opener, .. }): ConnectInfo<PeerOwner>,
@@ -148,7 +147,8 @@ pub(super) async fn post(
         Ok(Parsed::Message(message)) => message,
         Ok(Parsed::Batch(messages)) => {
             let Some(session) = session else {
-                // Without a session each message stands alone, and a modern one in headers as well.
+                // Arrays need a session: without one each message is handled by itself, and the
+                // headers of a modern request describe only one.
                 return invalid(&ParseError::Batch);
             };
             return batch::exchange(&shared.bridge, &session.to, &session.responses, messages)
@@ -206,7 +206,7 @@ fn invalid(error: &ParseError) -> Response {
     (StatusCode::BAD_REQUEST, [JSON], body).into_response()
 }
 
-/// The stream for what belongs to no request.
+/// Opens the stream for messages that belong to no request.
 pub(super) async fn get(
     State(shared): State<Shared>,
     Path(name): Path<String>,
@@ -223,7 +223,7 @@ pub(super) async fn get(
     events(kept.chain(receiver(from)), None)
 }
 
-/// The host ends its session.
+/// Ends a session at the host's request.
 pub(super) async fn delete(
     State(shared): State<Shared>,
     Path(name): Path<String>,
@@ -270,7 +270,7 @@ async fn exchange(
     match first_of(from).await {
         Some(answer) => respond(answer, session),
         None if to.is_closed() => session_gone(),
-        // The host has cancelled the request, and there will be no answer.
+        // The host has cancelled the request, and there will be no response.
         None => events(stream::empty(), None),
     }
 }
@@ -278,11 +278,12 @@ async fn exchange(
 /// How a request is answered.
 enum PostResponse {
     Whole(Message),
-    /// Something comes before the answer: a stream it is.
+    /// Other messages precede the answer, so it is a stream.
     Streamed(HostMessage, Outgoing),
 }
 
-/// Waits for what decides how the request is answered; `None` if it is not.
+/// Waits for the first message, which decides the kind of response. Returns `None` if there is
+/// none.
 async fn first_of(mut from: Outgoing) -> Option<PostResponse> {
     let first = from.recv().await?;
     Some(if first.message.method().is_none() {
@@ -306,7 +307,7 @@ fn respond(answer: PostResponse, session: Option<HeaderValue>) -> Response {
     }
 }
 
-/// What comes up to the answer, and that.
+/// Returns the messages up to the answer.
 pub(super) fn until_answered(from: Outgoing) -> impl futures_util::Stream<Item = HostMessage> {
     stream::unfold(Some(from), async |from| {
         let mut from = from?;
@@ -357,13 +358,13 @@ fn id_in_use(id: &RequestId) -> Response {
     (StatusCode::BAD_REQUEST, [JSON], body).into_response()
 }
 
-/// The answer to a request whose id another one has that is open.
+/// Returns the error response to a request whose id is in use.
 pub(super) fn in_use(id: &RequestId) -> Message {
     let text = "a request with this id is still unanswered";
     Message::error_response(Some(id), -32600, text, None)
 }
 
-/// An id that nobody can guess: twice 122 random bits.
+/// Returns an unguessable id: twice 122 random bits.
 pub(super) fn session_id() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
@@ -388,7 +389,7 @@ mod tests {
         Arc::new(ResponseRouter::new(host))
     }
 
-    /// Begins a session. Returns its id, and the end that the server's side has.
+    /// Begins a session. Returns its id and the receiver of its messages.
     fn begin(
         sessions: &Sessions,
         responses: Arc<ResponseRouter>,
@@ -434,10 +435,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_that_was_left_ends_by_itself() {
+    async fn unused_session_expires() {
         let sessions = Arc::new(Sessions::default());
         let (left, open) = (responses(), responses());
-        // A response that its host did not wait for, and a stream that is open.
+        // One host has dropped a response, the other has a stream open.
         drop(left.open(RequestId::number(1)));
         let _stream = open.listen();
         let [mut left, mut open] = [left, open].map(|responses| begin(&sessions, responses).1);

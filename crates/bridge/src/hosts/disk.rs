@@ -1,9 +1,9 @@
-//! Reading a host's file, and writing it so that a crash leaves the old one or the new one.
+//! Reads and writes host files. A crash leaves either the old file or the new one.
 //!
-//! Backups lie beside the file as `NAME.postern-backup-N`, a higher number for a later one. Their
-//! mode is 0600 whatever the file's is, because host files hold secrets. The newest
-//! [`MAX_BACKUPS`] are kept, and no two with the same content. What is not a regular file with a
-//! name as it is written here, such as a symbolic link, is neither read nor removed.
+//! Backups are next to the file as `NAME.postern-backup-N`; a higher number is newer. Their mode is
+//! 0600 whatever the file's mode is, because host files contain secrets. The newest [`MAX_BACKUPS`]
+//! are kept, and no two with the same content. Symbolic links and other files that do not have
+//! exactly such a name are neither read nor deleted.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::hosts::{Change, HostsError, Kind};
 
-/// How many links are followed before they are taken for a circle.
+/// The maximum of links to follow before they count as a cycle.
 const MAX_LINKS: usize = 40;
 
 /// How many backups of a file are kept.
@@ -20,11 +20,11 @@ const MAX_BACKUPS: usize = 3;
 
 /// A host's file as it is now.
 pub(super) struct HostFile {
-    /// As the host names it.
+    /// The path that the host uses.
     pub(super) path: PathBuf,
-    /// Behind the links.
+    /// The path after following links.
     pub(super) target: PathBuf,
-    /// `None` if it is not there.
+    /// `None` if the file does not exist.
     pub(super) text: Option<String>,
 }
 
@@ -46,7 +46,7 @@ impl HostFile {
         Ok(Self { path, target, text })
     }
 
-    /// What the backups beside the file hold, newest first; those that cannot be read left out.
+    /// Returns the content of the backups, newest first. Skips unreadable ones.
     pub(super) fn backups(&self) -> Vec<String> {
         backups(&self.target)
             .iter()
@@ -55,18 +55,18 @@ impl HostFile {
     }
 }
 
-/// What [`apply`] did besides the change.
+/// The result of [`apply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// Where the file as it was is kept; `None` if there was none, or nothing changed.
+    /// The backup of the old file. `None` if there was no file, or nothing changed.
     pub backup: Option<PathBuf>,
 }
 
-/// Makes the change: a backup first, then the new file in place of the old one, with its mode.
+/// Applies the change: writes a backup, then replaces the file and keeps its mode.
 ///
 /// # Errors
-/// [`HostsError::ChangedMeanwhile`] if the file is not the one that was planned on; others if it
-/// cannot be read or written. The file is then as it was.
+/// Returns [`HostsError::ChangedMeanwhile`] if the file changed since it was planned, and other
+/// errors if it cannot be read or written. The file is then unchanged.
 pub fn apply(change: &Change) -> Result<Applied, HostsError> {
     let now = HostFile::read(change.path.clone())?;
     if now.text != change.before || now.target != change.target {
@@ -94,7 +94,7 @@ pub fn apply(change: &Change) -> Result<Applied, HostsError> {
     Ok(Applied { backup })
 }
 
-/// The permissions of a file that is there. A file of ours is for its owner alone.
+/// Returns the permissions of an existing file. A new file is private.
 fn mode(file: &HostFile) -> Result<Option<fs::Permissions>, HostsError> {
     if file.text.is_none() {
         return Ok(None);
@@ -125,19 +125,19 @@ fn replace(target: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Resu
     sync_folder(folder)
 }
 
-/// Makes a rename outlast a power cut.
+/// Makes a rename survive a power failure.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Windows has no such call; its rename is journalled.
+/// Windows has no such call. Its renames are journalled.
 #[cfg(not(unix))]
 fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a new backup, then removes the older ones that are not to be kept.
+/// Writes a new backup, then deletes surplus ones.
 fn back_up(target: &Path, text: &str) -> Result<PathBuf, HostsError> {
     let older = backups(target);
     let newest = older.first().map_or(0, |(number, _)| *number);
@@ -153,7 +153,8 @@ fn back_up(target: &Path, text: &str) -> Result<PathBuf, HostsError> {
     Ok(path)
 }
 
-/// Writes a backup with the first free number above `newest`. Leaves no part of one if that fails.
+/// Writes a backup with the first free number above `newest`. Leaves no partial backup if that
+/// fails.
 fn write_backup(target: &Path, newest: u64, text: &str) -> Result<PathBuf, HostsError> {
     let mut number = newest;
     let (path, mut file) = loop {
@@ -208,7 +209,7 @@ fn backup_path(target: &Path, number: u64) -> PathBuf {
 
 const BACKUP: &str = ".postern-backup-";
 
-/// Lists the backups beside the file with their numbers, newest first.
+/// Lists the backups of the file with their numbers, newest first.
 fn backups(target: &Path) -> Vec<(u64, PathBuf)> {
     let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
         return Vec::new();
@@ -227,7 +228,7 @@ fn backups(target: &Path) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Returns the number in the name of a backup, or `None` if it is not written as we write it.
+/// Returns the number in the name of a backup. Returns `None` if it is not written as we write it.
 fn backup_number(name: &OsStr, prefix: &str) -> Option<u64> {
     let written = name.to_str()?.strip_prefix(prefix)?;
     let number: u64 = written.parse().ok()?;

@@ -1,14 +1,15 @@
-//! A host's file as parsed: the values with their places in the text, and what is wrong with it.
+//! Parses a host's file into values with their positions, and locates errors.
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged as _};
 use jsonc_parser::tokens::{Token, TokenAndRange};
 use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions, parse_to_ast};
 
-/// The key under which hosts of the `mcpServers` family keep their servers.
+/// The key of the servers in hosts of the `mcpServers` family.
 pub(super) const SERVERS: &str = "mcpServers";
 
-/// JSON with comments and trailing commas, which some hosts allow and people write; nothing laxer.
+/// JSON with comments and trailing commas, which some hosts allow and users write. Other extensions
+/// are rejected.
 const DIALECT: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -22,7 +23,7 @@ const DIALECT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// What is wrong, and where, counted from 1.
+/// An error and its position, counted from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ContentError {
     pub(super) line: usize,
@@ -30,20 +31,22 @@ pub(super) struct ContentError {
     pub(super) problem: ContentProblem,
 }
 
-/// What is wrong with the content of a host's file.
+/// An error in the content of a host's file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentProblem {
     /// It is not JSON.
-    #[error("{0}; hint: mend the file in an editor, nothing was changed")]
+    #[error("{0}; hint: correct the file in an editor, nothing was changed")]
     Syntax(String),
-    /// Its value is no object.
-    #[error("the file must hold one JSON object; hint: mend it in an editor, nothing was changed")]
+    /// The root value is not an object.
+    #[error(
+        "the file must hold one JSON object; hint: correct it in an editor, nothing was changed"
+    )]
     NotAnObject,
-    /// `mcpServers` is no object.
-    #[error("`mcpServers` must be an object; hint: mend it in an editor, nothing was changed")]
+    /// `mcpServers` is not an object.
+    #[error("`mcpServers` must be an object; hint: correct it in an editor, nothing was changed")]
     ServersNotAnObject,
-    /// A key is there twice, and hosts differ in which they read.
-    #[error("`{0}` is there twice; hint: delete one of the two in an editor")]
+    /// A key occurs twice, and hosts differ in which one they read.
+    #[error("duplicate key `{0}`; hint: delete one of the two in an editor")]
     Twice(String),
     /// The entry of that name starts another program.
     #[error(
@@ -52,10 +55,10 @@ pub enum ContentProblem {
     NotOurs(String),
 }
 
-/// The text, its root object, and all its tokens with the comments among them.
+/// The text, its root object, and all tokens including comments.
 pub(super) struct Document<'a> {
     pub(super) text: &'a str,
-    /// `None` in an empty file, or in one of comments only.
+    /// `None` if the file is empty or has only comments.
     pub(super) root: Option<Object<'a>>,
     pub(super) tokens: Vec<TokenAndRange<'a>>,
 }
@@ -90,7 +93,7 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// The object under `mcpServers`, if there is one.
+    /// Returns the object under `mcpServers`, if there is one.
     pub(super) fn servers(&self) -> Result<Option<&Object<'a>>, ContentError> {
         let Some(property) = self
             .root
@@ -109,7 +112,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The one property of that name.
+    /// Returns the property of that name. Fails if it occurs twice.
     pub(super) fn only<'o>(
         &self,
         object: &'o Object<'a>,
@@ -127,19 +130,19 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The last token, comments included, that ends at or before `at`.
+    /// Returns the last token or comment that ends at or before `at`.
     pub(super) fn token_before(&self, at: usize) -> Option<&TokenAndRange<'a>> {
         let after = self.tokens.partition_point(|token| token.range.end <= at);
         self.tokens.get(after.checked_sub(1)?)
     }
 
-    /// The tokens, comments included, that start at or after `at`.
+    /// Returns the tokens and comments that start at or after `at`.
     pub(super) fn tokens_from(&self, at: usize) -> &[TokenAndRange<'a>] {
         let first = self.tokens.partition_point(|token| token.range.start < at);
         self.tokens.get(first..).unwrap_or_default()
     }
 
-    /// The comma that follows a value ending at `at`, comments skipped.
+    /// Returns the comma after a value that ends at `at`. Skips comments.
     pub(super) fn comma_after(&self, at: usize) -> Option<Range> {
         let next = self
             .tokens_from(at)
@@ -148,7 +151,7 @@ impl<'a> Document<'a> {
         (next.token == Token::Comma).then_some(next.range)
     }
 
-    /// Whether a comment stands in that range.
+    /// Returns true if the range contains a comment.
     pub(super) fn has_comment(&self, range: Range) -> bool {
         let within = self.tokens_from(range.start).iter();
         within

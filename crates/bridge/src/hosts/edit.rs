@@ -1,4 +1,4 @@
-//! Adding our entry to the text of a host's file, finding it, and undoing that. No I/O.
+//! Adds, finds and removes our entry in the text of a host's file. No I/O.
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged as _};
@@ -9,16 +9,16 @@ use crate::hosts::mcp_remote::LaunchEntry;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// An entry that stands in a host's file.
+/// An entry of a host's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Its key.
     pub name: String,
-    /// The command it starts, if that is text.
+    /// The command, if it is a string.
     pub command: Option<String>,
-    /// The arguments that are text.
+    /// The arguments that are strings.
     pub args: Vec<String>,
-    /// Whether it is ours: the command is `postern`, the first argument `connect`.
+    /// Whether it is ours: its command is `postern` and its first argument `connect`.
     pub ours: bool,
 }
 
@@ -50,7 +50,7 @@ fn is_ours(command: &str, args: &[String]) -> bool {
         && args.first().is_some_and(|first| first == "connect")
 }
 
-/// What adding an entry made of the text.
+/// The result of adding an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Edited {
     Added(String),
@@ -58,7 +58,7 @@ pub(super) enum Edited {
     Unchanged,
 }
 
-/// Adds the entry to the text of a file, or to no file.
+/// Adds the entry to the text of a file. `None` stands for a missing file.
 pub(super) fn add(text: Option<&str>, server: &Server) -> Result<Edited, ContentError> {
     let (mark, text) = unmarked(text.unwrap_or_default());
     let document = Document::parse(text)?;
@@ -81,7 +81,7 @@ fn servers_object(server: &Server) -> Json {
     Json::Object(vec![(server.name.clone(), server.json())])
 }
 
-/// Gives an entry of ours the command and arguments of `server`; what else it holds stays.
+/// Updates the command and arguments of our entry. Keeps its other properties.
 fn update(
     document: &Document<'_>,
     there: &ObjectProp<'_>,
@@ -118,7 +118,7 @@ fn update(
     ))))
 }
 
-/// What undoing an addition made of the text.
+/// The result of removing an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Undone {
     NotThere,
@@ -126,10 +126,10 @@ pub(super) enum Undone {
     NothingLeft,
 }
 
-/// Takes our entry `name` out of the text. `earlier` are texts the file had before, newest first.
+/// Removes our entry `name`. `earlier` are previous texts of the file, newest first.
 ///
-/// If adding the entry as it stands to an earlier text gives this one, that text is what stood
-/// there. Otherwise something else changed since, and only the entry is cut out.
+/// If adding the entry to an earlier text gives the current one, returns that text. Otherwise the
+/// file has other changes, and only the entry is cut out.
 pub(super) fn undo(text: &str, name: &str, earlier: &[String]) -> Result<Undone, ContentError> {
     let Some(server) = find(text, name)? else {
         return Ok(Undone::NotThere);
@@ -152,8 +152,8 @@ pub(super) fn undo(text: &str, name: &str, earlier: &[String]) -> Result<Undone,
     cut(text, name, before)
 }
 
-/// Takes the entry out. `mcpServers` goes with it if it is empty then and was not there `before`,
-/// and the file if nothing is left and it was not there `before` either.
+/// Cuts the entry out. Also removes an empty `mcpServers` that was not there `before`, and the
+/// whole file if nothing is left and it was not there `before`.
 fn cut(text: &str, name: &str, before: Option<&str>) -> Result<Undone, ContentError> {
     let (mark, text) = unmarked(text);
     let document = Document::parse(text)?;
@@ -196,7 +196,7 @@ fn has_servers(text: &str) -> bool {
         .unwrap_or(false)
 }
 
-/// Our entry of that name; an error if the entry of that name is not ours.
+/// Returns our entry of that name. Fails if the entry is not ours.
 fn find(text: &str, name: &str) -> Result<Option<Server>, ContentError> {
     let document = Document::parse(unmarked(text).1)?;
     let Some(servers) = document.servers()? else {
@@ -208,7 +208,7 @@ fn find(text: &str, name: &str) -> Result<Option<Server>, ContentError> {
         .transpose()
 }
 
-/// The entries of the text, in its order.
+/// Returns the entries in the order of the text.
 pub(super) fn list(text: &str) -> Result<Vec<Listed>, ContentError> {
     let document = Document::parse(unmarked(text).1)?;
     let servers = document.servers()?;
@@ -218,7 +218,7 @@ pub(super) fn list(text: &str) -> Result<Vec<Listed>, ContentError> {
     Ok(properties.iter().map(listed).collect())
 }
 
-/// The entries that start another program, in the text's order.
+/// Returns the entries that start other programs, in the order of the text.
 pub(super) fn launch_entries(text: &str) -> Result<Vec<LaunchEntry>, ContentError> {
     let document = Document::parse(unmarked(text).1)?;
     let properties = document
@@ -253,8 +253,8 @@ pub(super) fn launch_entries(text: &str) -> Result<Vec<LaunchEntry>, ContentErro
     Ok(entries)
 }
 
-/// Makes each of those entries one of ours, whatever it starts now. Its `env` goes, as the program
-/// that it was for; what else it holds stays.
+/// Makes each of those entries ours. Removes `env`, which was for the old program. Keeps all other
+/// properties.
 pub(super) fn take_over(text: &str, servers: &[Server]) -> Result<String, ContentError> {
     let (mark, text) = unmarked(text);
     let document = Document::parse(text)?;
@@ -350,7 +350,7 @@ fn text_of(value: &Value<'_>) -> Option<String> {
     Some(value.as_string_lit()?.value.clone().into_owned())
 }
 
-/// The byte order mark, if any, and the text without it.
+/// Splits the text into the byte order mark, if any, and the rest.
 pub(super) fn unmarked(text: &str) -> (&str, &str) {
     let rest = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     text.split_at(text.len() - rest.len())

@@ -1,8 +1,8 @@
-//! Putting a property into a document's text, and taking one out, without touching the rest.
+//! Inserts and removes properties in a document's text and leaves the rest untouched.
 //!
 //! The parser's own tree can edit too, but it breaks one-line objects and trims blank lines. Here
-//! an edit is a few [`Splice`]s; what lies between them is kept to the byte. A new property takes
-//! the document's newlines, indentation and spacing, and goes last.
+//! an edit is a few [`Splice`]s, and the text between them is kept byte for byte. A new property
+//! follows the document's newlines, indentation and spacing, and comes last.
 
 use jsonc_parser::ast::{Object, ObjectProp};
 use jsonc_parser::common::{Range, Ranged as _};
@@ -10,7 +10,7 @@ use jsonc_parser::tokens::Token;
 
 use crate::hosts::document::{Document, is_comment};
 
-/// A value to be written.
+/// A value to write.
 pub(super) enum Json {
     Text(String),
     /// Always on one line.
@@ -18,7 +18,7 @@ pub(super) enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// One place of an edit: the text in the range is replaced. An insertion has an empty range.
+/// A replacement of one range. An insertion has an empty range.
 #[derive(Debug)]
 pub(super) struct Splice {
     range: Range,
@@ -46,7 +46,7 @@ impl Splice {
     }
 }
 
-/// `text` with the splices made, which must be in order and apart.
+/// Applies the splices to `text`. They must be sorted and must not overlap.
 pub(super) fn spliced(text: &str, splices: &[Splice]) -> String {
     let mut out = String::with_capacity(text.len() + 256);
     let mut kept_to = 0;
@@ -59,13 +59,13 @@ pub(super) fn spliced(text: &str, splices: &[Splice]) -> String {
     out
 }
 
-/// How a document is laid out.
+/// The layout of a document.
 #[derive(Clone, Copy)]
 pub(super) struct Style<'a> {
     newline: &'static str,
     /// One step of indentation.
     unit: &'a str,
-    /// What stands after a colon and between elements on one line.
+    /// The whitespace after a colon, and between elements on one line.
     space: &'static str,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Style<'a> {
         }
     }
 
-    /// The property as text; over several lines if `indent` says how they start.
+    /// Formats the property. Uses several lines if `indent` is their indentation.
     fn property(self, key: &str, value: &Json, indent: Option<&str>) -> String {
         format!(
             "{}:{}{}",
@@ -124,8 +124,8 @@ impl<'a> Style<'a> {
     }
 }
 
-/// The text of a document that holds one property, and after it whatever `document` was: nothing,
-/// blank lines or comments.
+/// Builds a document with one property. Keeps the content of `document`, which is empty or has only
+/// comments.
 pub(super) fn whole(document: &Document<'_>, key: &str, value: Json) -> String {
     let style = Style::detect(document);
     let root = style.value(&Json::Object(vec![(key.to_owned(), value)]), Some(""));
@@ -140,7 +140,7 @@ pub(super) fn whole(document: &Document<'_>, key: &str, value: Json) -> String {
     format!("{comments}{before}{root}{after}")
 }
 
-/// Adds a property to `object`, after those it has.
+/// Adds a property at the end of `object`.
 pub(super) fn insert(
     document: &Document<'_>,
     object: &Object<'_>,
@@ -165,7 +165,7 @@ fn append(document: &Document<'_>, last: &ObjectProp<'_>, key: &str, value: &Jso
     });
     let property = style.property(key, value, indent);
     match comma {
-        // Whoever wrote a comma after the last property wants one there.
+        // A comma after the last property is kept as a style.
         Some(_) => vec![Splice::insert(at, format!("{lead}{property},"))],
         None if at == after_last => vec![Splice::insert(at, format!(",{lead}{property}"))],
         None => vec![
@@ -201,7 +201,8 @@ fn fill(document: &Document<'_>, object: &Object<'_>, key: &str, value: &Json) -
     }
 }
 
-/// Whether what goes into `object` belongs on lines of its own: always but in a one-line document.
+/// Returns true if new content of `object` goes on its own lines: always, except in a one-line
+/// document.
 fn has_lines(document: &Document<'_>, object: &Object<'_>) -> bool {
     let Some(root) = &document.root else {
         return true;
@@ -209,14 +210,14 @@ fn has_lines(document: &Document<'_>, object: &Object<'_>) -> bool {
     root.range == object.range || document.text[root.range.start..root.range.end].contains('\n')
 }
 
-/// Takes the property at `index` out of `object`, with its comma. Comments stay.
+/// Removes the property at `index`, with its comma. Keeps comments.
 pub(super) fn remove(document: &Document<'_>, object: &Object<'_>, index: usize) -> Vec<Splice> {
     let this = &object.properties[index];
     let comma = document.comma_after(this.range.end);
     if let Some(next) = object.properties.get(index + 1)
         && !document.has_comment(Range::new(this.range.end, next.range.start))
     {
-        // What follows takes the place, and so the lead, of what is removed.
+        // The next property takes its place, and so its leading whitespace.
         return vec![Splice::cut(this.range.start, next.range.start)];
     }
     let within = Range::new(object.range.start + 1, object.range.end - 1);
@@ -227,7 +228,7 @@ pub(super) fn remove(document: &Document<'_>, object: &Object<'_>, index: usize)
     let mut splices = vec![Splice::cut(lead, this.range.end)];
     match comma {
         Some(comma) => splices.push(Splice::cut(comma.start, comma.end)),
-        // The last one goes: the comma before it has nothing left to part.
+        // It is the last one, so the comma before it goes too.
         None if index > 0 => {
             let previous = object.properties[index - 1].range.end;
             if let Some(comma) = document.comma_after(previous) {
@@ -239,8 +240,8 @@ pub(super) fn remove(document: &Document<'_>, object: &Object<'_>, index: usize)
     splices
 }
 
-/// Where the whitespace starts that stands before the property `this` and goes with it and its
-/// comma. A line comment before it keeps the newline that ends it, unless another one follows.
+/// Returns the start of the whitespace before the property `this`, which is removed with it. A line
+/// comment before it keeps its newline, unless another one follows.
 fn lead(document: &Document<'_>, this: Range, comma: Option<Range>) -> usize {
     let Some(before) = document.token_before(this.start) else {
         return this.start;
@@ -257,7 +258,7 @@ fn lead(document: &Document<'_>, this: Range, comma: Option<Range>) -> usize {
     before.range.end
 }
 
-/// The end of the comments that follow `at` on its line and start there.
+/// Returns the end of the comments that follow `at` on its line.
 fn after_comments_on_line(document: &Document<'_>, at: usize) -> usize {
     let mut end = at;
     for token in document.tokens_from(at) {
@@ -296,7 +297,7 @@ fn starts_its_line(text: &str, at: usize) -> bool {
     start > 0 && text[start..at].trim_start_matches([' ', '\t']).is_empty()
 }
 
-/// The whitespace at the start of the line on which `at` stands.
+/// Returns the indentation of the line of `at`.
 fn indentation(text: &str, at: usize) -> &str {
     let line = &text[line_start(text, at)..at];
     &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]

@@ -1,7 +1,7 @@
-//! A host's file as it may be shown: every value that may be a secret is left out.
+//! Masks a host's file for display: every value that may be a secret becomes `…`.
 //!
-//! What stays: the keys, the shape, entries of ours, and of an entry that is taken over what is
-//! known to be no secret. Everything else is `…`: a host's file may hold keys of other servers.
+//! Kept: the keys, the structure, our own entries, and of an imported entry what is known to be no
+//! secret. A host's file may contain keys of other servers.
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged as _;
@@ -12,8 +12,7 @@ use crate::hosts::document::{ContentError, Document};
 use crate::hosts::edit::{listed, unmarked};
 use crate::hosts::layout::{Splice, spliced};
 
-/// The text with `…` in place of what may be a secret. Of entries whose key is in `taken`, more
-/// is shown.
+/// Returns the masked text. Shows more of the entries whose keys are in `taken`.
 pub(super) fn masked(text: &str, taken: &[&str]) -> Result<String, ContentError> {
     let (_, text) = unmarked(text);
     let document = Document::parse(text)?;
@@ -43,7 +42,7 @@ pub(super) fn masked(text: &str, taken: &[&str]) -> Result<String, ContentError>
     Ok(spliced(text, &splices))
 }
 
-/// What is shown of a text, if anything.
+/// Returns the text to show for a string, or `None` to mask it.
 type Show<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 fn mask_entry(entry: &ObjectProp<'_>, taken: &[&str], splices: &mut Vec<Splice>) {
@@ -86,7 +85,7 @@ fn mask(value: &Value<'_>, show: Show<'_>, splices: &mut Vec<Splice>) {
     }
 }
 
-/// What is shown of an argument of an entry that is taken over.
+/// Returns what is shown of an argument of an imported entry.
 fn argument(text: &str) -> Option<String> {
     let is_word = |text: &str| {
         let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'-');

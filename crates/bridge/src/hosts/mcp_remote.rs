@@ -1,9 +1,9 @@
-//! Entries that start `mcp-remote`: recognising them, and what they ask of it.
+//! Recognises entries that start `mcp-remote`, and reads their settings.
 //!
-//! Owns: the ways in which it is started, its options, and which of them a server of ours can be
-//! told. Does not own: where secrets go, and the files that options name; the caller reads those.
+//! Owns: the ways to start it, its options, and which of them a server of ours supports. Does not
+//! own: where secrets are stored, and the files that options name; the caller reads those.
 //!
-//! Invariant: no reason and no remark repeats a value that may be a secret.
+//! Invariant: no error and no warning repeats a value that may be a secret.
 
 mod options;
 mod start;
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub(super) use start::arguments;
 
-/// An entry that starts another program than ours.
+/// An entry that starts another program.
 pub(crate) struct LaunchEntry {
     /// Its key.
     pub(crate) name: String,
@@ -28,17 +28,17 @@ pub(crate) struct LaunchEntry {
     pub(super) env: BTreeMap<String, String>,
 }
 
-/// What an entry asks of `mcp-remote`, as far as a server of ours can be told.
+/// The settings of an entry that a server of ours supports.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The remote's endpoint, which may be http to another machine.
+    /// The URL of the server, which may be http to another machine.
     pub(crate) url: EndpointUrl,
     pub(crate) transport: Transport,
     /// The headers to send. Any of them may be a secret.
     pub(crate) headers: BTreeMap<HeaderName, HeaderSecret>,
-    /// The client that was registered beforehand.
+    /// The preregistered client.
     pub(crate) client: Option<Client>,
-    /// What is not taken over, and why; and what a person has to do.
+    /// What is not imported and why, and what the user has to do.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) secret: Option<HeaderSecret>,
     pub(crate) scopes: Vec<String>,
-    /// Whether it signs in as itself.
+    /// Whether it uses the client credentials grant.
     pub(crate) uses_client_credentials: bool,
 }
 
@@ -63,10 +63,10 @@ pub(crate) struct Client {
 pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
 impl LaunchEntry {
-    /// What the entry asks of `mcp-remote`; `None` if it starts something else.
+    /// Returns the settings of the entry. Returns `None` if it does not start `mcp-remote`.
     ///
     /// # Errors
-    /// Why the entry cannot be taken over.
+    /// Returns why the entry cannot be imported.
     pub(crate) fn settings(&self, read: ReadFile<'_>) -> Option<Result<Settings, String>> {
         match arguments(&self.command, &self.args) {
             Some(args) => Some(EntryReader::new(self, read).settings(args)),
@@ -81,7 +81,7 @@ impl LaunchEntry {
     }
 }
 
-/// One entry while it is read.
+/// Reads the settings of one entry.
 struct EntryReader<'a> {
     env: &'a BTreeMap<String, String>,
     read: ReadFile<'a>,
@@ -101,7 +101,7 @@ impl<'a> EntryReader<'a> {
 
     fn settings(mut self, args: &[String]) -> Result<Settings, String> {
         let given = options::read(args);
-        let url = given.url.ok_or("it names no address")?;
+        let url = given.url.ok_or("it names no URL")?;
         let url = EndpointUrl::allowing_http(url).map_err(|error| unusable(&error))?;
         self.warnings.extend(given.warnings);
         let transport = self.transport(given.transport);
@@ -114,7 +114,7 @@ impl<'a> EntryReader<'a> {
         if headers.keys().any(is_authorization) && client.take().is_some() {
             self.warn(
                 "--static-oauth-client-info",
-                "the header Authorization stands in place of a sign-in",
+                "the header Authorization replaces a sign-in",
             );
         }
         self.warn_unused_environment();
@@ -175,7 +175,7 @@ impl<'a> EntryReader<'a> {
         Ok(headers)
     }
 
-    /// `Name: value`; `None`, with a remark, if no such header can be sent.
+    /// Parses `Name: value`. Returns `None` and adds a warning if the header cannot be sent.
     fn header(&mut self, line: &str) -> Result<Option<(HeaderName, HeaderSecret)>, String> {
         let Some((name, value)) = header_parts(line) else {
             self.warn("--header", "one is not of the form NAME: VALUE");
@@ -251,7 +251,7 @@ impl<'a> EntryReader<'a> {
             if key != "scope" {
                 self.warn(
                     &format!("{OPTION}: {key}"),
-                    "Postern says this of itself as the authorization server wants it",
+                    "Postern sets this as the authorization server requires",
                 );
             }
         }
@@ -262,7 +262,7 @@ impl<'a> EntryReader<'a> {
         Ok(scope.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// The JSON of an option: the text itself, or that of the file after an `@`.
+    /// Parses the JSON of an option: its value, or the file after an `@`.
     fn document(&mut self, text: &str, option: &str, fill: bool) -> Result<Value, String> {
         let mut text = match text.strip_prefix('@') {
             Some(path) => self.file(path, option)?,
@@ -277,14 +277,12 @@ impl<'a> EntryReader<'a> {
     fn file(&self, path: &str, option: &str) -> Result<String, String> {
         let path = Path::new(path);
         if !path.is_absolute() {
-            return Err(format!(
-                "the file of `{option}` is named without its folder"
-            ));
+            return Err(format!("the file of `{option}` needs an absolute path"));
         }
         (self.read)(path).map_err(|error| format!("the file of `{option}` cannot be read: {error}"))
     }
 
-    /// The text with the entry's own variables in place of `${NAME}`.
+    /// Replaces `${NAME}` by the entry's own variables.
     fn filled(&mut self, text: &str, place: &str) -> Result<String, String> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
@@ -316,19 +314,19 @@ impl<'a> EntryReader<'a> {
         for name in self.env.keys().filter(|name| !self.used.contains(*name)) {
             let why = match name.to_ascii_uppercase().as_str() {
                 "NODE_EXTRA_CA_CERTS" => {
-                    "`extra_ca_files` under [bridge] of config.toml has its place"
+                    "use `extra_ca_files` under [bridge] of config.toml instead"
                 }
                 "HTTP_PROXY" | "HTTPS_PROXY" | "NO_PROXY" | "ALL_PROXY" => {
-                    "`proxy` under [bridge] of config.toml has its place"
+                    "use `proxy` under [bridge] of config.toml instead"
                 }
-                _ => "a variable that Postern has no use for",
+                _ => "Postern does not use this variable",
             };
             self.warnings.push(format!("`{name}`: {why}"));
         }
     }
 }
 
-/// Why an address cannot be taken over, without the address where it is none.
+/// Describes why a URL cannot be imported, without quoting text that is not a URL.
 fn unusable(error: &UrlError) -> String {
     match error {
         UrlError::Malformed(_) => "its address is not a URL".to_owned(),
@@ -338,7 +336,7 @@ fn unusable(error: &UrlError) -> String {
     }
 }
 
-/// What `mcp-remote` takes for a header.
+/// Splits a header as `mcp-remote` does.
 fn header_parts(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(':')?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -349,7 +347,7 @@ pub(crate) fn is_authorization(name: &HeaderName) -> bool {
     name.as_str().eq_ignore_ascii_case("authorization")
 }
 
-/// A message without its hint, which would be for the owner of config.toml.
+/// Removes the hint, which is for the owner of config.toml.
 fn before_hint(text: &str) -> &str {
     text.split("; hint:").next().unwrap_or_default()
 }

@@ -1,16 +1,16 @@
-//! The configuration files of host programs: what stands there, and adding or removing our entry.
+//! The configuration files of hosts: reads their entries, and adds or removes our own.
 //!
-//! Owns: where each host keeps its file, edits that keep every byte they need not touch, backups,
-//! and undoing exactly what was added. Does not own: which server gets an entry, and which path
-//! the installed program has; both are told by the caller, as is the environment ([`Places`]).
+//! Owns: the file of each host, edits that keep all other bytes, backups, and exact undo. Does not
+//! own: which server gets an entry, and the path of the installed program. The caller passes both,
+//! and the environment ([`Places`]).
 //!
-//! A change is planned first ([`plan_add`], [`plan_remove`]), can be shown ([`Change::diff`]), and
-//! is then made by [`apply`], which refuses when the file is no longer the one that was planned on.
+//! A change is planned ([`plan_add`], [`plan_remove`]), can be shown ([`Change::diff`]), and is
+//! then applied by [`apply`], which fails if the file has changed since.
 //!
-//! Entries that start `mcp-remote` can become ours ([`ForeignEntries`]).
+//! Entries that start `mcp-remote` can be imported ([`ForeignEntries`]).
 //!
-//! Invariant: an entry is ours if its command is `postern` and its first argument `connect`; other
-//! entries are never changed or removed, but for those that a person gives over to us.
+//! Invariant: an entry is ours if its command is `postern` and its first argument `connect`. Other
+//! entries are never changed or removed, except those that the user imports.
 
 mod disk;
 mod document;
@@ -38,18 +38,18 @@ use crate::hosts::disk::HostFile;
 use crate::hosts::document::{ContentError, ContentProblem};
 use crate::hosts::edit::{Edited, Server};
 
-/// A host program whose configuration file we can edit.
+/// A host whose configuration file we can edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// Claude Desktop, whose file speaks stdio only.
+    /// Claude Desktop. Its file supports only stdio.
     ClaudeDesktop,
 }
 
 impl Host {
-    /// All of them.
+    /// All hosts.
     pub const ALL: &[Self] = &[Self::ClaudeDesktop];
 
-    /// The name for people.
+    /// Returns the display name.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Host {
         }
     }
 
-    /// What a person has to do before a change of the file takes effect.
+    /// Returns what the user has to do before a change takes effect.
     #[must_use]
     pub fn afterwards(self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// A name that no host has.
+/// An unknown host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no host named {0:?}; hint: the hosts are: claude-desktop")]
 pub struct UnknownHost(String);
@@ -97,7 +97,7 @@ impl FromStr for Host {
     }
 }
 
-/// What is to stand in a host's file.
+/// An entry for a host's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key of the entry, which the host shows.
@@ -108,42 +108,41 @@ pub struct Entry {
     pub args: Vec<String>,
 }
 
-/// A change of a host's file, planned and not yet made.
+/// A planned change of a host's file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The file, as the host names it.
+    /// The path that the host uses.
     pub path: PathBuf,
-    /// What stands in it; `None` if it is not there.
+    /// The old content. `None` if the file does not exist.
     pub before: Option<String>,
-    /// What is to stand in it; `None` to delete it.
+    /// The new content. `None` to delete the file.
     pub after: Option<String>,
-    /// The change as a unified diff; empty if there is nothing to change. Where entries of others
-    /// become ours, without what may be a secret.
+    /// The change as a unified diff, empty if nothing changes. The diff of an import is masked.
     pub diff: String,
     /// What the change does.
     pub kind: Kind,
-    /// The file behind the links, the one that is really written.
+    /// The path after following links, which is written.
     target: PathBuf,
 }
 
 /// What a [`Change`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Makes the file.
+    /// Creates the file.
     Created,
     /// Adds the entry to the file.
     Added,
-    /// Changes the entry, which is there and ours, or becomes so.
+    /// Updates our entry, or imports entries.
     Updated,
-    /// Takes the entry out of the file.
+    /// Removes the entry.
     Removed,
-    /// Deletes the file, in which nothing but our entry stood.
+    /// Deletes the file, which only contained our entry.
     Deleted,
-    /// Nothing: the file is as asked for already.
+    /// Changes nothing: the file is already as requested.
     Unchanged,
 }
 
-/// Without the contents: a host's file may hold keys of other servers.
+/// Omits the content: a host's file may contain keys of other servers.
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Change")
@@ -153,24 +152,24 @@ impl fmt::Debug for Change {
     }
 }
 
-/// Why a host's file was not read or changed. It is then as it was.
+/// Errors of reading or changing a host's file, which is then unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     #[error("{} cannot be read: {source}; hint: check who may read it", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file is not text in UTF-8.
+    /// The file is not UTF-8.
     #[error("{} is not UTF-8 text; hint: open it in an editor and save it as UTF-8", path.display())]
     NotUtf8 {
         /// The file.
         path: PathBuf,
     },
-    /// The file's content does not allow the change.
+    /// The content does not allow the change.
     #[error("{}:{line}:{column}: {problem}", path.display())]
     Content {
         /// The file.
@@ -179,10 +178,10 @@ pub enum HostsError {
         line: usize,
         /// The column in characters, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The error.
         problem: ContentProblem,
     },
-    /// The entry asked for is not one that we could recognise or that would work.
+    /// The requested entry would not work, or we would not recognise it.
     #[error("`{command}` cannot be written into a host's file: {reason}")]
     Entry {
         /// The command of the entry.
@@ -190,24 +189,24 @@ pub enum HostsError {
         /// What is wrong with it, and what to do.
         reason: &'static str,
     },
-    /// Somebody changed the file between planning and applying.
+    /// The file changed between planning and applying.
     #[error("{} was changed by another program in the meantime; hint: look at the change again", path.display())]
     ChangedMeanwhile {
         /// The file.
         path: PathBuf,
     },
-    /// The file is marked read-only, so its owner does not want it changed.
+    /// The file is read-only, so its owner does not want changes.
     #[error("{} is read-only; hint: change it where it is managed, or make it writable", path.display())]
     ReadOnly {
         /// The file.
         path: PathBuf,
     },
-    /// The disk did not take the change.
+    /// The file cannot be written.
     #[error("{} cannot be written: {source}; hint: check who may write there and the free space", path.display())]
     Write {
         /// The file or its backup.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
@@ -228,12 +227,12 @@ impl HostsError {
     }
 }
 
-/// What adding `entry` to the host's file would change. An entry of ours with the same name gets
-/// the new command and arguments and keeps what else stands in it.
+/// Plans adding `entry` to the host's file. Updates command and arguments of an existing entry of
+/// ours and keeps its other properties.
 ///
 /// # Errors
-/// When the file cannot be read or parsed, when an entry of that name is not ours, and when the
-/// entry's command is no absolute path of an installed `postern`.
+/// Fails if the file cannot be read or parsed, if an entry of that name is not ours, and if the
+/// command is not the absolute path of an installed `postern`.
 pub fn plan_add(host: Host, places: &Places, entry: &Entry) -> Result<Change, HostsError> {
     let server = checked(places.os, entry)?;
     let file = HostFile::read(file(host, places))?;
@@ -247,13 +246,13 @@ pub fn plan_add(host: Host, places: &Places, entry: &Entry) -> Result<Change, Ho
     })
 }
 
-/// What taking the entry `name` out of the host's file would change.
+/// Plans removing the entry `name` from the host's file.
 ///
-/// If nothing else was changed since the entry was added, the file becomes what it was before, to
-/// the byte, or is deleted if there was none; the backups beside it remember.
+/// If nothing else has changed since the entry was added, restores the old file byte for byte from
+/// the backups, or deletes it if there was none.
 ///
 /// # Errors
-/// When the file cannot be read or parsed, and when the entry is not ours.
+/// Fails if the file cannot be read or parsed, and if the entry is not ours.
 pub fn plan_remove(host: Host, places: &Places, name: &str) -> Result<Change, HostsError> {
     let file = HostFile::read(file(host, places))?;
     let Some(text) = file.text.as_deref() else {
@@ -269,27 +268,27 @@ pub fn plan_remove(host: Host, places: &Places, name: &str) -> Result<Change, Ho
     })
 }
 
-/// The entries in the host's file, in its order; none if there is no file.
+/// Returns the entries of the host's file, in its order. Returns none if there is no file.
 ///
 /// # Errors
-/// When the file cannot be read or parsed.
+/// Fails if the file cannot be read or parsed.
 pub fn entries(host: Host, places: &Places) -> Result<Vec<Listed>, HostsError> {
     let file = HostFile::read(file(host, places))?;
     let text = file.text.as_deref().unwrap_or_default();
     edit::list(text).map_err(|content_error| HostsError::content(&file.path, content_error))
 }
 
-/// A host's file, and its entries that start other programs than ours.
+/// A host's file with its entries that start other programs.
 pub(crate) struct ForeignEntries {
     os: Os,
     file: HostFile,
-    /// In the file's order.
+    /// In the order of the file.
     pub(crate) entries: Vec<LaunchEntry>,
 }
 
 impl ForeignEntries {
     /// # Errors
-    /// When the file cannot be read or parsed.
+    /// Fails if the file cannot be read or parsed.
     pub(crate) fn read(host: Host, places: &Places) -> Result<Self, HostsError> {
         let file = HostFile::read(file(host, places))?;
         let started = edit::launch_entries(file.text.as_deref().unwrap_or_default());
@@ -302,10 +301,11 @@ impl ForeignEntries {
         })
     }
 
-    /// What it would change if the entries of these names were ours.
+    /// Plans making the entries of these names ours.
     ///
     /// # Errors
-    /// When one is there twice, and when the command is no absolute path of an installed `postern`.
+    /// Fails if a key occurs twice, and if the command is not the absolute path of an installed
+    /// `postern`.
     pub(crate) fn plan(self, ours: &[Entry]) -> Result<Change, HostsError> {
         let servers: Vec<Server> = ours
             .iter()
@@ -357,7 +357,7 @@ fn diff(path: &Path, before: Option<&str>, after: Option<&str>) -> String {
         .to_string()
 }
 
-/// The entry as text, if it is one that we will recognise again and that outlives this process.
+/// Checks that we will recognise the entry again and that its command is permanent.
 fn checked(os: Os, entry: &Entry) -> Result<Server, HostsError> {
     let refuse = |reason| {
         let command = entry.command.display().to_string();
@@ -379,7 +379,7 @@ fn checked(os: Os, entry: &Entry) -> Result<Server, HostsError> {
         .any(|part| part.starts_with(".mount_"))
     {
         return refuse(
-            "the path is inside a mounted AppImage and is gone when that ends; hint: install Postern first",
+            "the path is inside a mounted AppImage and disappears when that ends; hint: install Postern first",
         );
     }
     if !server.is_ours() {

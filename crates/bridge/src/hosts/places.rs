@@ -1,14 +1,14 @@
-//! Where host programs keep their files on each system.
+//! The paths of host files on each system.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hosts::Host;
 
-/// The family of operating systems whose folders count.
+/// The operating systems whose folders differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Os {
-    /// Linux and the other systems that follow XDG.
+    /// Linux and other systems that follow XDG.
     Linux,
     /// macOS.
     MacOs,
@@ -17,7 +17,7 @@ pub enum Os {
 }
 
 impl Os {
-    /// The one this program was built for.
+    /// The system that this program was built for.
     #[must_use]
     pub const fn this() -> Self {
         if cfg!(windows) {
@@ -29,7 +29,7 @@ impl Os {
         }
     }
 
-    /// Whether `path` names the same file from every folder.
+    /// Returns true if `path` is absolute on this system.
     pub(super) fn is_absolute(self, path: &str) -> bool {
         match (self, path.as_bytes()) {
             (Self::Linux | Self::MacOs, path) => path.starts_with(b"/"),
@@ -39,14 +39,14 @@ impl Os {
     }
 }
 
-/// The user's folders, as the caller read them from the environment.
+/// The user's folders, from the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// The system.
     pub os: Os,
     /// The home folder.
     pub home: PathBuf,
-    /// `XDG_CONFIG_HOME`; what is not an absolute path does not count.
+    /// `XDG_CONFIG_HOME`. Ignored if it is not an absolute path.
     pub config_home: Option<PathBuf>,
     /// `APPDATA`.
     pub appdata: Option<PathBuf>,
@@ -54,10 +54,10 @@ pub struct Places {
     pub local_appdata: Option<PathBuf>,
 }
 
-/// The host's configuration file, whether or not it is there.
+/// Returns the path of the host's configuration file, whether or not it exists.
 ///
-/// On Windows the one inside the store package where such a package is installed: the program then
-/// never reads the classic one. Looks for the package on the disk; reads nothing else.
+/// On Windows, prefers the file in the store package if one is installed, because the host then
+/// ignores the classic one. Searches the disk for the package and reads nothing else.
 #[must_use]
 pub fn file(host: Host, places: &Places) -> PathBuf {
     match host {
@@ -94,8 +94,8 @@ fn appdata(places: &Places) -> PathBuf {
         .unwrap_or_else(|| places.home.join("AppData/Roaming"))
 }
 
-/// The folder of the installed store package whose name starts so. Where an old package left its
-/// folder behind, the one that was written to last.
+/// Returns the folder of the installed store package with this prefix. If an old package left its
+/// folder behind, returns the one that was written to last.
 fn store_package(places: &Places, prefix: &str) -> Option<PathBuf> {
     let local = places.local_appdata.clone();
     let packages = local

@@ -1,4 +1,4 @@
-//! One address: a handshake with what is there, and its tools, without credentials.
+//! Initializes a session at one URL without credentials, and lists its tools.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,26 +17,26 @@ use crate::probe::report;
 
 /// A server that was found.
 pub(super) enum FoundServer {
-    /// It answers without a sign-in.
+    /// It works without a sign-in.
     Open(TestReport),
     /// It answers 401.
     Protected {
         /// The `WWW-Authenticate` header.
         challenge: Option<String>,
-        /// What the server says of it.
+        /// The explanation in the response.
         words: Option<String>,
     },
 }
 
-/// Why no server can be used at an address.
+/// Why no server can be used at a URL.
 pub(super) enum Unusable {
-    /// Its answer did not come, or is none of MCP.
+    /// The response is missing or is not MCP.
     Failed(Failure),
-    /// It refuses the handshake, in these words.
+    /// The server rejects the handshake with this message.
     Refused(String),
 }
 
-/// Shakes hands and lists the tools.
+/// Initializes a session and lists the tools.
 pub(super) async fn connect(
     bridge: &Arc<BridgeState>,
     url: &EndpointUrl,
@@ -53,7 +53,7 @@ pub(super) async fn connect(
     let up = Upstream::open(bridge.client.clone(), options, sender);
     let mut session = Session { up, events };
     let found = session.report(&bridge.options.version).await;
-    // The server is told that the session is over. The inspection does not wait for that.
+    // Tells the server that the session has ended, in the background.
     bridge.spawn(session.up.close());
     match found {
         Ok(report) => Ok(FoundServer::Open(report)),
@@ -81,7 +81,7 @@ impl Session {
         }
         let initialized = Message::notification("notifications/initialized", None);
         self.up.send(initialized, None);
-        // A server without tools may refuse to list them.
+        // A server without tools may reject `tools/list`.
         let tools = self.answer(2, "tools/list", json!({})).await?;
         let tools = tools
             .result()
@@ -118,5 +118,5 @@ impl Session {
 pub(super) fn words(error: &str) -> String {
     let error = mcp::json::read::<Value>(error).ok();
     let message = error.as_ref().and_then(|error| error["message"].as_str());
-    message.unwrap_or("an error without words").to_owned()
+    message.unwrap_or("an error without a message").to_owned()
 }

@@ -1,4 +1,4 @@
-//! What gateways granted to Postern, listed and revoked for a client of the management API.
+//! Lists and revokes the consents of gateways for a client of the management API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::bridge_state::BridgeState;
 use crate::problem;
 use crate::registry::Server;
 
-/// How long one of all servers may take to list its consents.
+/// How long each server may take to list its consents.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Lists the consents of the named server's gateway, or of all servers'.
 ///
 /// # Errors
 ///
-/// Of the named server, what stands in the way. Of all of them, none: the list names those that
-/// could not be asked.
+/// Returns the problem of the named server. Without a name it never fails: the list names the
+/// servers that could not be asked.
 pub(super) async fn list(
     bridge: &Arc<BridgeState>,
     name: Option<&str>,
@@ -50,7 +50,7 @@ async fn list_all(bridge: &Arc<BridgeState>) -> ConsentList {
             Ok(Err(error)) => why_not_asked(&server, &error),
             Err(_) => Some((ProblemKind::Unreachable, "does not answer")),
         };
-        // Where there is nothing to ask, nothing is missing from the list.
+        // A server with nothing to ask for is not missing from the list.
         list.not_asked.extend(reason.map(|(kind, reason)| NotAsked {
             server: server.name.to_string(),
             reason: reason.to_owned(),
@@ -60,7 +60,7 @@ async fn list_all(bridge: &Arc<BridgeState>) -> ConsentList {
     list.into()
 }
 
-/// Consents of several servers, which may have a gateway in common.
+/// Consents of several servers, which may share a gateway.
 #[derive(Default)]
 struct Gathered {
     consents: Vec<(Consent, String)>,
@@ -100,8 +100,8 @@ impl From<Gathered> for ConsentList {
     }
 }
 
-/// Why a server could not be asked, in a few words. Returns `None` where it has nothing to ask for:
-/// no sign-in, or no list of consents.
+/// Returns in a few words why a server could not be asked. Returns `None` if it has no sign-in or
+/// no list of consents.
 fn why_not_asked(server: &Server, error: &ConsentsError) -> Option<(ProblemKind, &'static str)> {
     let problem = from_consents(server, error);
     match (server.state(), problem.kind) {
@@ -122,7 +122,7 @@ fn words(kind: ProblemKind) -> Option<(ProblemKind, &'static str)> {
         ProblemKind::SignInNeeded | ProblemKind::SignInEnded => "needs a new sign-in",
         ProblemKind::Unreachable => "cannot be reached",
         ProblemKind::Untrusted => "its certificate is not trusted",
-        ProblemKind::NotMcp => "is no MCP server",
+        ProblemKind::NotMcp => "is not an MCP server",
         ProblemKind::Invalid => "gives no token",
         ProblemKind::Vault => "the keychain cannot be read",
         ProblemKind::NotFound | ProblemKind::InUse | ProblemKind::Failed => "does not work",
@@ -130,7 +130,7 @@ fn words(kind: ProblemKind) -> Option<(ProblemKind, &'static str)> {
     Some((kind, words))
 }
 
-/// Takes a consent back. The gateway ends what it carried, and that may be our own sign-in.
+/// Revokes a consent. The gateway ends its grants, which may include our own sign-in.
 pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> Result<(), Problem> {
     let server = bridge.server(name)?;
     let target = server.target();
@@ -157,7 +157,7 @@ pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> R
     Ok(())
 }
 
-/// Shows that a sign-in has ended, if that is what the question for consents brought to light.
+/// Updates the state if the request for consents has shown that the sign-in has ended.
 fn record_end(bridge: &Arc<BridgeState>, server: &Server, error: &ConsentsError) {
     let has_ended = matches!(
         error,
@@ -177,7 +177,7 @@ fn from_consents(server: &Server, error: &ConsentsError) -> Problem {
     match is_not_signed_in(error) && is_open(server) {
         true => Problem::new(
             ProblemKind::NotOffered,
-            "the server asks for no sign-in, so there is no consent",
+            "the server needs no sign-in, so there is no consent",
         ),
         false => problem::from_consents(server, error),
     }
@@ -193,7 +193,7 @@ fn is_not_signed_in(error: &ConsentsError) -> bool {
     )
 }
 
-/// Whether a server that no account opens has answered all the same, now or before the last start.
+/// Returns true if a server without an account has responded anyway, now or before the last start.
 fn is_open(server: &Server) -> bool {
     let was_open = server.tools().is_some() && !server.was_signed_in();
     server.state() == ServerState::Ready || (was_open && !server.is_protected())

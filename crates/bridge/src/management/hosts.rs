@@ -1,4 +1,4 @@
-//! What is asked about host programs.
+//! Requests about host configuration files.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) fn plan_add(
         .map_err(|error| host_problem(&error))
 }
 
-/// The entry that leads to a server, under the name that the host has for it.
+/// Builds the entry for a server, under the name that the host has for it.
 pub(super) fn entry(bridge: &BridgeState, name: &str, server: &ServerName) -> hosts::Entry {
     let mut args = vec!["connect".to_owned(), server.to_string()];
     if let Some(root) = bridge.options.home.root() {
@@ -45,14 +45,14 @@ pub(super) fn plan_remove(
 ) -> Result<hosts::Change, Problem> {
     let change = hosts::plan_remove(host_of(id), &bridge.options.places, name)
         .map_err(|error| host_problem(&error))?;
-    // A name that neither the file nor the configuration has is a mistake.
+    // A name that is neither in the file nor in the configuration is a mistake.
     if change.kind == hosts::Kind::Unchanged {
         bridge.server(name)?;
     }
     Ok(change)
 }
 
-/// Makes a change if it is the one that somebody approved.
+/// Applies a change if it is the one that the user approved.
 pub(super) fn apply(
     bridge: &Arc<BridgeState>,
     change: &hosts::Change,

@@ -1,7 +1,7 @@
-//! Taking over what a host's file has for `mcp-remote`.
+//! Imports `mcp-remote` entries of a host's file.
 //!
-//! Owns: which server an entry becomes, under which name, with which secrets; and doing all of it
-//! or nothing. Does not own: reading the entries and editing the host's file (`hosts`).
+//! Owns: which server an entry becomes, its name and its secrets, and applying everything or
+//! nothing. Does not own: reading the entries and editing the host's file (`hosts`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +23,7 @@ use crate::bridge_state::BridgeState;
 use crate::config_file;
 use crate::hosts::{self, ForeignEntries, LaunchEntry, Settings, is_authorization};
 
-/// What would be done.
+/// The planned import.
 struct Plan {
     shown: HostImport,
     servers: Vec<(ServerName, ServerConfig)>,
@@ -40,7 +40,7 @@ pub(super) async fn preview(
     Ok(Reply::HostImport(shown))
 }
 
-/// Does what was approved, or nothing.
+/// Applies what was approved, or nothing.
 pub(super) async fn make(
     bridge: &Arc<BridgeState>,
     host: HostId,
@@ -58,7 +58,7 @@ pub(super) async fn make(
     {
         let text = format!("{} is neither https nor on this machine", exposed.url);
         return Err(Problem::new(ProblemKind::Invalid, text)
-            .with_hint("take over the other entries by name, or agree to it"));
+            .with_hint("import the other entries by name, or approve it"));
     }
     let applied = write(bridge, &plan).await?;
     bridge.changed();
@@ -68,7 +68,7 @@ pub(super) async fn make(
     }))
 }
 
-/// The host's entry comes last: until then it works as it did.
+/// Writes the host's entry last, so that it works as before until then.
 async fn write(bridge: &Arc<BridgeState>, plan: &Plan) -> Result<hosts::Applied, Problem> {
     let mut kept = Vec::new();
     for (name, value) in &plan.secrets {
@@ -101,11 +101,11 @@ async fn roll_back(
         servers.try_for_each(|(name, _)| config_file::remove(path, name))
     });
     if let Err(problem) = removed {
-        tracing::warn!(%problem, "servers that were not taken over stay in the configuration");
+        tracing::warn!(%problem, "servers that were not imported stay in the configuration");
     }
     for name in kept {
         if let Err(problem) = secrets::remove(bridge, name.as_str()).await {
-            tracing::warn!(%problem, secret = %name, "a secret that nothing needs stays");
+            tracing::warn!(%problem, secret = %name, "an unused secret stays");
         }
     }
 }
@@ -124,7 +124,7 @@ async fn plan(bridge: &Arc<BridgeState>, id: HostId, wanted: &[String]) -> Resul
         if found.iter().all(|(found, _)| found != name) {
             let text = format!("{} has no entry `{name}` for `mcp-remote`", host.title());
             return Err(Problem::new(ProblemKind::NotFound, text)
-                .with_hint("name it as it stands in the file, or name none for all"));
+                .with_hint("use its name in the file, or name none for all"));
         }
     }
     found.retain(|(name, _)| wanted.is_empty() || wanted.contains(name));
@@ -150,7 +150,7 @@ async fn plan(bridge: &Arc<BridgeState>, id: HostId, wanted: &[String]) -> Resul
     Ok(planned.into_plan(bridge, host, change))
 }
 
-/// What the entries become, one after the other.
+/// The servers that the entries become, planned one by one.
 struct Planned {
     known: Vec<(ServerName, ServerConfig)>,
     secret_names: BTreeSet<SecretName>,
@@ -182,7 +182,7 @@ impl Planned {
         }
     }
 
-    /// The server that the entry becomes, or why it becomes none.
+    /// Returns the name of the server that the entry becomes, or why it cannot be imported.
     fn add(&mut self, entry: &str, settings: Settings) -> Result<ServerName, String> {
         let name = free(&plain(entry), |name: &ServerName| {
             self.known.iter().all(|(known, _)| known != name)
@@ -265,7 +265,7 @@ impl Keeping<'_> {
     }
 }
 
-/// The server as the configuration has it.
+/// Builds the configuration of the server.
 fn server(
     settings: Settings,
     keeping: &mut Keeping<'_>,
@@ -325,7 +325,7 @@ fn client_auth(client: hosts::Client, keeping: &mut Keeping<'_>) -> Result<Serve
     })
 }
 
-/// The text as a name: what does not fit becomes `-`.
+/// Converts text to a name. Characters that do not fit become `-`.
 fn plain(text: &str) -> String {
     let mut name = String::new();
     for character in text.chars().map(|character| character.to_ascii_lowercase()) {
@@ -347,7 +347,7 @@ fn plain(text: &str) -> String {
 /// Leaves room for a number.
 const MAX_PLAIN_NAME: usize = 59;
 
-/// The name, or the first with a number behind it that is free.
+/// Returns the name if it is free, or else the first free one with a number.
 fn free<N: std::str::FromStr>(name: &str, is_free: impl Fn(&N) -> bool) -> Result<N, String> {
     let numbered = (2..=999).map(|number| format!("{name}-{number}"));
     std::iter::once(name.to_owned())
@@ -357,7 +357,8 @@ fn free<N: std::str::FromStr>(name: &str, is_free: impl Fn(&N) -> bool) -> Resul
         .ok_or_else(|| "no name is free for it".to_owned())
 }
 
-/// What is added to the configuration, with `…` for a query, which may be a secret.
+/// Returns the TOML that is added to the configuration. Replaces a query, which may be a secret, by
+/// `…`.
 fn toml(name: &ServerName, config: &ServerConfig) -> String {
     let mut config = config.clone();
     if config.url.shown() != config.url.as_str() {

@@ -1,4 +1,4 @@
-//! Secrets that a person stores for the headers of servers.
+//! Secrets that the user stores for the headers of servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use model::SecretName;
 
 use crate::bridge_state::BridgeState;
 
-/// Those that are stored, and those that servers need.
+/// Lists the stored secrets and those that servers need.
 pub(super) async fn list(bridge: &BridgeState) -> Result<Reply, Problem> {
     let stored = stored(bridge).await?;
     let mut views: BTreeMap<SecretName, SecretView> = BTreeMap::new();
@@ -30,14 +30,14 @@ pub(super) async fn list(bridge: &BridgeState) -> Result<Reply, Problem> {
     Ok(Reply::Secrets(views.into_values().collect()))
 }
 
-/// The names of those that are stored.
+/// Returns the names of the stored secrets.
 pub(super) async fn stored(bridge: &BridgeState) -> Result<BTreeSet<SecretName>, Problem> {
     let stored = bridge.identity.secrets().await;
     let stored = stored.map_err(|error| in_vault(&error.to_string()))?;
     Ok(stored.into_iter().collect())
 }
 
-/// Stores one. Sessions with servers that need it take it up at once.
+/// Stores a secret. Sessions with servers that need it use it at once.
 pub(super) async fn set(
     bridge: &Arc<BridgeState>,
     name: &str,
@@ -55,7 +55,7 @@ pub(super) async fn set(
     Ok(Reply::Done)
 }
 
-/// Forgets one.
+/// Deletes a secret.
 pub(super) async fn remove(bridge: &Arc<BridgeState>, name: &str) -> Result<Reply, Problem> {
     let name = parse(name)?;
     let forgotten = bridge.identity.forget_secret(&name).await;

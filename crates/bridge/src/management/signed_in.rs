@@ -1,4 +1,4 @@
-//! Whether a sign-in to a server would bring anything, for those who ask before they start one.
+//! Checks whether a sign-in to a server is needed, for clients that ask before they start one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use crate::probe;
 use crate::registry::Server;
 use crate::sign_in;
 
-/// How long the server may take to show that it accepts the tokens of its account.
+/// How long the server may take to accept the tokens of its account.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks the server whether it accepts the tokens of its account.
 ///
 /// # Errors
 ///
-/// If there is no such server.
+/// Returns a problem if there is no such server.
 pub(super) async fn check(bridge: &Arc<BridgeState>, name: &str) -> Result<SignInCheck, Problem> {
     let server = bridge.server(name)?;
-    // This reads the vault.
+    // Reads the vault.
     bridge.identity.accounts().await;
     let Some(account) = account_to_keep(bridge, &server) else {
         return Ok(SignInCheck::Needed);
     };
     let tested = tokio::time::timeout(TIMEOUT, probe::test(bridge, &server)).await;
-    // The test may have shown that the tokens are refused. What else it met, the sign-in tells.
+    // The test may have shown that the tokens are rejected. Other failures are left to the sign-in.
     let is_accepted = matches!(tested, Ok(Ok(_)));
     match is_accepted && account_to_keep(bridge, &server).as_ref() == Some(&account) {
         true => Ok(SignInCheck::SignedIn {
@@ -37,7 +37,7 @@ pub(super) async fn check(bridge: &Arc<BridgeState>, name: &str) -> Result<SignI
     }
 }
 
-/// The account that opens the server, unless it is known that it takes another sign-in.
+/// Returns the account for the server. Returns `None` if it is known to need another sign-in.
 fn account_to_keep(bridge: &BridgeState, server: &Server) -> Option<AccountKey> {
     let target = server.target();
     let account = bridge.identity.account_for(&target)?.key;

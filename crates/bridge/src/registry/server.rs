@@ -1,4 +1,4 @@
-//! One server: its configuration, and what its sessions have found out about it.
+//! One server: its configuration, and what its sessions have learned about it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,23 +29,23 @@ pub(crate) struct Server {
     pub(crate) name: ServerName,
     pub(crate) config: ServerConfig,
     target: Arc<NamedTarget>,
-    /// Whether it came by `connect URL` and is in no configuration.
+    /// Whether it came from `connect URL` and is in no configuration.
     pub(crate) ephemeral: bool,
-    /// Where what was seen of it is kept; an ephemeral server's is not.
+    /// The file of its cache. An ephemeral server has none.
     cache_file: Option<Arc<CacheFile>>,
-    /// Cancelled once the configuration has another server in this one's place, or none.
+    /// Cancelled when the configuration changes or removes this server.
     pub(crate) replaced: CancellationToken,
-    /// What its connections have learned of how it is spoken to.
+    /// What its connections have learned about its transport.
     pub(crate) learned: Arc<Learned>,
     facts: Mutex<ServerFacts>,
     answered: LastAnswer,
 }
 
-/// When a server answered last.
+/// When a server responded last.
 #[derive(Debug)]
 struct LastAnswer {
     start: Instant,
-    /// In milliseconds since `start`; 0 before the first answer.
+    /// Milliseconds since `start`. 0 before the first response.
     last: AtomicU64,
 }
 
@@ -62,34 +62,34 @@ impl LastAnswer {
     }
 }
 
-/// For how long after its last answer a server that cannot be reached is taken to be restarting.
+/// For how long after its last response an unreachable server is assumed to be restarting.
 const RESTART_TIME: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct ServerFacts {
     state: ServerState,
     cache: ServerCache,
-    /// Whether it ever asked for a sign-in, and how (the last `WWW-Authenticate`).
+    /// Whether it ever required a sign-in, and the last `WWW-Authenticate`.
     protected: bool,
     challenge: Option<String>,
-    /// What it said when it last answered 401.
+    /// Its explanation of the last 401.
     refusal_words: Option<String>,
-    /// Whether it was found to name a way to sign in.
+    /// Whether it was found to offer a sign-in.
     sign_in_lookup: Option<SignInLookup>,
-    /// What the authorization server said when it refused last.
+    /// The last error response of the authorization server.
     refusal: Option<Problem>,
-    /// The challenges for more scopes that a sign-in has followed, and nothing has come of it yet.
+    /// The challenges that a sign-in for more scopes has followed without success so far.
     stepped_up: BTreeSet<String>,
     tokens: Tokens,
-    /// The names of its tools that are also names of stand-in tools.
+    /// Its tools whose names are also those of stand-in tools.
     own_tools: BTreeSet<String>,
 }
 
-/// How many sign-ins for more scopes there are at most without any of them helping.
+/// The maximum number of sign-ins for more scopes without success.
 const MAX_STEP_UPS: usize = 3;
 
 impl Server {
-    /// A server of the configuration, which may take the place of one of the same name.
+    /// Creates a server of the configuration, which may replace one of the same name.
     pub(super) fn configured(
         name: ServerName,
         config: ServerConfig,
@@ -97,7 +97,7 @@ impl Server {
         file: impl FnOnce() -> CacheFile,
     ) -> Self {
         let before = before.and_then(|before| Some((before, before.cache_file.clone()?)));
-        // What is in the file may be older than what that one has seen.
+        // The file may be older than what that server has cached.
         if let Some((before, file)) = before {
             let cache = before.facts().cache.clone();
             let cache = match cache.is_for(&config.url) {
@@ -111,7 +111,7 @@ impl Server {
         Self::new(name, config, cache, Some(Arc::new(file)))
     }
 
-    /// A server that is in no configuration.
+    /// Creates a server that is in no configuration.
     pub(super) fn ephemeral(name: ServerName, config: ServerConfig) -> Self {
         Self::new(name, config, ServerCache::default(), None)
     }
@@ -156,18 +156,18 @@ impl Server {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `auth` needs to know of it.
+    /// The target that `auth` uses.
     pub(crate) fn target(&self) -> Arc<NamedTarget> {
         Arc::clone(&self.target)
     }
 
-    /// The names of the headers that the user gave it.
+    /// The names of the configured headers.
     pub(crate) fn header_names(&self) -> Vec<String> {
         let headers = self.config.headers.iter();
         headers.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// Whether it needs stored secrets.
+    /// Returns true if its configuration refers to stored secrets.
     pub(crate) fn needs_secrets(&self) -> bool {
         self.config.secrets().next().is_some()
     }
@@ -176,7 +176,7 @@ impl Server {
         self.facts().state.clone()
     }
 
-    /// Sets the state; says whether it is another one.
+    /// Sets the state. Returns true if it changed.
     pub(crate) fn set_state(&self, state: ServerState) -> bool {
         let mut facts = self.facts();
         let changed = facts.state != state;
@@ -184,15 +184,15 @@ impl Server {
         changed
     }
 
-    /// Takes note of why nobody is signed in, if that is the authorization server's word.
+    /// Records why no account is signed in, if the authorization server gave the reason.
     pub(crate) fn record_sign_in_problem(&self, problem: &Problem) {
         if problem.refusal.is_some() {
             self.facts().refusal = Some(problem.clone());
         }
     }
 
-    /// What the authorization server said, or the server of the tokens of the last sign-in, as
-    /// long as the user has to sign in.
+    /// Returns the error of the authorization server, or of the server about the tokens of the last
+    /// sign-in, while the user has to sign in.
     pub(crate) fn sign_in_problem(&self) -> Option<Problem> {
         let facts = self.facts();
         if facts.state != ServerState::SignInNeeded {
@@ -204,26 +204,26 @@ impl Server {
         refused_after_sign_in.or_else(|| facts.refusal.clone())
     }
 
-    /// A sign-in has ended well, and this is the first token that it brought.
+    /// Records the first token of a successful sign-in.
     pub(crate) fn record_first_token(&self, number: Option<TokenNumber>) {
         self.facts().tokens.first = number;
     }
 
-    /// The server has answered a request that it was sent with this token.
+    /// Records that the server has accepted a request with this token.
     pub(crate) fn record_accepted_token(&self, number: TokenNumber) {
         let accepted = &mut self.facts().tokens.accepted;
         *accepted = (*accepted).max(Some(number));
     }
 
-    /// The server has answered a call that it was sent with this token: sign-ins help again, unless
-    /// it has refused a newer one.
+    /// Records that the server has accepted a call with this token. Sign-ins may help again unless
+    /// it has rejected a newer token.
     pub(crate) fn record_accepted_call(&self, number: TokenNumber) {
         let refused = &mut self.facts().tokens.refused;
         *refused = refused.take().filter(|refused| refused.number > number);
     }
 
-    /// The server has answered 401 to this token; `after_own_sign_in`, where it came with a call for
-    /// which a sign-in was made.
+    /// Records a 401 for this token. `after_own_sign_in` says that the request was a call for which
+    /// a sign-in was made.
     pub(crate) fn record_refused_token(
         &self,
         used: &Authorization,
@@ -248,9 +248,9 @@ impl Server {
         });
     }
 
-    /// Why no sign-in of `account` starts by itself: the server refuses the tokens of the last one.
-    /// That ends once a person asks for another sign-in or signs out, or the server answers a call
-    /// after all. `None` if one may start.
+    /// Returns why no sign-in of `account` starts by itself: the server rejects the tokens of the
+    /// last one. That ends when the user asks for a sign-in or signs out, or when the server
+    /// accepts a call. Returns `None` if a sign-in may start.
     pub(crate) fn refusal_after_sign_in(&self, account: Option<&AccountKey>) -> Option<Problem> {
         let facts = self.facts();
         let refused = facts.tokens.refused_after_sign_in()?;
@@ -259,14 +259,14 @@ impl Server {
             .then(|| problem::refused_after_sign_in(self, refused.words.as_deref()))
     }
 
-    /// A person signs in of their own accord: what came of earlier sign-ins counts no longer.
+    /// The user starts a sign-in: earlier failures no longer limit it.
     pub(crate) fn allow_sign_ins_again(&self) {
         let mut facts = self.facts();
         facts.stepped_up.clear();
         facts.tokens.refused = None;
     }
 
-    /// The server answered a request of ours with 401, or with 403 and what it misses.
+    /// Records a 401, or a 403 with the missing scopes.
     pub(crate) fn record_challenge(&self, challenge: Option<String>) {
         let mut facts = self.facts();
         facts.protected = true;
@@ -284,7 +284,7 @@ impl Server {
         self.facts().challenge.clone()
     }
 
-    /// Records what the server said when it answered 401.
+    /// Records the explanation of a 401.
     pub(crate) fn record_refusal_words(&self, words: Option<String>) {
         self.facts().refusal_words = words;
     }
@@ -301,30 +301,29 @@ impl Server {
         self.facts().sign_in_lookup.clone()
     }
 
-    /// Returns whether the server answers 401 and was found to name no way to sign in.
+    /// Returns true if the server answers 401 and offers no way to sign in.
     pub(crate) fn names_no_sign_in(&self) -> bool {
         self.sign_in_lookup().is_some_and(|found| found.is_none)
     }
 
-    /// Whether a sign-in may follow this challenge for more scopes by itself: once, and no more
-    /// than a few times until one has helped.
+    /// Returns true if a sign-in may follow this challenge by itself: once per challenge, and
+    /// [`MAX_STEP_UPS`] times until one succeeds.
     pub(crate) fn may_step_up(&self, challenge: &str) -> bool {
         let tried = &self.facts().stepped_up;
         tried.len() < MAX_STEP_UPS && !tried.contains(challenge)
     }
 
-    /// A sign-in follows this challenge.
+    /// Records that a sign-in follows this challenge.
     pub(crate) fn record_step_up(&self, challenge: &str) {
         self.facts().stepped_up.insert(challenge.to_owned());
     }
 
-    /// Returns whether a sign-in for more scopes has followed a challenge, and nothing has come of
-    /// it yet.
+    /// Returns true if a sign-in for more scopes was made and has not succeeded yet.
     pub(crate) fn awaits_scopes(&self) -> bool {
         !self.facts().stepped_up.is_empty()
     }
 
-    /// More scopes were what was missing.
+    /// Records that more scopes have helped.
     pub(crate) fn step_up_helped(&self) {
         self.facts().stepped_up.clear();
     }
@@ -334,44 +333,44 @@ impl Server {
         cache.tools()
     }
 
-    /// The server has sent a message.
+    /// Records that the server has sent a message.
     pub(crate) fn record_answered(&self) {
         let now = self.answered.now().max(1);
         self.answered.last.store(now, Ordering::Relaxed);
     }
 
-    /// Whether it has sent one within [`RESTART_TIME`].
+    /// Returns true if it sent one within [`RESTART_TIME`].
     pub(crate) fn has_just_answered(&self) -> bool {
         let last = self.answered.last.load(Ordering::Relaxed);
         let since = Duration::from_millis(self.answered.now().saturating_sub(last));
         last > 0 && since < RESTART_TIME
     }
 
-    /// Whether there is an answer of our own to this request.
-    /// That of a subscription is an acknowledgement.
+    /// Returns true if the bridge can answer this request itself. A subscription is answered with
+    /// an acknowledgement.
     pub(crate) fn can_answer(&self, request: &Message) -> bool {
         request.method() == Some(LISTEN) || ServerCache::can_answer(request)
     }
 
-    /// Our own answer in the server's place, which `problem` keeps from answering.
+    /// Answers for the server, which cannot respond because of `problem`.
     pub(crate) fn answer(&self, request: &Message, problem: &Problem) -> Option<Message> {
         let server = &self.name;
         let unavailable = Unavailable { server, problem };
         self.cache().answer(request, unavailable)
     }
 
-    /// Whether `request` asks for a list of which nothing is known.
+    /// Returns true if `request` asks for a list that is not cached.
     pub(crate) fn lacks(&self, request: &Message) -> bool {
         self.facts().cache.lacks(request)
     }
 
-    /// The capabilities that hosts are told while the server cannot be asked, a JSON object.
+    /// Returns the capabilities for hosts while the server cannot be asked, as a JSON object.
     pub(crate) fn capabilities(&self) -> String {
         self.cache().capabilities()
     }
 
-    /// Returns the stand-in tool that `request` calls, or `None` if the server has a tool of that
-    /// name itself.
+    /// Returns the stand-in tool that `request` calls. Returns `None` if the server itself has a
+    /// tool of that name.
     pub(crate) fn stand_in(&self, request: &Message) -> Option<StandIn> {
         let tool = StandIn::called_by(request, &self.name)?;
         let name = tool.tool_name(&self.name);
@@ -379,7 +378,7 @@ impl Server {
         (!is_own).then_some(tool)
     }
 
-    /// Remembers what the server answered to `request`; says whether it is news.
+    /// Caches the server's response to `request`. Returns true if it changed.
     pub(crate) fn record_answer(&self, request: &Message, answer: &Message) -> bool {
         let (Some(method), Some(result)) = (request.method(), answer.result()) else {
             return false;
@@ -401,7 +400,7 @@ impl Server {
         is_noted
     }
 
-    /// Notes the server's tools that have the name of a stand-in tool, on whatever page of the list.
+    /// Records the server's tools that have the name of a stand-in tool, on any page of the list.
     fn record_own_tools(&self, listed: &RawValue) {
         for tool in [StandIn::SignIn, StandIn::Reconnect] {
             let name = tool.tool_name(&self.name);
@@ -412,12 +411,12 @@ impl Server {
         }
     }
 
-    /// Whether anybody ever signed in to it.
+    /// Returns true if an account ever signed in to it.
     pub(crate) fn was_signed_in(&self) -> bool {
         self.facts().cache.was_signed_in()
     }
 
-    /// This account is the one that opens it now. What another one saw is forgotten.
+    /// Records the account that uses it now. Forgets what another account saw.
     pub(crate) fn signed_in(&self, account: &AccountKey) {
         let mut facts = self.facts();
         facts.protected = true;
@@ -428,7 +427,7 @@ impl Server {
         self.save(change);
     }
 
-    /// The account that opened it has signed out, and what it saw is forgotten.
+    /// The account has signed out. Forgets what it saw.
     pub(crate) fn signed_out(&self) {
         let mut facts = self.facts();
         facts.state = ServerState::SignInNeeded;
@@ -438,22 +437,22 @@ impl Server {
         self.save(change);
     }
 
-    /// It was removed, and with it what was seen of it.
+    /// The server was removed. Deletes its cache file.
     pub(crate) fn forget(&self) {
         if let Some(file) = &self.cache_file
             && let Err(reason) = threads::blocking(|| file.remove())
         {
-            tracing::warn!(server = %self.name, %reason, "what was seen of the server stays");
+            tracing::warn!(server = %self.name, %reason, "the cache of the server cannot be deleted");
         }
     }
 
-    /// Copies what was seen, so that it is read without the lock.
+    /// Copies the cache, so that it is read without the lock.
     fn cache(&self) -> ServerCache {
         self.facts().cache.clone()
     }
 
-    /// Has the change written down: more is written soon, and what was forgotten leaves the disk
-    /// before this returns.
+    /// Saves a change. Additions are written soon. What was forgotten leaves the disk before this
+    /// returns.
     fn save(&self, change: Change) {
         let Some(file) = &self.cache_file else {
             return;
@@ -465,28 +464,28 @@ impl Server {
                 if !self.write(file)
                     && let Err(reason) = file.clear()
                 {
-                    tracing::error!(server = %self.name, %reason, "what another account saw stays");
+                    tracing::error!(server = %self.name, %reason, "the cache of another account cannot be deleted");
                 }
             }),
         }
     }
 
-    /// Writes down what was seen, if that is due. Blocks.
+    /// Writes the cache if that is due. Blocks.
     pub(super) fn save_if_due(&self) {
         if let Some(file) = self.cache_file.as_ref().filter(|file| file.is_due()) {
             self.write(file);
         }
     }
 
-    /// Returns whether it could be written.
+    /// Returns true if it was written.
     fn write(&self, file: &CacheFile) -> bool {
-        // The server in this one's place has the file.
+        // The server that replaced this one owns the file.
         if self.replaced.is_cancelled() {
             return true;
         }
         let written = file.write(|| self.cache());
         if let Err(reason) = &written {
-            tracing::warn!(server = %self.name, %reason, "what was seen of the server is not kept");
+            tracing::warn!(server = %self.name, %reason, "the cache of the server cannot be written");
         }
         written.is_ok()
     }

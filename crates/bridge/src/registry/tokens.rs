@@ -1,37 +1,37 @@
-//! What a server made of the tokens that it was sent.
+//! How a server reacted to the tokens it received.
 
 use auth::{AccountKey, TokenNumber};
 
-/// What the server made of the tokens of the last sign-in.
+/// How the server reacted to the tokens of the last sign-in.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     /// The first one.
     pub(super) first: Option<TokenNumber>,
     /// The newest that the server has accepted.
     pub(super) accepted: Option<TokenNumber>,
-    /// The newest that it has refused, unless it had accepted that one.
+    /// The newest that it has rejected without having accepted it before.
     pub(super) refused: Option<Refused>,
 }
 
-/// A token that the server has refused.
+/// A token that the server has rejected.
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
     pub(super) number: TokenNumber,
     pub(super) account: AccountKey,
-    /// What the server said of it.
+    /// The server's explanation.
     pub(super) words: Option<String>,
-    /// Whether it came with a call for which a sign-in was made.
+    /// Whether the request was a call for which a sign-in was made.
     pub(super) after_own_sign_in: bool,
 }
 
 impl Tokens {
-    /// Whether the server has accepted a token of the last sign-in.
+    /// Returns true if the server has accepted a token of the last sign-in.
     fn is_first_accepted(&self) -> bool {
         self.first
             .is_none_or(|first| self.accepted.is_some_and(|accepted| accepted >= first))
     }
 
-    /// The refusal that shows that another sign-in does not help.
+    /// Returns the rejected token that proves that another sign-in does not help.
     pub(super) fn refused_after_sign_in(&self) -> Option<&Refused> {
         self.refused.as_ref().filter(|refused| {
             let is_of_last = self.first.is_some_and(|first| first <= refused.number);

@@ -1,4 +1,4 @@
-//! What is kept of one result: all of it, or an outline of one that is too large.
+//! One cached result: the whole text, or an outline if it is too large.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,17 +11,17 @@ use serde_json::value::RawValue;
 
 use super::lists_tool;
 
-/// The largest result that is kept whole, in bytes. It is parsed and written down for each change;
-/// lists of hundreds of tools have less than a tenth of it.
+/// The maximum size of a whole result, in bytes. It is parsed and written for each change. Lists of
+/// hundreds of tools need less than a tenth of it.
 pub(super) const MAX_CACHED: usize = 4 << 20;
 
-/// How many tools of a list that is too large are outlined.
+/// The maximum number of outlined tools.
 const MAX_OUTLINED: usize = 4096;
 
-/// The longest name of a tool that is outlined, in bytes.
+/// The maximum length of an outlined tool's name, in bytes.
 const MAX_NAME: usize = 256;
 
-/// What is shown of a tool that is only outlined.
+/// Shown instead of the description of an outlined tool.
 const NOT_SHOWN: &str =
     "Not shown: the server's list of tools is larger than the 4 MB that Postern keeps.";
 
@@ -32,19 +32,19 @@ pub(crate) enum CachedResult {
     Outline(Arc<Outline>),
 }
 
-/// Tells a result that is too large to be kept from the next one.
+/// Identifies a result that is too large to be cached.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outline {
-    /// Of the whole result, in bytes.
+    /// The size of the whole result, in bytes.
     size: usize,
     /// SHA-256 of the whole result, in hexadecimal digits.
     hash: String,
-    /// The names of its tools, at most [`MAX_OUTLINED`], each with the SHA-256 of its definition.
+    /// The names of at most [`MAX_OUTLINED`] tools, each with the SHA-256 of its definition.
     tools: BTreeMap<String, String>,
 }
 
 impl CachedResult {
-    /// What is kept of this result of `method`. `None` if it is the same as `before`.
+    /// Builds the entry for this result of `method`. Returns `None` if it equals `before`.
     pub(crate) fn if_changed(
         method: &str,
         result: &RawValue,
@@ -79,7 +79,7 @@ impl CachedResult {
         }
     }
 
-    /// Whether the list has a tool of that name.
+    /// Returns true if the list has a tool of that name.
     pub(super) fn has_tool(&self, name: &str) -> bool {
         match self {
             Self::Whole(result) => lists_tool(result, name),
@@ -87,7 +87,7 @@ impl CachedResult {
         }
     }
 
-    /// The tools of the list, for a person to look at.
+    /// Returns the tools of the list to show to the user.
     pub(super) fn tools(&self) -> Option<Vec<ToolView>> {
         match self {
             Self::Whole(result) => views(result),

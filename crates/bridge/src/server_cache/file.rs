@@ -1,7 +1,7 @@
-//! The file in which what was seen of a server outlives the bridge.
+//! The file that keeps a server's cache across restarts.
 //!
-//! Owns: that no older content takes the place of a newer one, and that nothing is written once
-//! the server was removed. Does not own: when it is written.
+//! Owns: that older content never replaces newer content, and that nothing is written after the
+//! server was removed. Does not own: when it is written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use super::ServerCache;
 #[derive(Debug)]
 pub(crate) struct CacheFile {
     path: PathBuf,
-    /// Whether there is something that is not written yet.
+    /// Whether there are unwritten changes.
     is_due: AtomicBool,
-    /// Tells the bridge that a file is due.
+    /// Notifies the bridge that a file is due.
     due: Arc<Notify>,
     /// Locked while the file is written or removed.
     state: Mutex<State>,
@@ -44,7 +44,7 @@ impl CacheFile {
         &self.path
     }
 
-    /// Has the file written soon.
+    /// Marks the file as due.
     pub(crate) fn set_due(&self) {
         self.is_due.store(true, Ordering::Release);
         self.due.notify_one();
@@ -54,12 +54,12 @@ impl CacheFile {
         self.is_due.load(Ordering::Acquire)
     }
 
-    /// Writes what `cache` returns: the newest there is, because the writes before have ended when
-    /// it is called. Blocks.
+    /// Writes what `cache` returns. Calls it after all earlier writes, so it is the newest content.
+    /// Blocks.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn write(&self, cache: impl FnOnce() -> ServerCache) -> io::Result<()> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_due.store(false, Ordering::Release);
@@ -70,27 +70,27 @@ impl CacheFile {
             State::Removed => Ok(()),
         };
         if written.is_err() {
-            // The next write, or the one at the end, may succeed.
+            // The next write, or the last one, may succeed.
             self.is_due.store(true, Ordering::Release);
         }
         written
     }
 
-    /// Removes what is written, which must not stay where what follows cannot be written. Blocks.
+    /// Deletes the content, for the case that the new content cannot be written. Blocks.
     ///
     /// # Errors
     ///
-    /// If the file cannot be removed.
+    /// Fails if the file cannot be deleted.
     pub(crate) fn clear(&self) -> io::Result<()> {
         let _state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         removed(&self.path)
     }
 
-    /// Removes the file for good. Blocks.
+    /// Deletes the file for good. Blocks.
     ///
     /// # Errors
     ///
-    /// If the file cannot be removed.
+    /// Fails if the file cannot be deleted.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State::Removed;

@@ -23,7 +23,7 @@ fn request(text: &str) -> Message {
 }
 
 #[test]
-fn a_server_never_seen_is_answered_for_with_the_version_asked_for() {
+fn empty_cache_answers_with_requested_version() {
     let cache = ServerCache::default();
     let ask = |version: &str| {
         let text = format!(
@@ -41,7 +41,7 @@ fn a_server_never_seen_is_answered_for_with_the_version_asked_for() {
 }
 
 #[test]
-fn what_was_seen_is_told_again_to_the_letter() {
+fn cached_list_is_returned_byte_for_byte() {
     let mut cache = ServerCache::default();
     let list = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
     let page = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}"#);
@@ -98,7 +98,7 @@ fn told(cache: &ServerCache, method: &str, params: &str) -> String {
 }
 
 #[test]
-fn a_list_in_pages_comes_to_an_end() {
+fn cached_list_has_empty_second_page() {
     let first = r#"{"tools":[{"name":"t"}],"nextCursor":"x"}"#;
     let cache = cache(&[("tools/list", first)]);
     assert_eq!(told(&cache, "tools/list", "{}"), first);
@@ -107,7 +107,7 @@ fn a_list_in_pages_comes_to_an_end() {
 }
 
 #[test]
-fn the_next_host_is_told_its_own_version() {
+fn cached_handshake_adapts_version() {
     let known = r#"{"protocolVersion":"2025-11-25","serverInfo":{"x":1.0}}"#;
     let cache = cache(&[("initialize", known)]);
     let same = told(&cache, "initialize", r#"{"protocolVersion":"2025-11-25"}"#);
@@ -122,7 +122,7 @@ fn the_next_host_is_told_its_own_version() {
 }
 
 #[test]
-fn what_was_seen_in_one_era_is_told_in_the_other() {
+fn cached_result_is_converted_to_other_era() {
     let value = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
     let info = serde_json::json!({ "name": "s", "version": "1" });
     let known = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"i"}"#;
@@ -158,7 +158,7 @@ fn what_was_seen_in_one_era_is_told_in_the_other() {
 }
 
 #[test]
-fn what_is_seen_belongs_to_an_account() {
+fn cache_is_cleared_for_another_account() {
     let mut cache = cache(&[("tools/list", r#"{"tools":[]}"#)]);
     assert_eq!(
         cache.record_account("a"),
@@ -178,7 +178,7 @@ fn what_is_seen_belongs_to_an_account() {
 }
 
 #[test]
-fn large_list_is_outlined_and_written_so() {
+fn large_list_is_stored_as_outline() {
     let url = "https://a.example/mcp".parse().unwrap();
     let list = |name: &str| {
         let filler = "x".repeat(MAX_CACHED);

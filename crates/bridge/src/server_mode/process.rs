@@ -1,6 +1,6 @@
-//! The gateway's process: how it is started and ended.
+//! Starts and ends the gateway's process.
 //!
-//! It serves until its stdin ends, so that it never outlives its bridge, however that ends.
+//! The gateway exits when its stdin ends, so it never outlives its bridge, however that ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,19 +16,19 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::TIMEOUT;
 
-/// How often something that must come soon is looked for.
+/// How often a condition that should hold soon is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a process of the gateway is started with and leaves behind.
+/// The files that a gateway process uses and leaves behind.
 pub(super) struct GatewayFiles {
     config_file: PathBuf,
     data_dir: PathBuf,
 }
 
-/// A process that was started.
+/// A running gateway process.
 pub(super) struct Process {
     child: Child,
-    /// Apart from the child, whose `wait` would close it.
+    /// Separate from the child, whose `wait` would close it.
     stdin: Option<ChildStdin>,
     files: GatewayFiles,
 }
@@ -84,7 +84,8 @@ impl GatewayFiles {
         })
     }
 
-    /// Makes sure that the gateway gets its address: that of a bridge before may still be ending.
+    /// Waits until the gateway's address is free: the gateway of the last bridge may still be
+    /// shutting down.
     pub(super) async fn wait_for_port(&self, address: SocketAddr) -> Result<(), Problem> {
         let freed = async {
             while !is_free(address) {
@@ -97,7 +98,7 @@ impl GatewayFiles {
             Duration::ZERO
         };
         tokio::time::timeout(limit, freed).await.map_err(|_| {
-            let text = format!("{address} is taken by another program");
+            let text = format!("{address} is in use by another program");
             Problem::new(ProblemKind::InUse, text).with_hint(format!(
                 "end that program, or set another `listen` in {}",
                 self.config_file.display()
@@ -105,12 +106,12 @@ impl GatewayFiles {
         })
     }
 
-    /// Whether server mode was on when the last bridge ended, and was not turned off.
+    /// Returns true if server mode was on when the last bridge ended.
     pub(super) fn was_on(&self) -> bool {
         self.on_file().exists()
     }
 
-    /// Remembers whether server mode is on, for the bridge after this one.
+    /// Records for the next bridge whether server mode is on.
     pub(super) fn remember(&self, on: bool) {
         let file = self.on_file();
         let done = match on {
@@ -120,7 +121,7 @@ impl GatewayFiles {
         if let Err(error) = done
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(%error, "whether server mode is on is not written down");
+            tracing::warn!(%error, "the state of server mode cannot be written");
         }
     }
 
@@ -138,7 +139,7 @@ impl Process {
         self.child.id().unwrap_or_default()
     }
 
-    /// Waits until the process has ended by itself, and returns what it said last.
+    /// Waits until the process exits by itself. Returns the end of its log.
     pub(super) async fn ended(&mut self) -> Problem {
         let _ = self.child.wait().await;
         let log = self.files.log();
@@ -146,12 +147,15 @@ impl Process {
         let mut lines: Vec<&str> = text.lines().rev().take(4).collect();
         lines.reverse();
         match lines.join("\n").trim() {
-            "" => Problem::new(ProblemKind::Failed, "the gateway ended without a word"),
+            "" => Problem::new(
+                ProblemKind::Failed,
+                "the gateway exited without an error message",
+            ),
             words => Problem::from_text(ProblemKind::Failed, words),
         }
     }
 
-    /// Asks the process to end, and makes it after a while.
+    /// Asks the process to exit. Kills it after a timeout.
     pub(super) async fn end(mut self) {
         drop(self.stdin.take());
         if tokio::time::timeout(TIMEOUT, self.child.wait())
@@ -167,7 +171,7 @@ fn is_free(address: SocketAddr) -> bool {
     std::net::TcpListener::bind(address).is_ok()
 }
 
-/// Waits until the gateway answers.
+/// Waits until the gateway responds.
 pub(super) async fn until_ready(config: &GatewayConfig) {
     let ready = format!("http://{}/readyz", config.listen);
     let host = config.public_url.url().authority();
@@ -183,7 +187,7 @@ pub(super) async fn until_ready(config: &GatewayConfig) {
     }
 }
 
-/// A new log for the gateway, for both of its streams.
+/// Creates a new log for stdout and stderr of the gateway.
 fn open_log(path: &Path) -> io::Result<(Stdio, Stdio)> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;

@@ -1,4 +1,4 @@
-//! How things stand between a session and its server.
+//! The state of the connection between a session and its server.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,53 +11,53 @@ use mcp::{Message, RequestId};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-/// What asking for the headers of a server gives.
+/// The result of requesting the headers of a server.
 pub(super) type Authorized = Result<UpstreamHeaders, HeadersError>;
 
-/// What to send to a server.
+/// What is sent to a server with each request.
 pub(super) struct UpstreamHeaders {
-    /// None, for a server that needs no sign-in.
+    /// `None` for a server that needs no sign-in.
     pub(super) authorization: Option<Authorization>,
-    /// Those that the user gave it.
+    /// The configured headers.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why nothing can be sent to a server.
 pub(super) enum HeadersError {
-    /// For want of a token.
+    /// There is no token.
     Token(AuthorizationError),
-    /// For want of a secret that a header needs.
+    /// A secret that a header needs is missing.
     Header(Problem),
 }
 
-/// A question for the headers of a server that is under way.
+/// A pending request for the headers of a server.
 pub(super) type HeadersFuture = Pin<Box<dyn Future<Output = Authorized> + Send>>;
 
-/// The state of the connection. What a state needs, it owns.
+/// The state of the connection. Each state owns its data.
 pub(super) enum ConnectionState {
     /// The host has not begun.
     Idle,
-    /// Waiting for a token, to do `next` with it.
+    /// Waits for a token. Continues with `next`.
     Authorizing {
         pending_headers: HeadersFuture,
         next: AfterToken,
     },
-    /// The handshake is under way, or the question whether the session still stands.
+    /// Waits for the response to the handshake, or to the `ping` of an existing session.
     Opening {
         authorization: Option<Authorization>,
-        /// The request whose answer opens the connection.
+        /// The request whose response opens the connection.
         awaits: RequestId,
         next: AfterToken,
-        /// When the server is taken not to answer it.
+        /// The timeout of that response.
         until: Instant,
     },
-    /// Messages flow.
+    /// Messages are sent and received.
     Live {
         authorization: Option<Authorization>,
     },
-    /// Nothing flows until somebody signs in.
+    /// Waits until the user signs in.
     SignInNeeded { problem: Problem },
-    /// The server cannot be used; `next` is tried at `retry_at`.
+    /// The server cannot be used. `next` is tried at `retry_at`.
     Down {
         problem: Problem,
         retry_at: Instant,
@@ -65,34 +65,34 @@ pub(super) enum ConnectionState {
     },
 }
 
-/// What a token is wanted for.
+/// What follows once there is a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterToken {
-    /// To begin, or to begin again.
+    /// Initialize a session, or a new one.
     Connect,
-    /// To go on where the server was away: the session there stands, as far as is known.
+    /// Continue after the server was away: its session still exists, as far as is known.
     Reconnect,
-    /// To go on: the session at the server stands.
+    /// Continue: the session at the server exists.
     Continue,
 }
 
-/// How soon a server that was just found wanting is tried again at the earliest.
+/// The minimum delay before a failing server is tried again.
 pub(super) const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Back-off between attempts to reach a server. What counts as reached is the answer to a request
-/// of the host: servers that shake hands and then know nothing of it are no better than absent.
+/// Backoff between attempts to reach a server. It resets when the server answers a request of the
+/// host: a server that only completes handshakes counts as unreachable.
 #[derive(Debug, Default)]
 pub(super) struct Backoff(u32);
 
 impl Backoff {
-    /// Whether nothing went wrong since the server was last reached; something does now.
+    /// Counts a failure. Returns true if it is the first since the server was last reached.
     pub(super) fn is_first(&mut self) -> bool {
         let first = self.0 == 0;
         self.0 += 1;
         first
     }
 
-    /// How long to wait now: half a second, doubled each time, half a minute at most.
+    /// Returns the next delay: half a second, doubled each time, 30 seconds at most.
     pub(super) fn next(&mut self) -> Duration {
         let wait = MIN_RETRY_DELAY * 2u32.pow(self.0.min(6));
         self.0 += 1;
@@ -104,9 +104,9 @@ impl Backoff {
     }
 }
 
-/// What the host has said about how it speaks.
+/// The protocol of the host.
 pub(super) enum HostProtocol {
-    /// Nothing so far.
+    /// It has sent nothing so far.
     Unknown,
     /// 2026-07-28 and later: no handshake.
     Modern,
@@ -117,24 +117,22 @@ pub(super) enum HostProtocol {
 /// The handshake of a legacy host, kept to be repeated at the server.
 pub(super) struct Handshake {
     pub(super) initialize: Message,
-    /// Whether the host has its answer, from the server or from us.
+    /// Whether the host has its response, from the server or from the bridge.
     pub(super) answered: bool,
-    /// `notifications/initialized`, once the host has sent it. Before that, the host may be sent
-    /// nothing but answers.
+    /// `notifications/initialized`, once the host has sent it. Before that, the host may only be
+    /// sent responses.
     pub(super) initialized: Option<Message>,
-    /// Whether the session at the server has had that, and all that follows it.
+    /// Whether the session at the server has received it and everything that follows it.
     pub(super) initialized_sent: bool,
-    /// Whether something was answered in the server's place, so that the host must be told to
-    /// ask again.
+    /// Whether the bridge has answered for the server, so that the host must be told to list again.
     pub(super) stale: bool,
-    /// The notifications that tell it so, by what the server says it can do.
+    /// The notifications for that, by the capabilities of the server.
     pub(super) changes: Vec<Message>,
-    /// What the host set up at the server and takes for granted in every later session there,
-    /// by what it concerns.
+    /// The settings that the host made at the server and expects in every later session there.
     pub(super) settings: Vec<(SessionSetting, Message)>,
 }
 
-/// What a standing request of the host concerns. A later one takes the place of an earlier one.
+/// A setting of the session at the server. A later request replaces an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SessionSetting {
     /// `logging/setLevel`.
@@ -156,7 +154,7 @@ impl Handshake {
         }
     }
 
-    /// Takes note of a request whose effect ends with the session at the server.
+    /// Records a request whose effect ends with the session at the server.
     pub(super) fn record_setting(&mut self, request: &Message) {
         let uri = || Some(SessionSetting::Subscription(uri(request)?));
         let concerns = match request.method() {

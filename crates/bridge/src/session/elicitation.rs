@@ -1,12 +1,11 @@
-//! Asking the host to show the page of a sign-in (2025-11-25 and 2026-07-28, client/elicitation,
-//! URL mode).
+//! Asks the host to show a sign-in page (2025-11-25 and 2026-07-28, client/elicitation, URL mode).
 //!
-//! Owns: what the host is asked and says to it; none of that reaches the server. Does not own:
-//! whose turn it is to be asked (`sign_in`).
+//! Owns: the elicitations of the bridge and the host's responses. None of them reaches the server.
+//! Does not own: which host is asked next (`sign_in`).
 //!
-//! A host of the legacy era is asked by a request, and told when it is done. One of the modern era
-//! is asked by the answer to a call, of which nothing is kept: it comes back with another request,
-//! over this session or a new one.
+//! A legacy host gets a request, and a notification when the sign-in is complete. A modern host
+//! gets the elicitation as the result of a call, of which nothing is kept. It comes back with
+//! another request, in this session or a new one.
 
 use std::collections::HashSet;
 
@@ -23,45 +22,45 @@ use crate::sign_in::{
     self, Declined, ElicitationRequest, ElicitationSender, OngoingSignIn, SignInTrigger,
 };
 
-/// What one host is asked.
+/// The elicitations of one host.
 #[derive(Default)]
 pub(super) struct Elicitation {
     channel: Channel,
     stage: Stage,
-    /// The questions that were withdrawn before the host had answered them.
+    /// Elicitations that were cancelled before the host responded.
     cancelled: HashSet<RequestId>,
 }
 
-/// The way by which questions come here.
+/// How elicitations reach this session.
 #[derive(Default)]
 enum Channel {
-    /// No sign-in was wanted in which the host could be asked. Most sessions end so.
+    /// No sign-in has needed the host so far. Most sessions stay so.
     #[default]
     Unused,
-    /// The same, and the host is one that can be asked once it calls.
+    /// The same, but the host can be asked when it calls.
     ForCalls,
     Open {
         sender: ElicitationSender,
         requests: mpsc::Receiver<ElicitationRequest>,
     },
-    /// The host says nothing more, or cannot show pages though it offered to.
+    /// The host sends nothing more, or cannot show pages although it declared it.
     Closed,
 }
 
-/// How far a host of the legacy era is.
+/// The stage of an elicitation of a legacy host.
 #[derive(Default)]
 enum Stage {
-    /// Nothing is asked.
+    /// There is none.
     #[default]
     Idle,
-    /// It has not ended its handshake, and must not be sent requests before.
+    /// The host has not completed its handshake, and must not be sent requests before.
     Queued(ElicitationRequest),
-    /// It has not answered. `call` is the request of the host that this belongs to.
+    /// The host has not responded. `call` is the host's request that this belongs to.
     Asked {
         request: ElicitationRequest,
         call: Option<RequestId>,
     },
-    /// It shows the page.
+    /// The host shows the page.
     Shown {
         name: String,
         call: Option<RequestId>,
@@ -69,7 +68,7 @@ enum Stage {
 }
 
 impl Elicitation {
-    /// Waits for a question; `None` if nobody waits any longer for the answer to the last one.
+    /// Waits for the next elicitation. Returns `None` if the last one is cancelled.
     pub(super) async fn next(&mut self) -> Option<ElicitationRequest> {
         let over = match &self.stage {
             Stage::Queued(request) | Stage::Asked { request, .. } => {
@@ -85,7 +84,7 @@ impl Elicitation {
         };
         let request = async {
             match &mut self.channel {
-                // The caller is here, so the channel does not end.
+                // The sender is kept here, so the channel stays open.
                 Channel::Open { requests, .. } => requests.recv().await,
                 Channel::Unused | Channel::ForCalls | Channel::Closed => {
                     std::future::pending().await
@@ -99,7 +98,7 @@ impl Elicitation {
         }
     }
 
-    /// Notes whether a request that waits is of a host of the modern era that can be asked.
+    /// Records whether a queued request is of a modern host that can be asked.
     pub(super) fn detect_modern_host(&mut self, outbox: &Outbox) {
         let is_declared = |queued: &QueuedMessage| elicitation::is_declared(&queued.message);
         if matches!(self.channel, Channel::Unused) && outbox.queued.iter().any(is_declared) {
@@ -107,7 +106,7 @@ impl Elicitation {
         }
     }
 
-    /// Whether a host of the modern era is to be asked when it calls.
+    /// Returns true if a modern host is to be asked when it calls.
     pub(super) fn is_for_calls(&self) -> bool {
         matches!(self.channel, Channel::ForCalls | Channel::Open { .. })
     }
@@ -123,7 +122,7 @@ impl Elicitation {
         }
     }
 
-    /// Whether the host has a question to answer, or is about to.
+    /// Returns true if an elicitation is queued or has no response.
     pub(super) fn is_open(&self) -> bool {
         match self.stage {
             Stage::Queued(_) | Stage::Asked { .. } => true,
@@ -131,7 +130,7 @@ impl Elicitation {
         }
     }
 
-    /// Whether that is a question of ours.
+    /// Returns true if `id` is an elicitation of the bridge.
     pub(super) fn is_ours(&self, id: &RequestId) -> bool {
         let asked = match &self.stage {
             Stage::Asked { request, .. } => RequestId::string(&request.name) == *id,
@@ -142,7 +141,8 @@ impl Elicitation {
 }
 
 impl Task {
-    /// This session, if its host can be asked: a modern one in the answer to `call` alone.
+    /// Returns the sender of this session if its host can be asked. A modern host can only be asked
+    /// in the result of `call`.
     pub(super) fn elicitation_sender(
         &mut self,
         call: Option<&Message>,
@@ -167,7 +167,7 @@ impl Task {
         }
     }
 
-    /// Asks a host of the legacy era as soon as it may be asked.
+    /// Sends the queued elicitation to a legacy host once it may be sent requests.
     pub(super) fn send_elicitation(&mut self) {
         let HostProtocol::Legacy(handshake) = &self.protocol else {
             return;
@@ -196,8 +196,8 @@ impl Task {
         }
     }
 
-    /// Answers a call of a modern host with the question, and forgets the call. If none waits any
-    /// longer, nobody is asked.
+    /// Answers a queued call of a modern host with the elicitation, and forgets the call. Does
+    /// nothing if there is no such call.
     fn answer_with_elicitation(&mut self, request: ElicitationRequest) {
         let mut is_taken = false;
         let calls = self.outbox.take_if(|queued: &QueuedMessage| {
@@ -211,11 +211,11 @@ impl Task {
         let (page, text) = (request.prompt.page.as_str(), &request.prompt.text);
         request.sent.set(Instant::now());
         self.send_answer(elicitation::required(id, &request.name, page, text));
-        // Whether anybody still waits for the answer is nothing to a host that has gone.
+        // Fails if the sign-in has ended, which makes no difference to this host.
         let _ = request.answer_later.send(());
     }
 
-    /// What a host of the legacy era answers.
+    /// Handles the response of a legacy host.
     pub(super) fn on_elicitation_response(&mut self, response: &Message) {
         if let Some(id) = response.id()
             && self.elicitation.cancelled.remove(id)
@@ -246,8 +246,9 @@ impl Task {
         }
     }
 
-    /// A request of a modern host without what it says to a question of ours, and whether it says
-    /// that it shows the page. `None` if that is the end of it, or if it has to be asked again.
+    /// Removes the elicitation response from a request of a modern host. Returns the request, and
+    /// whether the host shows the page. Returns `None` if the request is answered: the user
+    /// declined, or the elicitation is still open.
     pub(super) fn strip_elicitation(&mut self, message: Message) -> Option<(Message, bool)> {
         let Some(back) = Return::of(&message) else {
             return Some((message, false));
@@ -260,7 +261,7 @@ impl Task {
             }
             Some(Answer::Declined | Answer::Unable) => {
                 match sign_ins.decline(server, &back.id, Instant::now()) {
-                    // The call waits as that of a host that does not offer to show pages.
+                    // The call waits like that of a host that does not show pages.
                     Declined::ByHost => self.elicitation.channel = Channel::Closed,
                     Declined::ByUser => {
                         self.fail(&message, &sign_in::cancelled(&self.server));
@@ -281,7 +282,7 @@ impl Task {
         Some((back.request, is_shown))
     }
 
-    /// The host will say nothing more, and cannot be asked any longer.
+    /// The host will send nothing more, and cannot be asked any longer.
     pub(super) fn end_elicitations(&mut self) {
         if self.sign_in.is_some() && self.outbox.queued_calls().next().is_some() {
             self.bridge.sign_ins.join(&self.server.name, None);
@@ -292,8 +293,8 @@ impl Task {
         self.elicitation.channel = Channel::Closed;
     }
 
-    /// Nobody waits any longer for what the host was asked. If the sign-in goes on, it made way for
-    /// another, and may be asked once more for a call that still waits.
+    /// The elicitation was cancelled. If the sign-in continues, another host was asked instead, and
+    /// this one may be asked again for a queued call.
     pub(super) fn on_elicitation_cancelled(&mut self) {
         let result = self.sign_in.as_ref().map(OngoingSignIn::result);
         self.end_elicitation(matches!(result, Some(Some(Ok(())))));
@@ -303,7 +304,8 @@ impl Task {
         }
     }
 
-    /// Tells a host of the legacy era what has become of what it was asked.
+    /// Ends the elicitation of a legacy host. Notifies it of the completion, or cancels the open
+    /// request.
     pub(super) fn end_elicitation(&mut self, is_done: bool) {
         let (name, call, is_open) =
             match std::mem::replace(&mut self.elicitation.stage, Stage::Idle) {
@@ -316,7 +318,7 @@ impl Task {
         }
         if is_open {
             let id = RequestId::string(&name);
-            let cancelled = Message::withdrawal(&id, "the sign-in does not wait for this any more");
+            let cancelled = Message::withdrawal(&id, "the sign-in no longer waits for this");
             self.elicitation.cancelled.insert(id);
             self.send_to_host(cancelled, call);
         }

@@ -1,4 +1,4 @@
-//! What is answered in the server's place, and when.
+//! Answers requests for the server while it cannot be asked.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::server_cache::ServerCache;
 use crate::sign_in::{self, SignInTrigger};
 
 impl Task {
-    /// Answers what need not wait, now that the server cannot be asked.
+    /// Answers the requests that need not wait for the server.
     pub(super) fn answer_from_cache(&mut self) {
         let (problem, comes) = match &self.connection {
             ConnectionState::SignInNeeded { problem } => {
@@ -64,8 +64,8 @@ impl Task {
         }
     }
 
-    /// Lets the lists of which nothing is known wait for the sign-in that this session began or
-    /// joined. Returns false if they do not wait, or no longer.
+    /// Lets lists that are not cached wait for the sign-in that this session began or joined.
+    /// Returns false if they do not wait, or no longer.
     fn let_lists_wait(&mut self) -> bool {
         let is_needed = matches!(self.connection, ConnectionState::SignInNeeded { .. });
         let Some(sign_in) = self.sign_in.as_ref().filter(|_| is_needed) else {
@@ -79,15 +79,15 @@ impl Task {
         waits
     }
 
-    /// Lets the lists of which nothing is known wait until `until`.
+    /// Sets the deadline of lists that are not cached.
     pub(super) fn delay_lists(&mut self, until: Instant) {
         let server = &self.server;
         self.outbox
             .set_deadlines(until, |message| server.lacks(message));
     }
 
-    /// Starts a sign-in for the calls that wait, or joins one: of each call's own accord one starts
-    /// at most, however it ends.
+    /// Starts or joins a sign-in for the queued calls. Each call starts at most one, whatever its
+    /// result.
     pub(super) fn want_sign_in_for_calls(&mut self) {
         let best = |call: &&QueuedMessage| (!call.signed_in, elicitation::may_ask(&call.message));
         let Some(call) = self.outbox.calls().max_by_key(best) else {
@@ -134,8 +134,8 @@ impl Task {
         }
     }
 
-    /// Answers what a server that has not said anything for long keeps waiting. A subscription stays
-    /// at the server.
+    /// Answers the requests that a silent server keeps waiting. A subscription also stays at the
+    /// server.
     fn answer_for_silent_server(&mut self, now: Instant) {
         let late = self.outbox.pending.take_overdue(now);
         if self.server.has_just_answered() {
@@ -152,14 +152,15 @@ impl Task {
         }
     }
 
-    /// The host waits for a server that is away: it is tried now rather than when it is due.
+    /// Retries an unreachable server soon, because the host waits for it.
     pub(super) fn retry_soon(&mut self) {
         if let ConnectionState::Down { retry_at, .. } = &mut self.connection {
             *retry_at = (*retry_at).min(Instant::now() + MIN_RETRY_DELAY);
         }
     }
 
-    /// What was connected before a sleep may be dead, and what was away may be back.
+    /// Handles the end of a sleep: old connections may be dead, and the server may be reachable
+    /// again.
     pub(super) fn on_resume(&mut self) {
         self.up.wake();
         match &mut self.connection {
@@ -180,7 +181,7 @@ impl Task {
         }
     }
 
-    /// Whether the host waits for the answer to its handshake.
+    /// Returns true if the host waits for the response to its handshake.
     pub(super) fn awaits_handshake(&self) -> bool {
         matches!(&self.protocol, HostProtocol::Legacy(handshake) if !handshake.answered)
     }

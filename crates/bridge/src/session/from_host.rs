@@ -1,4 +1,4 @@
-//! What the host says.
+//! Handles messages of the host.
 
 use auth::Authorization;
 use futures_util::FutureExt;
@@ -51,7 +51,7 @@ impl Task {
         }
     }
 
-    /// Whether a request of the host with this id has no answer yet.
+    /// Returns true if the host's request with this id has no response yet.
     fn is_unanswered(&self, id: &RequestId) -> bool {
         let handshake = match &self.protocol {
             HostProtocol::Legacy(handshake) if !handshake.answered => handshake.initialize.id(),
@@ -60,7 +60,8 @@ impl Task {
         handshake == Some(id) || self.outbox.contains(id) || self.subscriptions.contains(id)
     }
 
-    /// Two requests with one id cannot be told apart at the server; the earlier one goes on.
+    /// Rejects a request with an id that is in use: the server could not tell them apart. The
+    /// earlier one continues.
     fn refuse(&mut self, id: &RequestId) {
         let text = "a request with this id is still unanswered; hint: use each id once";
         self.send_answer(Message::error_response(
@@ -71,7 +72,7 @@ impl Task {
         ));
     }
 
-    /// Lists the session under the name that the host gives itself.
+    /// Lists the session under the name of the host.
     fn name_host(&self, info: Option<Implementation<'_>>) {
         if let (Some(guard), Some(info)) = (&self.session_guard, info) {
             guard.set_host(&format!("{} {}", info.name, info.version));
@@ -108,7 +109,7 @@ impl Task {
         }
     }
 
-    /// A request; `is_shown`, where the host says that it shows the page of a sign-in for it.
+    /// Handles a request. `is_shown` says that the host shows the sign-in page for it.
     fn on_request(&mut self, message: Message, is_shown: bool) {
         if let HostProtocol::Legacy(handshake) = &mut self.protocol {
             handshake.record_setting(&message);
@@ -173,7 +174,7 @@ impl Task {
             return;
         };
         if Era::of(&pending.message) == Era::Modern {
-            // In the modern era a closed response stream is the cancellation (streamable HTTP).
+            // In the modern era, closing the response stream cancels the request (Streamable HTTP).
             self.outbox.pending.remove(&id);
             self.up.abandon(&id);
         } else {
@@ -183,8 +184,8 @@ impl Task {
         }
     }
 
-    /// A message that wants no answer: it means something to the session at the server that
-    /// there is, if there is one, and to no later one.
+    /// Handles a message without a response. It only has a meaning to the current session at the
+    /// server.
     fn on_one_way(&mut self, message: Message) {
         match &self.connection {
             ConnectionState::Live { .. }
@@ -214,7 +215,7 @@ impl Task {
         }
     }
 
-    /// Sends a message if messages flow, else keeps it.
+    /// Sends a message if the connection is live. Queues it otherwise.
     pub(super) fn send_or_queue(&mut self, queued: QueuedMessage) {
         if !matches!(self.connection, ConnectionState::Live { .. }) {
             self.outbox.enqueue(queued);
@@ -240,8 +241,8 @@ impl Task {
         }
     }
 
-    /// Sends what waits no longer. In place of the call of a stand-in tool the server gets the
-    /// request that shows whether it can be used.
+    /// Sends a queued message. Replaces the call of a stand-in tool by a request that shows whether
+    /// the server can be used.
     pub(super) fn send(&mut self, queued: QueuedMessage, authorization: Option<Authorization>) {
         let listing = queued
             .stand_in
@@ -252,7 +253,7 @@ impl Task {
         self.connection = ConnectionState::Live { authorization };
     }
 
-    /// A subscription has no other end than its host's.
+    /// Ends all subscriptions: only the host ends them.
     pub(super) fn end_subscriptions(&mut self) {
         self.subscriptions.take_all();
         for id in self.outbox.pending.take_listens() {

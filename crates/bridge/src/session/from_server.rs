@@ -1,4 +1,4 @@
-//! What the server says, and how it fails.
+//! Handles messages and failures of the server.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use super::task::{MAX_REFUSALS, Task, header};
 use crate::stand_in::{self, StandIn};
 use crate::{problem, server_cache};
 
-/// How long the result of a stand-in tool waits for the host to list the tools again: the model that
-/// gets it should see the new ones.
+/// How long the result of a stand-in tool waits for the host to list the tools again, so that the
+/// model sees the new tools.
 const RELIST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long it still waits once the host has the list.
+/// How long it still waits after the host has the list.
 const RELIST_DELAY: Duration = Duration::from_millis(200);
 
 /// The result of a stand-in tool that waits for the host to list the tools again.
@@ -42,7 +42,7 @@ impl DelayedResult {
 }
 
 impl Task {
-    /// Sends the result of a stand-in tool that has waited long enough.
+    /// Sends the result of a stand-in tool if its time has come.
     pub(super) fn send_delayed(&mut self, now: Instant) {
         if let Some(late) = self.delayed_result.take_if(|late| late.until <= now) {
             self.send_own_answer(late.result);
@@ -93,7 +93,7 @@ impl Task {
         }
     }
 
-    /// The server has answered the `tools/list` that it got in place of a call of a stand-in tool.
+    /// Handles the response to the `tools/list` that replaced the call of a stand-in tool.
     fn on_listed_for(&mut self, tool: StandIn, pending: &PendingRequest, listed: &Message) {
         let call = &pending.message;
         if let Some(error) = listed.error() {
@@ -103,7 +103,7 @@ impl Task {
             self.remember(&listing, listed);
         }
         if self.server.stand_in(call).is_none() {
-            // The server has a tool of that name itself.
+            // The server itself has a tool of that name.
             return self.send_or_queue(QueuedMessage::new(call.clone(), self.call_timeout()));
         }
         let done = tool.done(call, &self.server.name, listed);
@@ -113,7 +113,7 @@ impl Task {
         }
     }
 
-    /// The host has got an answer to this request: a result that waits for its list goes out soon.
+    /// Shortens the wait of a delayed result once the host has its list.
     fn shorten_delay(&mut self, request: &Message) {
         if request.method() == Some("tools/list")
             && let Some(late) = &mut self.delayed_result
@@ -128,7 +128,7 @@ impl Task {
         }
     }
 
-    /// The server has answered a request that it was sent with this.
+    /// Records that the server has accepted a request with this authorization.
     fn record_accepted(&mut self, authorization: Option<Authorization>) {
         if let Some(authorization) = authorization
             && self.accepted.replace(authorization.number()) != Some(authorization.number())
@@ -163,7 +163,7 @@ impl Task {
         };
         let authorization = authorization.clone();
         if *next == AfterToken::Reconnect {
-            // Whoever has an answer to `ping`, and be it that there is no such method, is there.
+            // Any response to `ping` shows that the server is there, even `method not found`.
             return self.set_live(&authorization);
         }
         let is_first_answer = !std::mem::replace(&mut handshake.answered, true);
@@ -206,8 +206,8 @@ impl Task {
         self.send_list_changes();
     }
 
-    /// Ends the handshake at the server as the host did, once both are ready for that, and sets
-    /// up there again what the host had set up in an earlier session.
+    /// Completes the handshake at the server once both sides are ready. Restores the settings of
+    /// earlier sessions there.
     pub(super) fn send_initialized(&mut self) {
         let (HostProtocol::Legacy(handshake), ConnectionState::Live { authorization }) =
             (&mut self.protocol, &self.connection)
@@ -233,8 +233,8 @@ impl Task {
         self.listen_again = false;
     }
 
-    /// Tells the host to ask again, if it was answered in the server's place, as soon as it may
-    /// be told anything.
+    /// Tells the host to list again if the bridge has answered for the server, once it may be sent
+    /// notifications.
     pub(super) fn send_list_changes(&mut self) {
         let (HostProtocol::Legacy(handshake), ConnectionState::Live { .. }) =
             (&mut self.protocol, &self.connection)
@@ -277,7 +277,7 @@ impl Task {
                     self.suspend(problem::from_failure(&failure));
                 }
             }
-            // What stands before it may be there before it is.
+            // A proxy in front of the server may be up before the server is.
             failure
                 if handshake
                     && self.is_reconnecting()
@@ -296,7 +296,7 @@ impl Task {
             Failure::Rejected {
                 body: Some(body), ..
             } if !handshake || !self.is_answered() => {
-                // Such a body never names the request that it refuses.
+                // Such a body never names the request that it rejects.
                 if let Some(id) = request {
                     if handshake {
                         self.end_handshake();
@@ -324,7 +324,7 @@ impl Task {
         }
     }
 
-    /// Answers a request that the server, or what stands before it, has refused.
+    /// Fails a request that the server, or a proxy in front of it, has rejected.
     fn fail_owed(&mut self, pending: &PendingRequest, problem: Problem, is_passing: bool) {
         let keeps = is_passing && self.subscriptions.contains_request(&pending.message);
         let kind = match keeps {
@@ -334,7 +334,7 @@ impl Task {
         self.fail(&pending.message, &Problem { kind, ..problem });
     }
 
-    /// The server has refused a request with a JSON-RPC error in the body of an HTTP error.
+    /// Handles a request that the server rejects with a JSON-RPC error in an HTTP error.
     fn on_rejected(&mut self, id: RequestId, body: Message, is_passing: bool) {
         let pending = self.outbox.pending.remove(&id);
         let Some(pending) = pending.filter(PendingRequest::is_wanted) else {
@@ -353,8 +353,8 @@ impl Task {
         }
     }
 
-    /// 404 for a session: begins another one, unless that was done already. A server that forgets
-    /// one session after the other before it has answered anything is left alone for a while.
+    /// 404 for a session: begins a new one, unless that was done already. A server that loses
+    /// sessions before it has answered anything is retried with backoff.
     fn on_session_gone(&mut self, generation: Generation, failure: &Failure) {
         let is_current = self.up.is_current(generation);
         match &mut self.connection {
@@ -377,7 +377,7 @@ impl Task {
         }
     }
 
-    /// The server has refused the handshake, and the host is told so.
+    /// The server has rejected the handshake, and the host is told.
     fn end_handshake(&mut self) {
         if let HostProtocol::Legacy(handshake) = &mut self.protocol {
             handshake.answered = true;
@@ -386,8 +386,7 @@ impl Task {
         self.handshake_deadline = None;
     }
 
-    /// 401: asks for another token, unless another message already did, and sends the request
-    /// once more.
+    /// 401: requests another token, unless that was done already, and sends the request once more.
     fn on_refused(
         &mut self,
         request: Option<&RequestId>,
@@ -447,7 +446,7 @@ impl Task {
         }
     }
 
-    /// Keeps a request that the server has not processed for another try, the only one.
+    /// Requeues a request that the server has not processed. That happens once per request.
     fn retry(&mut self, request: Option<&RequestId>, failure: &Failure) {
         let Some(id) = request else { return };
         let pending = self.outbox.pending.get(id);
@@ -464,13 +463,13 @@ impl Task {
         }
     }
 
-    /// The server cannot be used, and is begun with anew.
+    /// The server cannot be used. The next attempt initializes a new session.
     pub(super) fn disconnect(&mut self, problem: Problem) {
         self.outbox.drop_one_way();
         self.set_down(problem, AfterToken::Connect);
     }
 
-    /// The server cannot be reached, and is gone on with if it can be.
+    /// The server cannot be reached. The next attempt continues the session if it has an id.
     fn suspend(&mut self, problem: Problem) {
         let is_legacy = matches!(self.protocol, HostProtocol::Legacy(_));
         if is_legacy && self.up.has_session() {
@@ -505,8 +504,8 @@ impl Task {
         )
     }
 
-    /// The listening stream cannot be opened again: what the server says meanwhile is lost, and
-    /// its next answer shows that it is back.
+    /// The stream for notifications cannot be reopened. Notifications are lost meanwhile. The next
+    /// response shows that the server is back.
     pub(super) fn on_away(&self, failure: &Failure) {
         if matches!(self.connection, ConnectionState::Live { .. }) {
             let problem = problem::from_failure(failure);
@@ -520,8 +519,8 @@ impl Task {
         }
     }
 
-    /// 401 where a cut stream was to be taken up: asks for another token, unless that is being
-    /// done already. Its request stays where it is.
+    /// 401 when a cut stream was to be resumed: requests another token, unless that is being done
+    /// already. The request of the stream stays pending.
     pub(super) fn on_token_refused(&mut self, used: Option<&HeaderValue>, challenge: Option<&str>) {
         self.record_challenge(challenge);
         if let ConnectionState::Live { authorization } = &self.connection
@@ -536,7 +535,7 @@ impl Task {
     }
 }
 
-/// Returns true if the failure is an answer of the server, or of what stands before it.
+/// Returns true if the failure is a response of the server, or of a proxy in front of it.
 fn shows_server(failure: &Failure) -> bool {
     match failure {
         Failure::Unauthorized { .. }

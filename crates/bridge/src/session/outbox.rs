@@ -1,6 +1,6 @@
-//! The host's requests, until each has its one answer.
+//! The host's requests, until each has its response.
 //!
-//! Invariant: a request is in `queued`, or in `pending`, or answered.
+//! Invariant: a request is in `queued`, in `pending`, or answered.
 
 mod pending;
 
@@ -16,10 +16,10 @@ pub(super) use pending::{PendingRequest, PendingRequests};
 
 use crate::stand_in::StandIn;
 
-/// How long a request waits before it is answered by us.
+/// How long a request waits before the bridge answers it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestTimeout {
-    /// For a sign-in, or for a server that may still answer.
+    /// For a sign-in, or for a server that may still respond.
     pub(super) general: Duration,
     /// For a server that cannot be reached.
     pub(super) unreachable: Duration,
@@ -34,7 +34,7 @@ impl From<Duration> for RequestTimeout {
     }
 }
 
-/// When a request is answered by us.
+/// When the bridge answers a request itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     general: Instant,
@@ -65,12 +65,12 @@ impl Deadline {
     }
 }
 
-/// What a message waits for.
+/// What a queued message waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitFor {
     /// The server.
     Server,
-    /// A sign-in that allows more than the last one.
+    /// A sign-in that grants more scopes.
     Scopes,
 }
 
@@ -79,21 +79,21 @@ pub(super) enum WaitFor {
 pub(super) struct QueuedMessage {
     pub(super) message: Message,
     pub(super) wait_for: WaitFor,
-    /// When a request is answered by us instead. A notification waits as long as it takes.
+    /// When the bridge answers the request itself. A notification has no deadline.
     pub(super) deadline: Option<Deadline>,
-    /// Whether it is a request that was sent already, and must not be a third time.
+    /// Whether the request was sent before, and must not be sent a third time.
     pub(super) again: bool,
-    /// Whether a sign-in was begun or joined for it: no other one is begun.
+    /// Whether a sign-in was begun or joined for it. No other one is begun.
     pub(super) signed_in: bool,
-    /// The stand-in tool that it calls, if it calls one.
+    /// The stand-in tool that it calls.
     pub(super) stand_in: Option<StandIn>,
-    /// Whether it is answered in the server's place even at the server, if that keeps silent: it is
-    /// sent without a handshake that shows the server.
+    /// Whether the bridge answers it even if it was sent and the server stays silent: without a
+    /// handshake nothing shows that the server is there.
     pub(super) has_fallback: bool,
 }
 
 impl QueuedMessage {
-    /// Held back from now on; a request for `timeout` at most.
+    /// Queues a message. A request waits for `timeout` at most.
     pub(super) fn new(message: Message, timeout: impl Into<RequestTimeout>) -> Self {
         let is_request = matches!(message.kind(), Kind::Request { .. });
         Self {
@@ -107,7 +107,8 @@ impl QueuedMessage {
         }
     }
 
-    /// Whether its deadline is over; `is_unreachable`, where the server cannot be reached.
+    /// Returns true if its deadline has passed. `is_unreachable` says that the server cannot be
+    /// reached.
     pub(super) fn is_due(&self, now: Instant, is_unreachable: bool) -> bool {
         let deadline = self.deadline;
         deadline.is_some_and(|deadline| deadline.instant(is_unreachable) <= now)
@@ -122,10 +123,10 @@ impl QueuedMessage {
     }
 }
 
-/// How many messages may be held back before the host is left unread.
+/// The maximum of queued messages. The host is left unread beyond that.
 const MAX_QUEUED: usize = 1024;
 
-/// What is held back, and what is out.
+/// The queued and the pending requests.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) queued: VecDeque<QueuedMessage>,
@@ -133,7 +134,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Whether the host is owed nothing more.
+    /// Returns true if the host waits for no response.
     pub(super) fn is_settled(&self) -> bool {
         self.pending.values().all(|pending| !pending.is_wanted())
             && self.queued.iter().all(|queued| queued.deadline.is_none())
@@ -143,38 +144,38 @@ impl Outbox {
         self.queued.len() < MAX_QUEUED
     }
 
-    /// Whether the host waits for an answer, other than that to a subscription, which comes with
-    /// its end alone.
+    /// Returns true if the host waits for a response other than that to a subscription, which comes
+    /// only at its end.
     pub(super) fn has_unanswered(&self) -> bool {
         let waits = |queued: &QueuedMessage| queued.deadline.is_some() && !queued.is_listen();
         self.pending.values().any(PendingRequest::is_wanted_call) || self.queued.iter().any(waits)
     }
 
-    /// The calls of tools that wait, in order.
+    /// Returns the queued tool calls, in order.
     pub(super) fn queued_calls(&self) -> impl Iterator<Item = &Message> {
         self.calls().map(|queued| &queued.message)
     }
 
-    /// A sign-in is under way for all calls of tools that wait.
+    /// Records that a sign-in was begun or joined for all queued tool calls.
     pub(super) fn record_sign_in(&mut self) {
         let calls = self.queued.iter_mut().filter(|queued| queued.is_call());
         calls.for_each(|call| call.signed_in = true);
     }
 
-    /// The same, with what they wait for.
+    /// Returns the queued tool calls with what they wait for.
     pub(super) fn calls(&self) -> impl Iterator<Item = &QueuedMessage> {
         self.queued.iter().filter(|queued| queued.is_call())
     }
 
-    /// Whether a request with this id has no answer yet.
+    /// Returns true if a request with this id has no response yet.
     pub(super) fn contains(&self, id: &RequestId) -> bool {
         let waits =
             |queued: &QueuedMessage| queued.deadline.is_some() && queued.message.id() == Some(id);
         self.pending.contains(id) || self.queued.iter().any(waits)
     }
 
-    /// The request whose progress the server tells of on a stream that all requests share, as
-    /// that of HTTP+SSE is: the host gave it the token that the notification repeats.
+    /// Returns the request that a progress notification belongs to, by its progress token. Needed
+    /// on a stream that all requests share, as in HTTP+SSE.
     pub(super) fn subject_of(&self, message: &Message) -> Option<RequestId> {
         if message.method() != Some("notifications/progress") {
             return None;
@@ -182,19 +183,20 @@ impl Outbox {
         self.pending.with_token(&message.progress_token()?).cloned()
     }
 
-    /// Forgets what only meant something to a session at the server that is gone.
+    /// Drops messages without a response: they only had a meaning to the lost session at the
+    /// server.
     pub(super) fn drop_one_way(&mut self) {
         self.queued.retain(|queued| queued.deadline.is_some());
     }
 
-    /// Holds a message back.
+    /// Adds a message to the queue.
     pub(super) fn enqueue(&mut self, queued: QueuedMessage) {
         self.queued.push_back(queued);
     }
 
-    /// Takes a request back from the server's side, to send it once more before anything else,
-    /// once there is what it `wait_for`. If that was done already, the request is given back instead,
-    /// to be answered.
+    /// Requeues a pending request in front of all others. It is sent once more when there is what
+    /// it waits for. Returns the request instead if it was sent twice already, and must be
+    /// answered.
     pub(super) fn requeue(
         &mut self,
         id: &RequestId,
@@ -216,7 +218,7 @@ impl Outbox {
         None
     }
 
-    /// The same for one that never left: it waits on as if it had not been sent.
+    /// Requeues a request that never reached the server, with its old deadline.
     pub(super) fn requeue_unsent(&mut self, id: &RequestId) {
         if let Some(pending) = self.pending.remove(id)
             && pending.is_wanted()
@@ -227,7 +229,7 @@ impl Outbox {
         }
     }
 
-    /// Notes what is sent, if it is a request.
+    /// Records a sent message, if it is a request.
     pub(super) fn sent(&mut self, queued: QueuedMessage, authorization: Option<Authorization>) {
         if let Kind::Request { id, .. } = queued.message.kind() {
             let id = id.clone();
@@ -235,7 +237,7 @@ impl Outbox {
         }
     }
 
-    /// Takes out what waits for the server alone, in order.
+    /// Takes the messages that wait for the server only, in order.
     pub(super) fn take_ready(&mut self) -> VecDeque<QueuedMessage> {
         let (ready, stay) = std::mem::take(&mut self.queued)
             .into_iter()
@@ -244,8 +246,8 @@ impl Outbox {
         ready
     }
 
-    /// There is more access now: what waited for that waits for the server alone. Says whether
-    /// anything did.
+    /// More scopes are granted: messages that waited for them now wait for the server only. Returns
+    /// true if there were any.
     pub(super) fn release_for_scopes(&mut self) -> bool {
         let queued = self.queued.iter_mut();
         let queued = queued.filter(|queued| queued.wait_for == WaitFor::Scopes);
@@ -255,7 +257,7 @@ impl Outbox {
             > 0
     }
 
-    /// Forgets a request that the host no longer wants; says whether it was still here.
+    /// Drops a queued request that the host has cancelled. Returns true if it was queued.
     pub(super) fn cancel(&mut self, id: &RequestId) -> bool {
         let before = self.queued.len();
         self.queued
@@ -263,22 +265,22 @@ impl Outbox {
         self.queued.len() < before
     }
 
-    /// Lets the requests for which `does` says so wait until `until`.
+    /// Sets the deadline of the requests for which `does` returns true.
     pub(super) fn set_deadlines(&mut self, until: Instant, does: impl Fn(&Message) -> bool) {
         let requests = self.queued.iter_mut();
         let requests = requests.filter(|one| one.deadline.is_some() && does(&one.message));
         requests.for_each(|one| one.deadline = Some(Deadline::at(until)));
     }
 
-    /// The earliest deadline of all that waits, and of all that is withdrawn; `is_unreachable`, where
-    /// the server cannot be reached.
+    /// Returns the earliest deadline of all queued and cancelled requests. `is_unreachable` says
+    /// that the server cannot be reached.
     pub(super) fn next_deadline(&self, is_unreachable: bool) -> Option<Instant> {
         let deadlines = self.queued.iter().filter_map(|queued| queued.deadline);
         let queued = deadlines.map(|deadline| deadline.instant(is_unreachable));
         queued.chain(self.pending.next_due()).min()
     }
 
-    /// Takes out the requests for which `done` says so, in order.
+    /// Takes the requests for which `done` returns true, in order.
     pub(super) fn take_if(&mut self, mut done: impl FnMut(&QueuedMessage) -> bool) -> Vec<Message> {
         let (out, stay) = std::mem::take(&mut self.queued)
             .into_iter()

@@ -1,5 +1,5 @@
-//! 403 for want of scopes, and the sign-in that asks for them (MCP authorization, "Scope Challenge
-//! Handling").
+//! Step-up authorization after 403 `insufficient_scope` (MCP authorization, Scope Challenge
+//! Handling).
 
 use auth::Authorization;
 use mcp::RequestId;
@@ -13,7 +13,7 @@ use crate::problem;
 use crate::sign_in::SignInTrigger;
 
 impl Task {
-    /// 403 with a challenge: the next sign-in asks for what it names.
+    /// Records the challenge of a 403: the next sign-in requests its scopes.
     pub(super) fn record_step_up(&self, failure: &Failure) {
         if let Failure::Forbidden { challenge, .. } = failure
             && challenge.is_some()
@@ -22,9 +22,9 @@ impl Task {
         }
     }
 
-    /// Lets a call wait for a sign-in that asks for the scopes it lacks, to be made once more then.
-    /// Says whether it does: one sign-in follows a challenge by itself, if that names scopes that the
-    /// last one did not ask for, and none a list.
+    /// Requeues a call until a sign-in has requested its missing scopes. Returns false if it is not
+    /// requeued. One sign-in follows a challenge by itself, if it names scopes that the last one
+    /// did not request. Only calls cause one, no lists.
     pub(super) fn step_up(&mut self, id: &RequestId, failure: &Failure) -> bool {
         let Some(challenge) = problem::missing_scopes(failure) else {
             return false;
@@ -69,8 +69,8 @@ impl Task {
         is_call && self.kind == SessionKind::Host && self.server.config.auth.is_for_people()
     }
 
-    /// Makes a call once more if there is a newer token by now than the one that it was sent with:
-    /// the last sign-in asked for all that the server names. Says whether it does.
+    /// Sends a call once more if there is a newer token than the one it was sent with: the last
+    /// sign-in has requested all scopes that the server names. Returns false if there is none.
     fn repeat_with_newer_token(&mut self, id: &RequestId) -> bool {
         let newest = self.bridge.identity.newest_token(&self.server.target());
         let pending = self.outbox.pending.get(id);

@@ -1,16 +1,15 @@
-//! `subscriptions/listen` of a host of the modern era (2026-07-28, basic/patterns/subscriptions).
+//! `subscriptions/listen` of modern hosts (2026-07-28, basic/patterns/subscriptions).
 //!
-//! Owns: the acknowledged subscriptions, those that were acknowledged in the server's place among
-//! them, and what the host sees of each. Does not own: the request until it is acknowledged, which is
-//! one like any other.
+//! Owns: the acknowledged subscriptions, including those that the bridge has acknowledged for the
+//! server, and what the host receives on each. Does not own: the request until it is acknowledged,
+//! which is handled like any other.
 //!
-//! A host waits at its start until its subscription is acknowledged, and asks for no list again
-//! unless the subscription says that it changed. So the subscription is acknowledged as far as the
-//! capabilities allow that the host was told. Once the server can be asked, it gets the request
-//! under the same id, and the host is told that the lists changed.
+//! A host waits at its start until its subscription is acknowledged, and lists again only if the
+//! subscription says that a list changed. So the bridge acknowledges the subscription as far as the
+//! announced capabilities allow. Once the server can be asked, it gets the request under the same
+//! id, and the host is told that the lists changed.
 //!
-//! Invariant: the server has a request on its way exactly in the stages `AtServer` and
-//! `Acknowledged`.
+//! Invariant: the server has a pending request exactly in the stages `AtServer` and `Acknowledged`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,22 +24,22 @@ use super::connection::ConnectionState;
 use super::outbox::QueuedMessage;
 use super::task::Task;
 
-/// How long after a failure that passes the server gets a subscription again.
+/// How long after a temporary failure the server gets a subscription again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The acknowledged subscriptions, by the id of their request.
+/// The acknowledged subscriptions, by request id.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     by_id: HashMap<RequestId, Subscription>,
-    /// When the server gets those again that it does not have, though messages flow.
+    /// When the server gets the subscriptions again that it lacks, although the connection is live.
     retry_at: Option<Instant>,
-    /// When the host was told last that lists changed.
+    /// When the host was last told that lists changed.
     list_changed_at: Option<Instant>,
 }
 
 struct Subscription {
     request: Message,
-    /// What the host was told that it gets.
+    /// The filter that the host was granted.
     granted: Filter,
     acknowledged_by: Acknowledger,
     stage: Stage,
@@ -56,11 +55,11 @@ enum Acknowledger {
 enum Stage {
     /// The server does not have the request.
     Away,
-    /// The server has the request, and has not said anything on it.
+    /// The server has the request, and has sent nothing on it.
     AtServer,
     /// The server has acknowledged it.
     Acknowledged,
-    /// The server has refused it. The host gets the changes that this session knows of.
+    /// The server has rejected it. The host gets the changes that this session knows of.
     Refused,
 }
 
@@ -73,23 +72,23 @@ impl Subscriptions {
         request.id().is_some_and(|id| self.contains(id))
     }
 
-    /// Forgets the subscription `id`. Returns false if there is none.
+    /// Removes the subscription `id`. Returns false if there is none.
     pub(super) fn remove(&mut self, id: &RequestId) -> bool {
         self.by_id.remove(id).is_some()
     }
 
-    /// Forgets all. Returns their requests.
+    /// Removes all. Returns their requests.
     pub(super) fn take_all(&mut self) -> Vec<Message> {
         let all = std::mem::take(&mut self.by_id).into_values();
         all.map(|subscription| subscription.request).collect()
     }
 
-    /// When the server gets those again that it does not have.
+    /// Returns when the server gets the subscriptions again that it lacks.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// The host is told that lists changed.
+    /// Records that the host was told that lists changed.
     pub(super) fn record_list_changed(&mut self) {
         self.list_changed_at = Some(Instant::now());
     }
@@ -102,7 +101,7 @@ impl Subscriptions {
 }
 
 impl Task {
-    /// Whether `request` is answered in the server's place where the server cannot be asked.
+    /// Returns true if the bridge answers `request` while the server cannot be asked.
     pub(super) fn has_fallback(&self, request: &Message) -> bool {
         self.kind == SessionKind::Host && self.server.can_answer(request)
     }
@@ -130,8 +129,8 @@ impl Task {
         self.subscriptions.by_id.insert(id, subscription);
     }
 
-    /// The server cannot be asked any longer, or not for this account: what it has of the
-    /// subscriptions ends, and it gets all of them again when it can be asked.
+    /// Suspends all subscriptions: the server cannot be asked, or not for this account. It gets
+    /// them again when it can be asked.
     pub(super) fn suspend_subscriptions(&mut self) {
         for (id, subscription) in &mut self.subscriptions.by_id {
             if self.outbox.pending.remove(id).is_some() {
@@ -146,7 +145,7 @@ impl Task {
         self.outbox.take_if(is_known);
     }
 
-    /// The server can be asked: it gets the subscriptions that it does not have.
+    /// Sends the subscriptions that the server lacks.
     pub(super) fn subscribe_at_server(&mut self) {
         self.subscriptions.retry_at = None;
         let ConnectionState::Live { authorization } = &self.connection else {
@@ -167,8 +166,8 @@ impl Task {
         }
     }
 
-    /// Takes a message of the server on a subscription. Returns what of it goes on to the host;
-    /// `message` itself, where it belongs to no subscription.
+    /// Handles a message of the server on a subscription. Returns what the host receives. Returns
+    /// `message` itself if it belongs to no subscription.
     pub(super) fn on_subscription(
         &mut self,
         message: Message,
@@ -209,8 +208,8 @@ impl Task {
         }
     }
 
-    /// A message of the server on no subscription that is known: the first on a new one, the last on
-    /// one that has ended, or something else.
+    /// Handles a message on an unknown subscription: the first on a new one, the last on an ended
+    /// one, or any other message.
     fn on_other(&mut self, message: Message) -> Option<Message> {
         let Some(id) = subscription::id_of(&message) else {
             return Some(message);
@@ -228,8 +227,8 @@ impl Task {
         Some(message)
     }
 
-    /// The server has acknowledged the subscription `id`, which the host was told already. Where it
-    /// grants more than that, the subscription ends, so that the host opens another one.
+    /// The server has acknowledged a subscription that the bridge acknowledged before. If the
+    /// server grants more, ends the subscription, so that the host opens another one.
     fn on_acknowledged(&mut self, id: &RequestId, granted: &Filter) {
         self.send_list_changed(id);
         let Some(known) = self.subscriptions.by_id.get_mut(id) else {
@@ -244,8 +243,8 @@ impl Task {
         }
     }
 
-    /// Keeps an acknowledged subscription although its request has failed. Returns false if the host
-    /// has to be told of the failure.
+    /// Keeps an acknowledged subscription although its request has failed. Returns false if the
+    /// host has to be told of the failure.
     pub(super) fn keep_subscription(&mut self, request: &Message, problem: &Problem) -> bool {
         let Some(id) = request.id() else { return false };
         let Some(known) = self.subscriptions.by_id.get_mut(id) else {
@@ -282,8 +281,8 @@ impl Task {
         self.send_list_changed(id);
     }
 
-    /// Tells the host that the lists which the subscription covers have changed: it may have been
-    /// answered in the server's place.
+    /// Tells the host that the lists of the subscription have changed: the bridge may have answered
+    /// for the server before.
     fn send_list_changed(&mut self, id: &RequestId) {
         let known = self.subscriptions.by_id.get(id);
         let changes = known.map(|known| known.granted.list_changes(id));

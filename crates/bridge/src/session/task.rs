@@ -27,60 +27,60 @@ use crate::sign_in::{ElicitationRequest, OngoingSignIn};
 use crate::stand_in;
 use crate::{headers, problem};
 
-/// How often a server may refuse fresh tokens in a row before a person is asked.
+/// How often a server may reject fresh tokens in a row before the user is asked.
 pub(super) const MAX_REFUSALS: u32 = 2;
 
-/// How long after the host's last word answers are still waited for: longer than a shim does.
+/// How long pending responses are awaited after the host has half-closed. Longer than a shim waits.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// How long a list over HTTP waits at most: some hosts give a remote server five seconds to start.
 const MAX_HTTP_LIST_WAIT: Duration = Duration::from_secs(4);
 
-/// Messages that wait for the host before it is left unread; the server is before that. The host is
-/// also where their memory has no room for more.
+/// The maximum of messages that wait for the host. It is left unread beyond that, and the server
+/// even before. The host is also left unread if their memory has no room.
 const MAX_UNREAD: usize = 1024;
 
-/// Everything that can happen to a session.
+/// The events of a session.
 enum Event {
     /// The host sent a message, or will send nothing more.
     Host(Option<Message>),
-    /// The host is gone.
+    /// The host has disconnected.
     HostGone,
-    /// The server did something.
+    /// The server sent a message or failed.
     Server(UpstreamEvent),
-    /// The token that was asked for, and what for.
+    /// The requested token, and what follows.
     Authorized(AfterToken, Authorized),
-    /// Somebody signed in or out somewhere.
+    /// An account signed in or out.
     AccountsChanged,
-    /// Some grant has got a new access token.
+    /// A grant has a new access token.
     Refreshed,
-    /// The sign-in that this session wanted has ended.
+    /// The sign-in that this session awaited has ended.
     SignInEnded(Result<(), Problem>),
     /// The host is to be asked to show a page.
     Elicitation(ElicitationRequest),
-    /// Nobody waits any longer for what the host was asked.
+    /// The last elicitation was cancelled.
     ElicitationCancelled,
-    /// The configuration has another server of this name now, or none.
+    /// The configuration changed or removed the server.
     Replaced,
     /// The machine has slept.
     Resumed,
-    /// Something is due.
+    /// A deadline has passed.
     Timer,
     /// The bridge ends.
     Shutdown,
 }
 
-/// What is still to be expected of the host.
+/// What the host may still send.
 pub(super) enum HostInput {
     /// Anything.
     Open,
-    /// Nothing; it waits for its answers, but not for longer than this.
+    /// Nothing. It waits for its responses until then.
     Ended { until: Instant },
-    /// Nothing that counts: it gets what it is owed, and the session ends.
+    /// Nothing that is handled. It gets the queued messages, and the session ends.
     Draining,
 }
 
-/// Ids for requests of our own, which no request of the host has: their answers are nobody's.
+/// Ids for requests of the bridge, different from all ids of the host. Their responses are dropped.
 #[derive(Default)]
 pub(super) struct OwnIds(u32);
 
@@ -97,46 +97,46 @@ pub(super) struct Task {
     pub(super) kind: SessionKind,
     pub(super) host: HostInput,
     to_host: mpsc::Sender<HostMessage>,
-    /// What the host has not taken yet. Nothing here ever waits for a host.
+    /// Messages that the host has not taken yet. The task never waits for a host.
     unread: VecDeque<HostMessage>,
-    /// What the messages to the host take memory from.
+    /// The memory of messages to the host.
     pub(super) memory: Account,
     pub(super) session_guard: Option<SessionGuard>,
-    /// Held while the host waits for something.
+    /// Held while the host waits for a response.
     pending_guard: Option<PendingGuard>,
     pub(super) up: Upstream,
     events: mpsc::Receiver<UpstreamEvent>,
     pub(super) connection: ConnectionState,
-    /// Whose session there is at the server.
+    /// The account of the session at the server.
     pub(super) account: Option<AccountKey>,
     pub(super) protocol: HostProtocol,
     pub(super) outbox: Outbox,
     pub(super) subscriptions: Subscriptions,
     pub(super) delayed_result: Option<DelayedResult>,
-    /// When a handshake that waits for the server is answered in its place.
+    /// When the bridge answers a waiting handshake itself.
     pub(super) handshake_deadline: Option<Instant>,
     pub(super) sign_in: Option<OngoingSignIn>,
     pub(super) elicitation: Elicitation,
     pub(super) backoff: Backoff,
     pub(super) refusals: u32,
-    /// The token with which the server answered last.
+    /// The token of the server's last response.
     pub(super) accepted: Option<TokenNumber>,
-    /// Whether the notification stream ended for want of a token.
+    /// Whether the notification stream ended for lack of a token.
     pub(super) listen_again: bool,
     pub(super) own_ids: OwnIds,
     pub(super) timeouts: Timeouts,
-    /// Why the server cannot be reached, until something shows that it can be.
+    /// Why the server cannot be reached, until it shows that it can be.
     pub(super) unreachable: Option<Problem>,
 }
 
-/// How long the requests of a host wait, as the settings said when the session began.
+/// The timeouts of the host's requests, from the settings at the start of the session.
 pub(super) struct Timeouts {
     /// For a sign-in.
     sign_in: Duration,
     /// For a server that cannot be reached.
     server: Duration,
-    /// Lists of which nothing is known, for a server that may still answer or for a sign-in, from
-    /// its beginning on.
+    /// For lists that are not cached: for a server that may still respond, or for a sign-in from
+    /// its start on.
     pub(super) lists: Duration,
 }
 
@@ -155,7 +155,7 @@ impl Timeouts {
         }
     }
 
-    /// How long a list of which nothing is known waits for a server that may still answer.
+    /// Returns how long a list that is not cached waits for a server that may still respond.
     pub(super) fn list(&self) -> Duration {
         self.lists.max(HANDSHAKE_WAIT)
     }
@@ -203,7 +203,7 @@ pub(super) async fn run(
         session_guard,
     };
     task.drive(from_host).await;
-    // The host need not wait until the server has heard that the session is over.
+    // Ends the session at the server. The host does not wait for that.
     task.into_upstream().close().await;
 }
 
@@ -235,7 +235,7 @@ impl Task {
             self.update_pending_guard();
             let due = self.next_due();
             let replaced = self.server.replaced.clone();
-            // What is answered in the server's place takes memory as well.
+            // Responses of the bridge take memory as well.
             let (has_room, memory) = (self.memory.has_room(), self.memory.clone());
             let hears = matches!(self.host, HostInput::Open)
                 && self.outbox.has_room()
@@ -298,7 +298,7 @@ impl Task {
         }
     }
 
-    /// Lets the hub know whether the host waits for something.
+    /// Updates whether the host waits for a response.
     fn update_pending_guard(&mut self) {
         let owes = self.awaits_handshake()
             || self.outbox.has_unanswered()
@@ -327,7 +327,7 @@ impl Task {
         }
     }
 
-    /// Follows the configuration: to the server that took this one's place, or to the end.
+    /// Follows a change of the configuration: continues with the new server, or ends the session.
     fn on_replaced(&mut self) {
         let successor = self.bridge.registry.successor(&self.server);
         if let Some(next) = &successor
@@ -383,7 +383,7 @@ impl Task {
         self.host = HostInput::Draining;
     }
 
-    /// Sends the host something, now or as soon as it takes it.
+    /// Sends a message to the host, now or once it takes it.
     pub(super) fn send_to_host(&mut self, message: Message, request: Option<RequestId>) {
         self.deliver(HostMessage {
             message,
@@ -400,7 +400,7 @@ impl Task {
         }
     }
 
-    /// The same with an answer that was made here, whose memory does not count yet.
+    /// Sends a response that the bridge made, whose memory is not counted yet.
     pub(super) fn send_own_answer(&mut self, mut answer: Message) {
         answer.count(&self.memory);
         self.send_answer(answer);
@@ -411,7 +411,7 @@ impl Task {
         self.send_to_host(answer, request);
     }
 
-    /// Answers a request that `problem` stands in the way of.
+    /// Answers a request with an error. Keeps a subscription instead if possible.
     pub(super) fn fail(&mut self, request: &Message, problem: &Problem) {
         if self.keep_subscription(request, problem) {
             return;
@@ -422,14 +422,14 @@ impl Task {
                 stand_in::failed(request, &self.server.name, problem)
             }
             SessionKind::Host => problem::host_answer(request.id(), name, problem),
-            // Who tests a server knows its name.
+            // A user who tests a server knows its name.
             SessionKind::Probe => problem::answer(request.id(), name, problem),
         };
         self.send_answer(answer);
     }
 
-    /// How long a request that only the server can answer waits from now on. A server that has
-    /// just answered may be restarting.
+    /// Returns the timeout of a request that only the server can answer. A server that has just
+    /// responded may be restarting.
     pub(super) fn call_timeout(&self) -> RequestTimeout {
         let Timeouts {
             sign_in, server, ..
@@ -443,7 +443,7 @@ impl Task {
         }
     }
 
-    /// How long `request` waits from now on.
+    /// Returns the timeout of `request`.
     pub(super) fn timeout_for(&self, request: &Message) -> RequestTimeout {
         match self.has_fallback(request) {
             true if self.server.lacks(request) => self.timeouts.list().into(),

@@ -1,4 +1,4 @@
-//! Tokens, and the sign-in when there is none.
+//! Requests tokens, and sign-ins if there is none.
 
 use std::sync::Arc;
 
@@ -21,12 +21,13 @@ use crate::sign_in::{self, SignInTrigger};
 use crate::{headers, no_sign_in, problem};
 
 impl Task {
-    /// The question for a token; says first that `refused` was one that the server did not take.
+    /// Requests the headers for the server. Reports `refused` first, a token that the server has
+    /// rejected.
     pub(super) fn pending_headers(&self, refused: Option<Authorization>) -> HeadersFuture {
         let (identity, target) = (self.bridge.identity.clone(), self.server.target());
         let server = Arc::clone(&self.server);
         Box::pin(async move {
-            // Without secrets among them the connection has them from its beginning.
+            // Headers without secrets were set when the connection was opened.
             let headers = match server.needs_secrets() {
                 true => headers::resolve(&identity, &server).await,
                 false => Ok(Vec::new()),
@@ -95,8 +96,8 @@ impl Task {
         }
     }
 
-    /// Asks the identity again in a session that needs a sign-in. The identity may have a usable token
-    /// by now, or no longer leave the token endpoint alone; while it does, this costs no network.
+    /// Requests a token again in a session that needs a sign-in. There may be a usable token by
+    /// now, or the token endpoint may be asked again. Until then, this sends nothing.
     pub(super) fn retry_token(&mut self) {
         let mut pending_headers = self.pending_headers(None);
         match (&mut pending_headers).now_or_never() {
@@ -119,7 +120,7 @@ impl Task {
         }
     }
 
-    /// Some grant has got a new token. Where it opens this server, it ends the need for a sign-in.
+    /// A grant has a new token. Continues if it opens this server.
     pub(super) fn on_refreshed(&mut self) {
         let target = self.server.target();
         if matches!(self.connection, ConnectionState::SignInNeeded { .. })
@@ -129,21 +130,21 @@ impl Task {
         }
     }
 
-    /// What to say where the server answers 401, whatever it is sent.
+    /// Returns the problem of a server that answers 401 to everything.
     pub(super) fn unauthorized(&self) -> Problem {
         let refused_after_sign_in = sign_in::refused_after_sign_in(&self.bridge, &self.server);
         let problem = refused_after_sign_in.unwrap_or_else(|| problem::unauthorized(&self.server));
         self.with_foreign_scopes(problem)
     }
 
-    /// Adds to the problem of a server that refuses a token which scopes of other resources it asked
-    /// for: no sign-in brings these.
+    /// Adds the scopes of other resources that the server requested when it rejected a token. No
+    /// sign-in can grant them.
     pub(super) fn with_foreign_scopes(&self, problem: Problem) -> Problem {
         let identity = &self.bridge.identity;
         problem::with_foreign_scopes(problem, &identity.foreign_scopes(&self.server.target()))
     }
 
-    /// Records what the server said when it refused a request.
+    /// Records the challenge of a rejected request.
     pub(super) fn record_challenge(&self, challenge: Option<&str>) {
         self.server.record_challenge(challenge.map(str::to_owned));
         if let Some(challenge) = challenge {
@@ -152,20 +153,22 @@ impl Task {
         }
     }
 
-    /// Has everything from now on carry these. None are given where they are constant.
+    /// Sets the headers of all later requests. `headers` is empty if they are constant.
     pub(super) fn set_headers(&self, headers: Vec<(HeaderName, HeaderValue)>) {
         if !headers.is_empty() {
             self.up.set_headers(headers);
         }
     }
 
-    /// Whether the session at the server, if there is one, is this account's.
+    /// Returns true if the session at the server belongs to this account, or if there is no
+    /// session.
     pub(super) fn is_of_account(&self, authorization: &Option<Authorization>) -> bool {
         let account = authorization.as_ref().map(|given| &given.account);
         self.account.is_none() || self.account.as_ref() == account
     }
 
-    /// Goes on as planned, but for a session at the server that was another account's.
+    /// Continues with `next`. Initializes a new session instead if the current one belongs to
+    /// another account.
     pub(super) fn proceed(&mut self, next: AfterToken, authorization: Option<Authorization>) {
         let next = match self.is_of_account(&authorization) {
             true => next,
@@ -195,7 +198,7 @@ impl Task {
         }
     }
 
-    /// Sends the request whose answer shows that messages flow.
+    /// Sends the request whose response opens the connection.
     fn open_with(
         &mut self,
         request: Message,
@@ -227,7 +230,7 @@ impl Task {
         self.elicitation.detect_modern_host(&self.outbox);
         let is_modern = matches!(self.protocol, HostProtocol::Modern);
         let is_asked_later = is_modern && self.elicitation.is_for_calls();
-        // A call first: its host may be one that can be asked nowhere else.
+        // Calls come first: their host may be one that can only be asked in their result.
         self.want_sign_in_for_calls();
         if never
             && !is_asked_later
@@ -239,7 +242,7 @@ impl Task {
         self.answer_from_cache();
     }
 
-    /// The server does not take what it is sent, whatever is tried.
+    /// The server rejects everything it is sent.
     pub(super) fn give_up_access(&mut self) {
         let problem = self.unauthorized();
         if self.server.names_no_sign_in() {
@@ -253,21 +256,21 @@ impl Task {
         }
     }
 
-    /// Starts a sign-in or joins one, for `call` if it is wanted for that.
+    /// Starts or joins a sign-in, for `call` if there is one.
     pub(super) fn want_sign_in(&mut self, trigger: SignInTrigger, call: Option<&Message>) {
         let sender = self.elicitation_sender(call);
         match (&self.sign_in, sender) {
             (None, sender) => {
                 self.sign_in = sign_in::begin(&self.bridge, &self.server, trigger, sender);
             }
-            // It is asked already, and need not wait for its turn.
+            // The host is asked already, and does not wait for another turn.
             (Some(_), Some(_)) if self.elicitation.is_open() => {}
             (Some(_), sender) => self.bridge.sign_ins.join(&self.server.name, sender),
         }
     }
 
-    /// Somebody signed in or out somewhere, or stored a secret. A session that was opened for an
-    /// account that is no longer the server's ends there, whatever else goes on.
+    /// An account signed in or out, or a secret was stored. Ends the session at the server if its
+    /// account is no longer the server's.
     pub(super) fn on_accounts_changed(&mut self) {
         let needs_secrets = self.server.needs_secrets();
         let now = self.bridge.identity.account_for(&self.server.target());

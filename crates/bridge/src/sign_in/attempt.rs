@@ -1,4 +1,4 @@
-//! One sign-in from its start to its end, on the way that fits whoever asked.
+//! Runs one sign-in, with the delivery that fits its trigger.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::registry::Server;
 /// How long the user may take to approve a resource.
 const APPROVAL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// Signs in, and starts another flow whenever a person wants a way that needs one.
+/// Signs in. Starts another flow whenever the user chooses a delivery that needs one.
 pub(super) async fn run(
     bridge: &Arc<BridgeState>,
     server: &Server,
@@ -46,18 +46,18 @@ pub(super) async fn run(
     }
 }
 
-/// Waits for such a course. Returns at once if it is there.
+/// Waits for a matching plan. Returns at once if the current one matches.
 async fn until(
     plans: &mut watch::Receiver<DeliveryPlan>,
     is_it: impl FnMut(&DeliveryPlan) -> bool,
 ) {
     if plans.wait_for(is_it).await.is_err() {
-        // The sign-in is over, and so is whatever waits for this.
+        // The sign-in has ended, and the caller is dropped.
         std::future::pending().await
     }
 }
 
-/// Opens the page once more for a person who asks for it: the tab may have been closed.
+/// Opens the page again at the user's request: the tab may have been closed.
 pub(super) fn reopen(bridge: &Arc<BridgeState>, server: &Arc<Server>, page: Url) {
     let (bridge, server) = (Arc::clone(bridge), Arc::clone(server));
     tokio::spawn(async move {
@@ -77,12 +77,12 @@ struct Attempt<'a> {
 type Ended = Result<auth::Account, SignInError>;
 
 impl Attempt<'_> {
-    /// The way that the page takes now.
+    /// The current delivery.
     fn delivery(&self) -> PageDelivery {
         self.plan.borrow().delivery
     }
 
-    /// Signs in, once the user has approved what no page of the sign-in asks for.
+    /// Signs in. Asks the user first for an approval that no sign-in page asks for.
     async fn run(&self) -> Ended {
         loop {
             match self.once().await {
@@ -104,7 +104,7 @@ impl Attempt<'_> {
             server: self.server.config.url.shown().to_owned(),
             waited: APPROVAL_TIMEOUT,
         })?;
-        // It is answered, and must not be answered again.
+        // Removes the prompt, so that it is not answered again.
         self.show(SignInPrompt::Replaced);
         Ok(self.bridge.identity.approve(&approval).await?)
     }
@@ -129,8 +129,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// In a browser that is opened here, or by a host; if that fails, by a code where the server
-    /// offers it.
+    /// Uses a browser on this machine, or a host. If that fails, uses a device code where the
+    /// server offers one.
     async fn local(&self) -> Ended {
         let (challenge, target) = (self.server.challenge(), self.server.target());
         let flow = self.bridge.identity.start_sign_in(
@@ -139,12 +139,12 @@ impl Attempt<'_> {
             self.selection.clone(),
         );
         let flow = flow.await?;
-        // The page asks for an approval, which a code would need before it is shown.
+        // The page asks for an approval. A device code would need it before the code is shown.
         let offers_codes = flow.offers_device_code() && flow.approval().is_none();
         let page = flow.url().clone();
         let (opened_page, asked_page) = (Page::from_flow(&flow), Page::from_flow(&flow));
         self.show(SignInPrompt::Asked { page: asked_page });
-        // An opener may stay until the browser ends, and the answer comes before that.
+        // An opener may run until the browser exits, and the response comes before that.
         let finish = flow.finish();
         tokio::pin!(finish);
         let failed = tokio::select! {
@@ -164,14 +164,15 @@ impl Attempt<'_> {
             self.show_opened(opened_page, Some(error.to_string()));
             return finish.await;
         };
-        // A person may have been told the page before it was known that no browser opens it.
+        // The user may have got the page before it was known that no browser opens it.
         tokio::select! {
             Ok(account) = &mut finish => Ok(account),
             ended = self.wait_for_code(device_flow) => ended,
         }
     }
 
-    /// Without a browser here: by a code where the server offers it, else on a page.
+    /// Works without a browser on this machine: with a device code if the server offers one, else
+    /// with a page.
     async fn remote(&self, why: Option<NoBrowserReason>) -> Ended {
         match self.device_flow_if_offered().await? {
             Some(flow) => self.wait_for_code(flow).await,
@@ -212,8 +213,8 @@ impl Attempt<'_> {
         flow.await
     }
 
-    /// The codes; `None` where the server has none for this program, or refused to refresh what
-    /// came of the last one.
+    /// Starts a device flow. Returns `None` if the server offers none to this client, or has
+    /// rejected the refresh token of the last one.
     async fn device_flow_if_offered(&self) -> Result<Option<DeviceFlow>, SignInError> {
         if self.bridge.identity.needs_browser(&self.server.target()) {
             return Ok(None);
@@ -239,8 +240,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Brings a page to a person: by hosts, or by a browser that is opened here as soon as they are
-    /// not to do it.
+    /// Delivers a page: by hosts, or in a browser on this machine as soon as the plan says so.
     async fn deliver(&self, page: &Url) -> Result<(), BrowserError> {
         let mut plan = self.plan.clone();
         let here = until(&mut plan, |plan| {
@@ -263,9 +263,11 @@ impl Attempt<'_> {
     async fn ask_hosts(&self, page: &Url, code: Option<&str>) -> Infallible {
         let name = &self.server.name;
         let text = match code {
-            None => format!("{name} needs you to sign in. Postern goes on once you have."),
+            None => {
+                format!("{name} needs you to sign in. Postern continues once you have signed in.")
+            }
             Some(code) => format!(
-                "{name} needs you to sign in. Enter the code {code} on the page; Postern goes on once you have."
+                "{name} needs you to sign in. Enter the code {code} on the page; Postern continues once you have signed in."
             ),
         };
         let page = page.clone();
@@ -273,7 +275,7 @@ impl Attempt<'_> {
         let timeout = Duration::from_secs(self.bridge.settings().sign_in_wait_seconds);
         loop {
             let active = self.bridge.sign_ins.next_elicitation(name, &prompt).await;
-            // A host that says nothing makes way for others, once there are any.
+            // A host that does not respond is skipped once another host waits.
             let is_wanted = async {
                 tokio::time::sleep(timeout).await;
                 self.bridge.sign_ins.until_wanted_elsewhere(name).await;

@@ -1,11 +1,11 @@
-//! The page of a sign-in as a question to a host, in place of a browser that is opened here.
+//! Asks hosts to show the sign-in page, instead of opening a browser.
 //!
-//! Owns: which hosts can be asked, whose turn it is, and whether one shows the page. Does not own:
-//! how a host is asked (`session`, `elicit`), or the sign-in.
+//! Owns: which hosts can be asked, which one is asked now, and whether one shows the page. Does not
+//! own: how a host is asked (`session::elicitation`), or the sign-in.
 //!
-//! Invariants: of each sign-in one host is asked at a time, and none once one shows the page. A page
-//! that nobody is left to be asked for does not wait: it is opened here for a host that cannot be
-//! asked, or given up.
+//! Invariants: each sign-in asks one host at a time, and none once one shows the page. When no host
+//! is left, the page does not wait: it is opened on this machine for a host that cannot be asked,
+//! or the sign-in is given up.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,44 +23,44 @@ use uuid::Uuid;
 use super::prompt::SignInPrompt;
 use super::{PageDelivery, Pending, SignIns};
 
-/// How soon after a question no person can have answered it. Hosts without a person at them decline
-/// by themselves, though they offer to show pages.
+/// The minimum time in which a user can respond. Hosts without a user decline at once, although
+/// they declare that they show pages.
 const MIN_USER_RESPONSE: Duration = Duration::from_secs(1);
 
-/// A page, and what a person is told about it.
+/// A page with its message for the user.
 pub(crate) struct PagePrompt {
     pub(crate) page: Url,
     pub(crate) text: String,
 }
 
-/// A session whose host can be asked.
+/// Sends elicitations to a session whose host can be asked.
 pub(crate) type ElicitationSender = mpsc::Sender<ElicitationRequest>;
 
-/// What a session is to ask its host.
+/// An elicitation for a session to send to its host.
 #[derive(Debug)]
 pub(crate) struct ElicitationRequest {
     pub(crate) name: String,
     pub(crate) prompt: Arc<PagePrompt>,
-    /// To be set when the host is asked.
+    /// Set when the host is asked.
     pub(crate) sent: SentAt,
-    /// Cancelled when nobody waits for the answer any longer.
+    /// Cancelled when the response is no longer awaited.
     pub(crate) cancelled: CancellationToken,
-    /// Told that the answer may come although the session does not last until then. Dropped
-    /// without, it says that there will be none.
+    /// Used if the response may come although the session ends before. Dropped without a value if
+    /// there will be none.
     pub(crate) answer_later: oneshot::Sender<()>,
 }
 
-/// When a question went out to its host. Clones share it.
+/// When an elicitation was sent to its host. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SentAt(Arc<Mutex<Option<Instant>>>);
 
 impl SentAt {
-    /// Sets it, also to a later time if the question was kept on its way.
+    /// Sets the time. May be called again if the message was delayed.
     pub(crate) fn set(&self, now: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    /// Whether a person may have answered by now.
+    /// Returns true if a user may have responded by now.
     fn allows_user_response(&self, now: Instant) -> bool {
         let sent = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sent.is_some_and(|sent| now >= sent + MIN_USER_RESPONSE)
@@ -70,21 +70,21 @@ impl SentAt {
 /// Who declined to show a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Declined {
-    /// A person, who does not want to sign in.
+    /// The user, who does not want to sign in.
     ByUser,
-    /// The host, sooner than a person can: it cannot show pages.
+    /// The host, faster than a user can: it cannot show pages.
     ByHost,
 }
 
 /// The hosts that wait for one sign-in.
 #[derive(Debug, Default)]
 pub(super) struct HostQueue {
-    /// Those to be asked, in their order.
+    /// The hosts to be asked, in order.
     waiting: VecDeque<ElicitationSender>,
-    /// Whether one that cannot be asked wanted the page.
+    /// Whether a host that cannot be asked wants the page.
     others_wait: bool,
     turn: Turn,
-    /// The latest question. It may be answered late, as long as there is no other.
+    /// The latest elicitation. A late response counts as long as there is no newer one.
     latest: Option<Latest>,
     news: Arc<Notify>,
 }
@@ -97,21 +97,21 @@ struct Latest {
 
 #[derive(Debug, Default)]
 enum Turn {
-    /// Nobody is asked.
+    /// No host is asked.
     #[default]
     Free,
-    /// A host is.
+    /// A host is asked.
     Asked {
         prompt: Arc<PagePrompt>,
         _cancelled: DropGuard,
     },
     /// A host shows the page.
     Shown,
-    /// The page is brought in another way: no answer counts any longer.
+    /// The page is delivered otherwise: no response counts any longer.
     Over,
 }
 
-/// A question on its way.
+/// An elicitation to be sent.
 pub(super) struct ActiveElicitation {
     to: ElicitationSender,
     request: ElicitationRequest,
@@ -119,8 +119,8 @@ pub(super) struct ActiveElicitation {
 }
 
 impl ActiveElicitation {
-    /// Has the host asked. Returns if that fails, once it is known that it will not answer, or once
-    /// its answer is not waited for any longer.
+    /// Sends the elicitation. Returns if that fails, if there will be no response, or if the
+    /// response is no longer awaited.
     pub(super) async fn until_refused(self) {
         let cancelled = self.request.cancelled.clone();
         let refused = async {
@@ -136,15 +136,15 @@ impl ActiveElicitation {
 }
 
 impl SignIns {
-    /// Has one more host be asked in its turn, if a sign-in to that server is under way, or notes
-    /// one that cannot be.
+    /// Adds a host to the queue of a running sign-in. `None` stands for a host that cannot be
+    /// asked.
     pub(crate) fn join(&self, server: &ServerName, sender: Option<ElicitationSender>) {
         if let Some(pending) = self.inner().pending.get_mut(server.as_str()) {
             pending.hosts.join(sender);
         }
     }
 
-    /// What a host is asked under that name now.
+    /// Returns the prompt of the open elicitation with that name.
     pub(crate) fn asked(&self, server: &ServerName, name: &str) -> Option<Arc<PagePrompt>> {
         let inner = self.inner();
         inner.pending.get(server.as_str())?.hosts.asked(name)
@@ -160,9 +160,9 @@ impl SignIns {
         }
     }
 
-    /// A host does not show the page, and says so at `now`. That ends the sign-in if a person may
-    /// have said it. If none can have, the host cannot show pages, and the sign-in goes on as for a
-    /// host that does not offer to.
+    /// A host declined to show the page. Cancels the sign-in if the user may have declined. If the
+    /// response came too fast for a user, the host cannot show pages, and the sign-in continues as
+    /// for a host that does not offer to.
     pub(crate) fn decline(&self, server: &ServerName, name: &str, now: Instant) -> Declined {
         let mut inner = self.inner();
         let Some(pending) = inner.pending.get_mut(server.as_str()) else {
@@ -178,7 +178,7 @@ impl SignIns {
         Declined::ByUser
     }
 
-    /// A host cannot show pages: another one is asked, or a browser is opened here, if there is one.
+    /// A host cannot show pages. Another one is asked, or a browser is opened if there is one.
     pub(crate) fn mark_unable(&self, server: &ServerName, name: &str) {
         let mut inner = self.inner();
         if let Some(pending) = inner.pending.get_mut(server.as_str()) {
@@ -186,8 +186,8 @@ impl SignIns {
         }
     }
 
-    /// Notes that the bridge opens the page now. Returns false if a host shows it, or if there is
-    /// none to open.
+    /// Records that the bridge opens the page now. Returns false if a host shows it, or if there is
+    /// no page.
     pub(super) fn open_here(&self, server: &ServerName, now: UnixSeconds) -> bool {
         let mut inner = self.inner();
         let Some(pending) = inner.pending.get_mut(server.as_str()) else {
@@ -198,7 +198,7 @@ impl SignIns {
         is_to_be_opened
     }
 
-    /// The question to the next host, once there is one.
+    /// Waits for the next host to ask.
     pub(super) async fn next_elicitation(
         &self,
         server: &ServerName,
@@ -207,14 +207,14 @@ impl SignIns {
         self.until(server, |pending| pending.ask_next(prompt)).await
     }
 
-    /// Waits until somebody else wants the page that a host was asked to show.
+    /// Waits until another host needs the page that a host was asked to show.
     pub(super) async fn until_wanted_elsewhere(&self, server: &ServerName) {
         let look = |pending: &mut Pending| pending.is_wanted_elsewhere().then_some(());
         self.until(server, look).await
     }
 
-    /// Waits until `look` finds something, which it looks for now and whenever one more waits. Once
-    /// the sign-in is over, nothing is found any more.
+    /// Waits until `look` returns a value. Calls it now and whenever a host joins. Never returns
+    /// once the sign-in has ended.
     async fn until<T>(
         &self,
         server: &ServerName,
@@ -240,13 +240,13 @@ impl SignIns {
 }
 
 impl Pending {
-    /// Whether hosts are to be asked for the page of this way, and none shows it.
+    /// Returns true if hosts are to be asked and none shows the page.
     fn asks_hosts(&self) -> bool {
         let is_over = self.cancel.is_cancelled() || self.hosts.is_shown();
         !is_over && self.delivery() == PageDelivery::Host
     }
 
-    /// The question to the next host, if one is to be asked and there is one.
+    /// Returns the elicitation for the next host. Returns `None` if no host is to be asked or left.
     fn ask_next(&mut self, prompt: &Arc<PagePrompt>) -> Option<ActiveElicitation> {
         if !self.asks_hosts() {
             return None;
@@ -262,8 +262,8 @@ impl Pending {
         !self.hosts.waiting.is_empty() || (self.hosts.others_wait && self.is_unseen())
     }
 
-    /// No host is left to be asked. A page is opened here for hosts that cannot be, or given up if
-    /// there are none. A code, which every call is told, does without.
+    /// No host is left to be asked. Opens the page on this machine for hosts that cannot be asked,
+    /// or gives up without such hosts. A device code needs no host, because every call shows it.
     fn on_no_host_left(&mut self) {
         self.hosts.turn = Turn::Free;
         let is_page = self.is_unseen() || self.is_for_elsewhere();
@@ -274,25 +274,25 @@ impl Pending {
         }
     }
 
-    /// Ends a sign-in whose page nobody has seen: the next call may start another one.
+    /// Ends a sign-in whose page no user has seen. The next call may start another one.
     fn give_up(&mut self) {
         self.prompt = None;
         self.cancel.cancel();
     }
 
-    /// Whether hosts alone know of the page, and none shows it.
+    /// Returns true if only hosts know the page, and none shows it.
     pub(super) fn is_unseen(&self) -> bool {
         matches!(self.prompt, Some(SignInPrompt::Asked { .. }))
     }
 
-    /// Whether the page is one for a browser on another machine.
+    /// Returns true if the page is for a browser on another machine.
     fn is_for_elsewhere(&self) -> bool {
         matches!(self.prompt, Some(SignInPrompt::Remote { .. }))
     }
 }
 
 impl HostQueue {
-    /// One more, at the end of the line if it can be asked.
+    /// Adds a host at the end of the queue if it can be asked.
     pub(super) fn join(&mut self, sender: Option<ElicitationSender>) {
         match sender {
             Some(sender) if self.waiting.iter().any(|one| one.same_channel(&sender)) => return,
@@ -302,12 +302,12 @@ impl HostQueue {
         self.news.notify_one();
     }
 
-    /// Told when one more waits.
+    /// Notified when a host joins.
     fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
     }
 
-    /// The question to the next host, if there is one.
+    /// Returns the elicitation for the next host, if there is one.
     fn ask_next(&mut self, prompt: &Arc<PagePrompt>) -> Option<ActiveElicitation> {
         let to = self.waiting.pop_front()?;
         let name = mcp::elicitation::name(&Uuid::new_v4().simple().to_string());
@@ -336,12 +336,12 @@ impl HostQueue {
         })
     }
 
-    /// The page is brought to somebody in another way.
+    /// Ends all elicitations: the page is delivered otherwise.
     pub(super) fn close(&mut self) {
         self.turn = Turn::Over;
     }
 
-    /// The host that is asked under that name cannot show pages.
+    /// The host of that elicitation cannot show pages.
     fn mark_unable(&mut self, name: &str) {
         if self.asked(name).is_some() {
             self.others_wait = true;
@@ -350,7 +350,7 @@ impl HostQueue {
         }
     }
 
-    /// A host shows the page; says whether it was asked to.
+    /// The host shows the page. Returns true if it was asked to.
     pub(super) fn set_shown(&mut self, name: &str) -> bool {
         let is_it = self.is_latest(name);
         if is_it {
@@ -364,13 +364,13 @@ impl HostQueue {
         !is_over && self.latest.as_ref().is_some_and(|it| it.name == name)
     }
 
-    /// Whether no person can have answered by `now` what was asked under that name.
+    /// Returns true if no user can have responded to that elicitation by `now`.
     fn was_just_asked(&self, name: &str, now: Instant) -> bool {
         let latest = self.latest.as_ref().filter(|it| it.name == name);
         latest.is_some_and(|it| !it.sent.allows_user_response(now))
     }
 
-    /// What is asked under that name now.
+    /// Returns the prompt of the open elicitation with that name.
     pub(super) fn asked(&self, name: &str) -> Option<Arc<PagePrompt>> {
         match &self.turn {
             Turn::Asked { prompt, .. } if self.is_latest(name) => Some(Arc::clone(prompt)),

@@ -1,4 +1,4 @@
-//! What a person is shown of a sign-in that waits.
+//! What the user is shown of a waiting sign-in.
 
 use std::sync::Arc;
 
@@ -9,42 +9,42 @@ use url::Url;
 
 use crate::browser::NoBrowserReason;
 
-/// After how many seconds a person who asks again is taken to have lost the page.
+/// After how many seconds a user who asks again is assumed to have closed the page.
 const REOPEN_AFTER: UnixSeconds = 5;
 
-/// A page, or a code to enter on one.
+/// A page, a device code, or an approval.
 pub(super) enum SignInPrompt {
     /// A page that hosts are asked to show, or that the bridge is about to open.
     Asked { page: Page },
-    /// A page that the bridge opens, or a host.
+    /// A page that the bridge has opened, or that a host shows.
     Opened {
         page: Page,
-        /// When it was opened last.
+        /// When it was last opened.
         opened: UnixSeconds,
         browser_problem: Option<String>,
     },
-    /// A page that somebody opens on another machine.
+    /// A page that the user opens on another machine.
     Remote {
         page: Page,
         why: Option<NoBrowserReason>,
         hand_in: HandIn,
     },
-    /// A code.
+    /// A device code.
     Code { url: Url, code: UserCodeView },
-    /// A question to the user that no page asks, because the sign-in has no page on this machine.
+    /// An approval that no page asks for, because the sign-in has no page on this machine.
     Approval {
         approval: Approval,
         allow: Arc<Notify>,
     },
-    /// What another flow takes the place of. Its address is not good any longer.
+    /// Replaced by another flow. Its URL is no longer valid.
     Replaced,
 }
 
-/// A page that the browser comes back from.
+/// A page with a local callback.
 pub(super) struct Page {
     url: Url,
     port: u16,
-    /// What it asks the user first.
+    /// The approval that it asks for first.
     approval: Option<Approval>,
 }
 
@@ -59,7 +59,7 @@ impl Page {
 }
 
 impl SignInPrompt {
-    /// The code of a flow.
+    /// Builds the prompt of a device flow.
     pub(super) fn code(flow: &DeviceFlow) -> Self {
         let page = flow.verification_uri();
         Self::Code {
@@ -72,7 +72,7 @@ impl SignInPrompt {
         }
     }
 
-    /// Returns `None` if there is nothing that a user can open or answer.
+    /// Returns the view, or `None` if there is nothing to open or approve.
     pub(super) fn view(&self, server: String, since: UnixSeconds) -> Option<SignInView> {
         let view = SignInView {
             server,
@@ -132,8 +132,8 @@ impl SignInPrompt {
         })
     }
 
-    /// Approves the resource, and the audience if there is one, that the sign-in waits for. Returns
-    /// whether it waits for these.
+    /// Approves the resource, and the audience if there is one. Returns false if the sign-in does
+    /// not wait for these.
     pub(super) fn approve(&self, resource: &str, audience: Option<&str>) -> bool {
         match self {
             Self::Approval { approval, allow }
@@ -152,7 +152,8 @@ impl SignInPrompt {
         }
     }
 
-    /// The page to open again for a person who has lost it.
+    /// Returns the page to open again for a user who has closed it. Returns `None` if it was just
+    /// opened.
     pub(super) fn page_to_reopen(&mut self, now: UnixSeconds) -> Option<Url> {
         match self {
             Self::Opened { page, opened, .. } if now >= *opened + REOPEN_AFTER => {
@@ -168,7 +169,7 @@ impl SignInPrompt {
         }
     }
 
-    /// A host shows the page that it was asked to, or the bridge opens it.
+    /// Marks the page as opened by the bridge or shown by a host.
     pub(super) fn opened(self, now: UnixSeconds) -> Self {
         match self {
             Self::Asked { page } => Self::Opened {
@@ -184,7 +185,7 @@ impl SignInPrompt {
         }
     }
 
-    /// Whether this is what somebody is after who wants to sign in on that way.
+    /// Returns true if this prompt serves a user who wants to sign in by `way`.
     pub(super) fn fits(&self, way: SignInWay) -> bool {
         match (self, way) {
             (Self::Approval { .. } | Self::Replaced, _) => false,
@@ -197,7 +198,7 @@ impl SignInPrompt {
         }
     }
 
-    /// Where the address is handed in that the browser ends on.
+    /// Returns where the URL is submitted that a remote browser ended on.
     pub(super) fn hand_in(&self) -> Option<HandIn> {
         match self {
             Self::Remote { hand_in, .. } => Some(hand_in.clone()),
@@ -209,7 +210,7 @@ impl SignInPrompt {
         }
     }
 
-    /// What somebody can do who sees nothing but a sentence.
+    /// Returns a hint for users who only see text.
     pub(super) fn hint(&self, server: &str) -> Option<String> {
         match self {
             Self::Approval { approval, .. } => Some(format!(

@@ -1,4 +1,4 @@
-//! Who may open a browser, and what a sign-out takes away.
+//! When a browser opens, and what a sign-out removes.
 
 use control::api::{Request, ServerState, SignInWay};
 use control::socket::{BindError, Listener};
@@ -26,7 +26,7 @@ async fn tools(host: &mut Host, id: i64) -> Value {
     host.request(id, "tools/list", json!({})).await["result"]["tools"].take()
 }
 
-/// A bridge that somebody has signed in to.
+/// A bridge with a signed-in account.
 async fn signed_in(server: &Server, person: &str) -> Bridge {
     server.record.want_sign_in();
     server.record.person(person);
@@ -37,7 +37,7 @@ async fn signed_in(server: &Server, person: &str) -> Bridge {
 }
 
 #[tokio::test]
-async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
+async fn sign_out_affects_open_sessions_and_opens_no_page() {
     let server = Server::start().await;
     let bridge = signed_in(&server, "ann").await;
     let mut host = bridge.host("one").await;
@@ -47,7 +47,7 @@ async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
     bridge
         .until(|state| *state == ServerState::SignInNeeded)
         .await;
-    // The server would still take the token, if anybody sent it.
+    // The server would still accept the token.
     let forgotten = tools(&mut host, 2).await;
     assert_eq!(
         forgotten.as_array().map(Vec::len),
@@ -59,7 +59,7 @@ async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
     host.request(3, "resources/read", json!({ "uri": "x:y" }))
         .await;
     let state = bridge.state().await;
-    assert_eq!(state.sign_ins, [], "nobody asked for a page");
+    assert_eq!(state.sign_ins, [], "no page was requested");
     host.send(r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"echo"}}"#)
         .await;
     server.record.person("bob");
@@ -75,7 +75,7 @@ async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
     assert_eq!(tools(&mut host, 5).await[0]["name"], "echobob");
 }
 
-/// Signs in on the page that is open; the scopes that it asks for.
+/// Signs in on the open page. Returns the scopes that it requests.
 async fn agree(bridge: &Bridge) -> Option<String> {
     let state = bridge.until_state(|state| !state.sign_ins.is_empty()).await;
     let page: url::Url = state.sign_ins[0].url.parse().unwrap();
@@ -85,7 +85,7 @@ async fn agree(bridge: &Bridge) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_call_that_lacks_access_waits_for_one_sign_in_that_asks_for_it() {
+async fn call_without_scope_waits_for_step_up() {
     let server = Server::start().await;
     let bridge = signed_in(&server, "ann").await;
     let [mut host, mut other] = [bridge.host("one").await, bridge.host("one").await];
@@ -96,7 +96,7 @@ async fn a_call_that_lacks_access_waits_for_one_sign_in_that_asks_for_it() {
         host.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"x":1}}"#)
             .await;
     }
-    // What needs no more than there is goes on meanwhile.
+    // Requests that need no more scopes continue meanwhile.
     assert_eq!(tools(&mut host, 2).await[0]["name"], "echoann");
     assert_eq!(agree(&bridge).await.as_deref(), Some("mcp.more"));
     for host in [&mut host, &mut other] {
@@ -107,7 +107,7 @@ async fn a_call_that_lacks_access_waits_for_one_sign_in_that_asks_for_it() {
 }
 
 #[tokio::test]
-async fn a_sign_in_for_more_access_that_does_not_help_is_the_last() {
+async fn failed_step_up_is_not_repeated() {
     let server = Server::start().await;
     let bridge = signed_in(&server, "ann").await;
     let mut host = bridge.host("one").await;
@@ -124,14 +124,14 @@ async fn a_sign_in_for_more_access_that_does_not_help_is_the_last() {
     }
     assert_eq!(bridge.state().await.sign_ins, []);
     assert_eq!(server.record.bodies("tools/call").len(), 3);
-    // A person who asks for it is served as ever.
+    // The user can still ask for it.
     let (reply, scope) = tokio::join!(bridge.call(sign_in()), agree(&bridge));
     reply.unwrap();
     assert_eq!(scope.as_deref(), Some("mcp.more"));
 }
 
 #[tokio::test]
-async fn a_renewal_outlives_the_end_of_the_bridge_and_no_other_bridge_begins_before() {
+async fn shutdown_waits_for_token_refresh_and_holds_lock() {
     let server = Server::start().await;
     server.record.renew_late();
     let mut bridge = signed_in(&server, "ann").await;
@@ -156,7 +156,7 @@ async fn a_renewal_outlives_the_end_of_the_bridge_and_no_other_bridge_begins_bef
 }
 
 #[tokio::test]
-async fn what_account_saw_leaves_disk_before_sign_out_is_answered() {
+async fn sign_out_deletes_cache_before_response() {
     let server = Server::start().await;
     let mut bridge = signed_in(&server, "ann").await;
     let mut host = bridge.host("one").await;
@@ -166,7 +166,7 @@ async fn what_account_saw_leaves_disk_before_sign_out_is_answered() {
     assert!(bridge.written().unwrap().contains("echoann"));
     let mut host = bridge.host("one").await;
     host.initialize().await;
-    // This is news, and not written yet when the account signs out.
+    // This change is not written yet when the account signs out.
     server.record.describe(10);
     tools(&mut host, 1).await;
     bridge.call(sign_out()).await.unwrap();
@@ -177,7 +177,7 @@ async fn what_account_saw_leaves_disk_before_sign_out_is_answered() {
 }
 
 #[tokio::test]
-async fn what_one_account_saw_is_not_shown_to_the_next() {
+async fn cache_of_account_is_not_shown_to_next() {
     let server = Server::start().await;
     let mut bridge = signed_in(&server, "ann").await;
     let mut host = bridge.host("one").await;
@@ -200,7 +200,7 @@ async fn what_one_account_saw_is_not_shown_to_the_next() {
 }
 
 #[tokio::test]
-async fn the_first_contact_opens_one_page_and_an_unanswered_one_is_the_last() {
+async fn first_connection_opens_one_page_at_most() {
     let server = Server::start().await;
     server.record.want_sign_in();
     let bridge = Bridge::start(&server.url()).await;
@@ -230,7 +230,7 @@ async fn the_first_contact_opens_one_page_and_an_unanswered_one_is_the_last() {
 }
 
 #[tokio::test]
-async fn no_page_is_opened_while_a_desktop_app_shows_what_is_needed() {
+async fn attached_desktop_app_suppresses_page() {
     let server = Server::start().await;
     server.record.want_sign_in();
     let bridge = Bridge::start(&server.url()).await;
@@ -244,7 +244,7 @@ async fn no_page_is_opened_while_a_desktop_app_shows_what_is_needed() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_during_a_sign_in_counts_no_longer() {
+async fn client_leaving_during_sign_in_is_not_counted() {
     let server = Server::start().await;
     server.record.want_sign_in();
     let bridge = Bridge::start(&server.url()).await;
@@ -262,13 +262,13 @@ async fn a_client_that_leaves_during_a_sign_in_counts_no_longer() {
     };
     bridge.call(cancel).await.unwrap();
     bridge.until_state(|state| state.sign_ins.is_empty()).await;
-    // Nobody but a person may ask now; the bridge is idle and ends when it is told.
+    // Only the user may ask now. The bridge is idle and ends on request.
     bridge.call(Request::Quit).await.unwrap();
     bridge.ended().await;
 }
 
 #[tokio::test]
-async fn a_bridge_ends_at_once_though_a_page_waits() {
+async fn shutdown_does_not_wait_for_page() {
     let server = Server::start().await;
     server.record.want_sign_in();
     let bridge = Bridge::start(&server.url()).await;

@@ -8,13 +8,13 @@ use crate::bridge::{Bridge, LIMIT};
 use crate::events::Events;
 use crate::server::Server;
 
-/// A call, a notification, what is no message, a handshake, a request of a wrong version, a second
-/// call. The parameters are such as no parser would write again.
+/// A call, a notification, an invalid message, a handshake, a request of a wrong version, a second
+/// call. No serializer would write the parameters like this.
 const ARRAY: &str = r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"a":1.0}},
 {"jsonrpc":"2.0","method":"notifications/x"},7,{"jsonrpc":"2.0","id":3,"method":"initialize","params":{}},
 {"jsonrpc":"1.0","id":4,"method":"ping"} , {"jsonrpc":"2.0","id":"5","method":"tools/call","params":{"b":1e2}}]"#;
 
-/// What a host gets for [`ARRAY`], in any order.
+/// The responses to [`ARRAY`], in any order.
 fn assert_answers(answers: &[String]) {
     let mut by_id = BTreeMap::new();
     for text in answers {
@@ -114,7 +114,7 @@ async fn array_in_post_is_answered_on_one_stream() {
         .collect();
     let (_, _, frames) = post(json!(many).to_string()).await;
     assert_eq!(data_of(&frames).len(), 200);
-    // A cancelled request has no answer, and the stream ends all the same.
+    // A cancelled request has no response, and the stream still ends.
     let cancel = json!({ "requestId": 1 });
     let hang = json!([
         { "jsonrpc": "2.0", "id": 1, "method": "hang" },

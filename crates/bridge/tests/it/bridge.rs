@@ -1,4 +1,4 @@
-//! A bridge in process, and a host that speaks to it as the shim does.
+//! A bridge in this process, and a host that uses it like the shim.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,17 +29,17 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// Starts one with a server called `one` at `url`.
+    /// Starts a bridge with a server called `one` at `url`.
     pub(crate) async fn start(url: &str) -> Self {
         Self::start_with(url, |_| {}).await
     }
 
-    /// Starts one that is told something special.
+    /// Starts a bridge with changed options.
     pub(crate) async fn start_with(url: &str, adjust: impl FnOnce(&mut bridge::Options)) -> Self {
         Self::start_as("sign_in_wait_seconds = 3", url, adjust).await
     }
 
-    /// Starts one with these settings.
+    /// Starts a bridge with these settings.
     pub(crate) async fn start_set(settings: &str, url: &str) -> Self {
         Self::start_as(settings, url, |_| {}).await
     }
@@ -63,17 +63,17 @@ impl Bridge {
         }
     }
 
-    /// What is written down of the server `one`, if anything is.
+    /// Returns the cache file of the server `one`, if it exists.
     pub(crate) fn written(&self) -> Option<String> {
         std::fs::read_to_string(self.home.seen_dir().join("one.json")).ok()
     }
 
-    /// Tells it to end.
+    /// Ends the bridge.
     pub(crate) fn stop(&self) {
         self.shutdown.cancel();
     }
 
-    /// Ends it and starts another one in its place.
+    /// Ends the bridge and starts another one in its place.
     pub(crate) async fn restart(&mut self) {
         self.shutdown.cancel();
         (&mut self.task).await.unwrap().unwrap();
@@ -106,13 +106,13 @@ impl Bridge {
         }
     }
 
-    /// Waits until the server `one` is as wanted.
+    /// Waits until the server `one` satisfies the condition.
     pub(crate) async fn until(&self, wanted: impl Fn(&ServerState) -> bool) {
         self.until_state(|state| wanted(&state.servers[0].state))
             .await;
     }
 
-    /// Waits until everything is as wanted, and returns it.
+    /// Waits until the state satisfies the condition, and returns it.
     pub(crate) async fn until_state(&self, wanted: impl Fn(&State) -> bool) -> State {
         let client = Client::connect(&self.home, "1.0.0", false).await.unwrap();
         let mut watch = client.watch().await.unwrap();
@@ -194,7 +194,7 @@ impl Drop for Browser {
     }
 }
 
-/// Comes back from a sign-in page with a code.
+/// Calls back from a sign-in page with a code.
 async fn visit(page: &str) -> reqwest::Result<reqwest::Response> {
     let page: url::Url = page.parse().unwrap();
     let query: std::collections::HashMap<_, _> = page.query_pairs().collect();

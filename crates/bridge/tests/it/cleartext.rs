@@ -1,5 +1,5 @@
-//! Servers on other machines that are reached by plain http, which a person has to allow. The way
-//! there is a proxy of this machine, so that nothing leaves it.
+//! Servers on other machines over plain http, which the user has to allow. A proxy on this
+//! machine stands in for the network, so that nothing leaves it.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::server::Server;
 
 const FAR: &str = "http://far.example/mcp";
 
-/// A proxy whose every way leads to the server at `to`.
+/// A proxy that connects every request to the server at `to`.
 async fn proxy(to: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -48,7 +48,7 @@ async fn bridge(server: &Server, fields: &str) -> Bridge {
 }
 
 #[tokio::test]
-async fn http_to_another_machine_works_only_where_it_is_allowed() {
+async fn remote_http_works_only_if_allowed() {
     let server = Server::start().await;
     let far = format!("[servers.one]\nurl = '{FAR}'");
     let refusing = bridge(&server, &far).await;
@@ -76,7 +76,7 @@ async fn http_to_another_machine_works_only_where_it_is_allowed() {
 }
 
 #[tokio::test]
-async fn nobody_signs_in_to_a_server_that_others_can_listen_to() {
+async fn exposed_server_starts_no_sign_in() {
     let server = Server::start().await;
     server.record.want_sign_in();
     let fields = format!("[servers.one]\nurl = '{FAR}'\nallow_http = true");
@@ -101,7 +101,7 @@ async fn nobody_signs_in_to_a_server_that_others_can_listen_to() {
 }
 
 #[tokio::test]
-async fn the_management_api_writes_it_only_when_a_person_agreed() {
+async fn management_api_adds_exposed_server_only_if_approved() {
     let server = Server::start().await;
     let bridge = bridge(&server, "").await;
     let add = |allow_http| Request::AddServer {

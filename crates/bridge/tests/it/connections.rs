@@ -1,4 +1,4 @@
-//! Connections of hosts that speak HTTP: how many there may be, and how long each may take.
+//! HTTP connections of hosts: their maximum and their timeouts.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Connection {
         self.some().await.expect("an answer")
     }
 
-    /// Opens an event stream that says nothing.
+    /// Opens an event stream without events.
     async fn listen(&mut self) {
         let meta = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -56,13 +56,13 @@ impl Connection {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// Begins a request, which is under way until the rest of it comes.
+    /// Begins a request, which is in flight until its rest is sent.
     async fn begin(&mut self) {
         self.send(&format!("{HEAD}content-length: 100\r\n\r\n{{\"json"))
             .await;
     }
 
-    /// The next piece of what comes; `None` at the end.
+    /// Reads the next piece. Returns `None` at the end.
     async fn some(&mut self) -> Option<String> {
         tokio::time::timeout(LIMIT, self.piece())
             .await
@@ -77,7 +77,7 @@ impl Connection {
         }
     }
 
-    /// Whether the bridge keeps it open, whatever it says.
+    /// Returns true if the bridge keeps the connection open.
     async fn is_open(&mut self) -> bool {
         let soon = Duration::from_millis(200);
         while let Ok(piece) = tokio::time::timeout(soon, self.piece()).await {
@@ -88,7 +88,7 @@ impl Connection {
         true
     }
 
-    /// The next piece of what comes, while time passes in steps of this length.
+    /// Reads the next piece, while time passes in steps of this length.
     async fn some_after(&mut self, step: Duration) -> Option<String> {
         for _ in 0..100 {
             pass(step).await;
@@ -101,7 +101,7 @@ impl Connection {
     }
 }
 
-/// Lets time pass in which nothing happens.
+/// Advances the time without other events.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -132,7 +132,7 @@ async fn client_of_socket_that_says_nothing_is_closed() {
         for begun in ["", "{\"postern\""] {
             let mut socket = connect(&bridge.home, face).await.unwrap();
             socket.write_all(begun.as_bytes()).await.unwrap();
-            // Asked for on another connection, so that this one is accepted by then.
+            // Requested on another connection, so that this one is accepted by then.
             bridge.state().await;
             pass(Duration::from_secs(11)).await;
             let mut rest = Vec::new();
@@ -188,7 +188,7 @@ async fn stalled_connections_make_room_for_requests() {
     }
     let mut host = Connection::open(&bridge).await;
     assert!(host.ask().await.starts_with("HTTP/1.1 "));
-    // The first of them gave way.
+    // The first of them was closed.
     assert_eq!(stalled[0].some().await, None);
     assert!(listening.is_open().await);
 }

@@ -40,7 +40,7 @@ async fn list(bridge: &Bridge) -> ConsentList {
     }
 }
 
-/// Each consent with the server that it is known through.
+/// Each consent with the server that listed it.
 fn shown(list: &ConsentList) -> Vec<(&str, &str)> {
     let consents = list.consents.iter();
     consents.map(|one| (&*one.via, &*one.id)).collect()

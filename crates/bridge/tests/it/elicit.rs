@@ -1,4 +1,4 @@
-//! Hosts that are asked to show the page of a sign-in.
+//! Hosts that are asked to show a sign-in page.
 
 use bridge::browser::{BrowserAvailability, NoBrowserReason};
 use control::api::SignInView;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::bridge::{Bridge, Host};
 use crate::server::Server;
 
-/// A bridge in front of `server`, to which nobody has signed in. It opens no browser that works.
+/// A bridge for `server` without an account. It opens no working browser.
 async fn bridge(server: &Server, availability: BrowserAvailability) -> Bridge {
     server.record.want_sign_in();
     server.record.person("ann");
@@ -38,7 +38,7 @@ async fn legacy(bridge: &Bridge) -> Host {
     host
 }
 
-/// The call of a host without one, with something more in it.
+/// A call of a host without a handshake, with additional parameters.
 fn call(mut more: Value) -> Value {
     more["x"] = json!(1);
     more["_meta"] = json!({
@@ -71,7 +71,7 @@ async fn accept(host: &mut Host, question: &Value) {
 }
 
 #[tokio::test]
-async fn a_call_that_lacks_access_is_answered_with_the_page_and_made_anew() {
+async fn modern_call_without_scope_elicits_page_and_is_repeated() {
     let server = Server::start().await;
     let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut host = bridge.host("one").await;
@@ -95,7 +95,7 @@ async fn a_call_that_lacks_access_is_answered_with_the_page_and_made_anew() {
 }
 
 #[tokio::test]
-async fn a_host_shows_the_page_for_a_code_and_tells_the_code() {
+async fn host_shows_page_and_device_code() {
     let server = Server::start().await;
     server.record.offer_codes();
     let bridge = bridge(
@@ -122,7 +122,7 @@ async fn a_host_shows_the_page_for_a_code_and_tells_the_code() {
 }
 
 #[tokio::test]
-async fn host_that_declines_at_once_is_told_code() {
+async fn host_declining_at_once_gets_device_code() {
     let server = Server::start().await;
     server.record.offer_codes();
     let bridge = bridge(
@@ -147,14 +147,14 @@ async fn host_that_declines_at_once_is_told_code() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn page_told_before_its_browser_failed_stays_good_beside_code() {
+async fn page_stays_valid_beside_device_code() {
     use std::os::unix::fs::PermissionsExt;
 
     let server = Server::start().await;
     server.record.offer_codes();
     server.record.want_sign_in();
     server.record.person("ann");
-    // A browser that fails once the page was told.
+    // A browser that fails after the page was shown.
     let folder = tempfile::tempdir().unwrap();
     let (browser, told) = (folder.path().join("browser"), folder.path().join("told"));
     let script = format!(
@@ -186,14 +186,14 @@ async fn page_told_before_its_browser_failed_stays_good_beside_code() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_come_back_makes_way_for_the_next() {
+async fn host_not_coming_back_is_skipped() {
     let server = Server::start().await;
     let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut first = bridge.host("one").await;
     let asked = first.request(1, "tools/call", call(json!({}))).await;
     let state = asked["result"]["requestState"].clone();
     assert!(state.is_string(), "{asked}");
-    // It comes back without having asked anybody.
+    // It comes back without having asked the user.
     let again = call(json!({ "requestState": state }));
     let again = first.request(2, "tools/call", again).await;
     assert_eq!(again["result"], asked["result"]);
@@ -210,7 +210,7 @@ async fn a_host_that_does_not_come_back_makes_way_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_sign_in_ends_with_the_only_host_that_was_asked_and_another_may_start() {
+async fn sign_in_ends_when_only_host_leaves() {
     let server = Server::start().await;
     let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     for _ in 0..2 {
@@ -222,7 +222,7 @@ async fn a_sign_in_ends_with_the_only_host_that_was_asked_and_another_may_start(
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_be_asked_has_a_browser_opened_when_the_other_one_goes() {
+async fn browser_opens_when_asked_host_leaves() {
     let server = Server::start().await;
     let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut able = legacy(&bridge).await;
@@ -243,7 +243,7 @@ async fn a_host_that_cannot_be_asked_has_a_browser_opened_when_the_other_one_goe
 }
 
 #[tokio::test]
-async fn a_host_that_never_hears_the_question_makes_way_for_the_next() {
+async fn unreachable_host_is_skipped() {
     let server = Server::start().await;
     let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut deaf = bridge.host("one").await;
@@ -258,7 +258,7 @@ async fn a_host_that_never_hears_the_question_makes_way_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_host_that_lists_before_it_calls_is_asked_when_it_calls() {
+async fn modern_host_is_asked_when_it_calls() {
     let server = Server::start().await;
     let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut host = bridge.host("one").await;

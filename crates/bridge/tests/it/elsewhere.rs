@@ -1,4 +1,4 @@
-//! Signing in where the bridge can open no browser.
+//! Sign-ins where the bridge cannot open a browser.
 
 use bridge::browser::{BrowserAvailability, NoBrowserReason};
 use control::CallError;
@@ -23,7 +23,7 @@ fn finish(address: &str) -> Request {
     }
 }
 
-/// A bridge in front of `server`, which has a browser nowhere but on another machine.
+/// A bridge for `server` whose user has a browser only on another machine.
 async fn bridge_over_ssh(server: &Server) -> Bridge {
     server.record.want_sign_in();
     server.record.person("ann");
@@ -40,7 +40,7 @@ async fn shown(bridge: &Bridge, wanted: impl Fn(&SignInView) -> bool) -> SignInV
     state.sign_ins[0].clone()
 }
 
-/// Where the browser would end that is sent to the page.
+/// Returns the URL that a browser on the page would end on.
 fn end_of(page: &SignInView) -> Url {
     let page: Url = page.url.parse().unwrap();
     let asked: std::collections::HashMap<_, _> = page.query_pairs().collect();
@@ -59,7 +59,7 @@ fn kind(outcome: Result<control::api::Reply, CallError>) -> Option<ProblemKind> 
 }
 
 #[tokio::test]
-async fn a_host_is_told_the_code_and_its_next_call_goes_through() {
+async fn host_gets_device_code_and_next_call_succeeds() {
     let server = Server::start().await;
     server.record.offer_codes();
     let bridge = bridge_over_ssh(&server).await;
@@ -80,7 +80,7 @@ async fn a_host_is_told_the_code_and_its_next_call_goes_through() {
 }
 
 #[tokio::test]
-async fn a_code_is_shown_with_its_page_and_can_be_cancelled() {
+async fn device_code_is_shown_and_can_be_cancelled() {
     let server = Server::start().await;
     server.record.offer_codes();
     let bridge = bridge_over_ssh(&server).await;
@@ -101,7 +101,7 @@ async fn a_code_is_shown_with_its_page_and_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn a_browser_that_cannot_be_opened_makes_way_for_a_code() {
+async fn failed_browser_falls_back_to_device_code() {
     let server = Server::start().await;
     server.record.offer_codes();
     server.record.enter_code();
@@ -115,7 +115,7 @@ async fn a_browser_that_cannot_be_opened_makes_way_for_a_code() {
 }
 
 #[tokio::test]
-async fn without_codes_the_address_that_a_browser_ended_on_will_do() {
+async fn pasted_callback_completes_sign_in() {
     let server = Server::start().await;
     let bridge = bridge_over_ssh(&server).await;
     let bringing = async {
@@ -142,8 +142,8 @@ async fn without_codes_the_address_that_a_browser_ended_on_will_do() {
     assert_eq!(kind(late), Some(ProblemKind::NotFound));
 }
 
-/// Signs in to a server that offers codes and gives this program none; what is shown on the way.
-async fn sign_in_in_spite_of_codes(bridge: &Bridge) -> SignInView {
+/// Signs in to a server that offers codes but gives this client none. Returns what is shown.
+async fn sign_in_without_device_code(bridge: &Bridge) -> SignInView {
     let bringing = async {
         let view = shown(bridge, |view| view.browser_problem.is_some()).await;
         bridge.browse().await;
@@ -155,23 +155,23 @@ async fn sign_in_in_spite_of_codes(bridge: &Bridge) -> SignInView {
 }
 
 #[tokio::test]
-async fn codes_that_nobody_is_registered_for_are_as_good_as_none() {
+async fn unregistered_device_code_falls_back_to_page() {
     let server = Server::start().await;
-    server.record.offer_codes_to_nobody();
+    server.record.offer_codes_without_registration();
     let bridge = bridge_over_ssh(&server).await;
     for _ in ["nothing is registered", "a browser is"] {
-        let view = sign_in_in_spite_of_codes(&bridge).await;
+        let view = sign_in_without_device_code(&bridge).await;
         let why = view.browser_problem.as_deref();
         assert_eq!(why, Some("this session came over SSH"));
     }
     // Its browser is `false`.
     let bridge = Bridge::start(&server.url()).await;
-    let view = sign_in_in_spite_of_codes(&bridge).await;
+    let view = sign_in_without_device_code(&bridge).await;
     assert_eq!(view.code, None);
 }
 
 #[tokio::test]
-async fn tokens_that_come_after_a_sign_in_was_cancelled_are_used() {
+async fn tokens_after_cancelled_sign_in_are_used() {
     let server = Server::start().await;
     server.record.sign_in_late();
     let bridge = bridge_over_ssh(&server).await;
@@ -199,7 +199,7 @@ async fn tokens_that_come_after_a_sign_in_was_cancelled_are_used() {
 }
 
 #[tokio::test]
-async fn somebody_may_take_another_way_while_a_page_waits() {
+async fn sign_in_method_can_change_while_page_waits() {
     let server = Server::start().await;
     server.record.offer_codes();
     server.record.want_sign_in();
@@ -218,11 +218,11 @@ async fn somebody_may_take_another_way_while_a_page_waits() {
         ended.unwrap();
     };
     let (first, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Here)), turning);
-    first.expect("whoever waited for the page is served by the code");
+    first.expect("the code completes the first sign-in too");
 }
 
 #[tokio::test]
-async fn a_code_that_the_server_does_not_offer_is_refused() {
+async fn unsupported_device_code_is_rejected() {
     let server = Server::start().await;
     let bridge = bridge_over_ssh(&server).await;
     let refused = bridge.call(sign_in(SignInWay::Code)).await;
@@ -235,7 +235,7 @@ async fn a_code_that_the_server_does_not_offer_is_refused() {
 }
 
 #[tokio::test]
-async fn refused_code_names_the_ways_with_a_browser() {
+async fn rejected_device_code_error_names_browser_commands() {
     for error in ["access_denied", "expired_token", "invalid_grant"] {
         let server = Server::start().await;
         server.record.refuse_code(error);
@@ -251,7 +251,7 @@ async fn refused_code_names_the_ways_with_a_browser() {
 }
 
 #[tokio::test]
-async fn call_after_refused_refresh_of_a_code_gets_a_page() {
+async fn call_after_rejected_device_refresh_gets_page() {
     for refusal in [
         json!({ "error": "invalid_grant", "suberror": "message_only" }),
         json!({ "error": "invalid_grant" }),

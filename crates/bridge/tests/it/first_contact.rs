@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::bridge::{Bridge, Host};
 use crate::server::{Refused, Server};
 
-/// Far less than any wait that a test here must not run into.
+/// Far less than any timeout that a test here must not reach.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// The parameters of a request of the modern era.
@@ -30,7 +30,7 @@ async fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// A server that wants a sign-in, and a bridge in which no one is signed in.
+/// A server that needs a sign-in, and a bridge without an account.
 async fn signed_out(settings: &str) -> (Server, Bridge) {
     let server = Server::start().await;
     server.record.want_sign_in();
@@ -253,7 +253,7 @@ async fn stand_in_says_that_server_refuses_its_list() {
 }
 
 #[tokio::test]
-async fn stand_in_allows_no_page_where_sign_ins_are_in_vain() {
+async fn stand_in_opens_no_page_if_tokens_are_rejected() {
     const AUDIENCE: &[(u16, &str)] = &[(401, r#"Bearer error="invalid_token""#)];
     let (server, bridge) = signed_out("sign_in_wait_seconds = 15\nlist_wait_seconds = 0").await;
     let browser = bridge.follow().await;
@@ -341,7 +341,7 @@ async fn probe_is_offered_no_stand_in() {
 }
 
 #[tokio::test]
-async fn call_gives_up_sooner_for_unreachable_server_than_for_sign_in() {
+async fn call_times_out_sooner_for_unreachable_server() {
     let address = free_address().await;
     let settings = "sign_in_wait_seconds = 60\nserver_wait_seconds = 1";
     let bridge = Bridge::start_set(settings, &format!("http://{address}/mcp")).await;

@@ -1,4 +1,4 @@
-//! Headers that the user gave a server, and the secrets among them.
+//! Headers that the user configured for a server, with their secrets.
 
 use control::api::{Reply, Request, SecretView, ServerState};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn listed(bridge: &Bridge) -> Vec<SecretView> {
 }
 
 #[tokio::test]
-async fn every_request_carries_them_and_a_new_value_counts_at_once() {
+async fn headers_are_sent_and_new_secret_applies_at_once() {
     let server = Server::start().await;
     let bridge = bridge(&server, "").await;
     store(&bridge, "s3cret-one").await;
@@ -51,7 +51,7 @@ async fn every_request_carries_them_and_a_new_value_counts_at_once() {
         let of_method = seen.iter().filter(|[by, _, _]| by == method);
         of_method.map(|[_, key, _]| key.clone()).collect::<Vec<_>>()
     };
-    // initialize, initialized, and one call; then the other.
+    // initialize, initialized, and one call. Then the other call.
     let posts = by("POST");
     assert_eq!(posts.last().unwrap(), "s3cret-two");
     assert_eq!(posts.iter().filter(|key| *key == "s3cret-one").count(), 3);
@@ -72,7 +72,7 @@ async fn every_request_carries_them_and_a_new_value_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_call_without_its_secret_says_what_to_run_and_goes_through_afterwards() {
+async fn missing_secret_error_names_command() {
     let server = Server::start().await;
     let bridge = bridge(&server, "").await;
     let mut host = bridge.host("one").await;
@@ -111,7 +111,7 @@ async fn a_call_without_its_secret_says_what_to_run_and_goes_through_afterwards(
 }
 
 #[tokio::test]
-async fn a_key_that_the_server_does_not_take_is_no_reason_to_sign_in() {
+async fn rejected_api_key_starts_no_sign_in() {
     let server = Server::start().await;
     server.record.want_key("right");
     let bridge = bridge(&server, "auth = { kind = 'none' }\n").await;
@@ -128,7 +128,7 @@ async fn a_key_that_the_server_does_not_take_is_no_reason_to_sign_in() {
 }
 
 #[tokio::test]
-async fn a_secret_has_a_name_and_a_value_that_can_be_sent() {
+async fn invalid_secret_name_or_value_is_rejected() {
     let server = Server::start().await;
     let bridge = bridge(&server, "").await;
     for (name, value) in [

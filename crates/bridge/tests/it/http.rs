@@ -1,4 +1,4 @@
-//! Hosts that speak HTTP, and hang up.
+//! Hosts over HTTP that disconnect.
 
 use control::api::{ProblemKind, Request, SessionState, State};
 use futures_util::StreamExt;
@@ -15,7 +15,7 @@ fn sessions(state: &State) -> usize {
     state.sessions.len()
 }
 
-/// How the only session is, if it is listed.
+/// Returns the state of the only session, if it is listed.
 fn only(state: &State) -> Option<SessionState> {
     assert!(state.sessions.len() <= 1, "{:?}", state.sessions);
     state.sessions.first().map(|session| session.state)
@@ -55,7 +55,7 @@ async fn session(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_subscription_of_a_modern_host_stays_until_it_hangs_up() {
+async fn modern_subscription_lasts_until_disconnect() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let url = format!("{}/one/mcp", bridge.http().await);
@@ -83,7 +83,7 @@ async fn a_subscription_of_a_modern_host_stays_until_it_hangs_up() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_host_has_gone_ends_its_session() {
+async fn closed_stream_ends_session() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let stream = client()
@@ -97,7 +97,7 @@ async fn a_stream_whose_host_has_gone_ends_its_session() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_yields_answers_hosts_that_speak_http_too() {
+async fn yielding_bridge_answers_http_hosts() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let url = format!("{}/one/mcp", bridge.http().await);
@@ -126,7 +126,7 @@ async fn a_bridge_that_yields_answers_hosts_that_speak_http_too() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_on_one_family_is_taken() {
+async fn port_in_use_on_one_family_is_in_use() {
     let Ok(other) = std::net::TcpListener::bind("[::1]:0") else {
         return;
     };
@@ -142,7 +142,7 @@ async fn a_port_that_is_taken_on_one_family_is_taken() {
 }
 
 #[tokio::test]
-async fn a_cancelled_request_gets_an_end_and_no_answer() {
+async fn cancelled_request_ends_without_response() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let url = format!("{}/one/mcp", bridge.http().await);
@@ -173,7 +173,7 @@ async fn a_cancelled_request_gets_an_end_and_no_answer() {
 }
 
 #[tokio::test]
-async fn a_host_that_left_its_stream_unread_gets_its_answers_all_the_same() {
+async fn host_with_unread_stream_gets_responses() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let url = format!("{}/one/mcp", bridge.http().await);
@@ -270,7 +270,7 @@ async fn modern_hosts_are_listed_by_name() {
     assert_eq!(bridge.state().await.sessions[0].host, "new 2");
 }
 
-/// A program of its own that opens a session and then does nothing, as one that hangs or is killed.
+/// A separate program that opens a session and then does nothing, as if it hung or was killed.
 #[cfg(target_os = "linux")]
 async fn other_process(base: &str) -> (tokio::process::Child, String) {
     use tokio::io::{AsyncBufReadExt, BufReader};

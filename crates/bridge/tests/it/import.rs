@@ -1,4 +1,4 @@
-//! Entries for `mcp-remote` in a host's file become servers of ours.
+//! Import of `mcp-remote` entries from a host's file.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::server::Server;
 
 const HOST: HostId = HostId::ClaudeDesktop;
 
-/// What no reply and no file but the backup may hold.
+/// The secret that only the backup may contain.
 const SECRETS: [&str; 4] = [
     "s3cret-one",
     "s3cret-client",
@@ -78,7 +78,7 @@ fn ours(bridge: &Bridge, server: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_shown_is_done_and_the_server_gets_its_headers() {
+async fn approved_import_is_applied_with_headers() {
     let server = Server::start().await;
     server.record.want_key("s3cret-one");
     let bridge = Bridge::start("http://127.0.0.1:9/").await;
@@ -160,7 +160,7 @@ async fn what_was_shown_is_done_and_the_server_gets_its_headers() {
 }
 
 #[tokio::test]
-async fn http_to_another_machine_needs_its_own_agreement() {
+async fn import_of_exposed_server_needs_approval() {
     let bridge = Bridge::start("http://127.0.0.1:9/").await;
     write(
         &bridge,
@@ -177,13 +177,13 @@ async fn http_to_another_machine_needs_its_own_agreement() {
 }
 
 #[tokio::test]
-async fn all_of_it_is_done_or_nothing() {
+async fn failed_import_changes_nothing() {
     let bridge = Bridge::start("http://127.0.0.1:9/").await;
     let text = r#"{"mcpServers":{"a":{"command":"npx","args":["mcp-remote","https://a.example/","--header","X-Key: s3cret-one"]}}}"#;
     write(&bridge, text);
     let shown = import(preview(&bridge, &[]).await);
 
-    // Another entry came while the person read.
+    // Another entry was added while the user read.
     let more = text.replace(
         r#""a":"#,
         r#""b":{"command":"npx","args":["mcp-remote","https://b.example/"]},"a":"#,
@@ -209,7 +209,7 @@ async fn all_of_it_is_done_or_nothing() {
 }
 
 #[tokio::test]
-async fn an_entry_that_cannot_be_taken_over_stays_and_is_named() {
+async fn unsupported_entry_is_kept_and_reported() {
     let bridge = Bridge::start("http://127.0.0.1:9/").await;
     write(
         &bridge,

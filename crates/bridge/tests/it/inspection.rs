@@ -1,4 +1,4 @@
-//! What is at an address: asked before a server is added, by a test, by a sign-in and by a host.
+//! Inspection of a URL: before a server is added, by a test, by a sign-in and by a host.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -14,14 +14,14 @@ use tokio::net::TcpListener;
 use crate::bridge::Bridge;
 use crate::server::Server;
 
-/// A web site, and what it was asked for so far.
+/// A web site that records its requests.
 struct Site {
     origin: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Site {
-    /// Answers each request as its method, path and body demand.
+    /// Answers each request by its method, path and body.
     async fn start(answer: fn(&Method, &str, &Value) -> Response) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -51,7 +51,7 @@ fn nothing(_: &Method, _: &str, _: &Value) -> Response {
     (StatusCode::NOT_FOUND, "Cannot GET or POST").into_response()
 }
 
-/// An MCP server at /mcp, and nothing elsewhere.
+/// An MCP server at /mcp, and nothing at other paths.
 fn at_mcp(method: &Method, path: &str, body: &Value) -> Response {
     if path != "/mcp" {
         return nothing(method, path, body);
@@ -70,7 +70,7 @@ fn at_mcp(method: &Method, path: &str, body: &Value) -> Response {
     ([("content-type", "application/json")], answer.to_string()).into_response()
 }
 
-/// 401 with nothing that leads to a sign-in.
+/// 401 without a way to sign in.
 fn key_wanted(method: &Method, path: &str, body: &Value) -> Response {
     match path {
         "/mcp" => (StatusCode::UNAUTHORIZED, "no key").into_response(),
@@ -78,7 +78,7 @@ fn key_wanted(method: &Method, path: &str, body: &Value) -> Response {
     }
 }
 
-/// A gateway of MCP 2025-03-26, which describes nothing.
+/// A gateway of MCP 2025-03-26 without metadata.
 fn undescribed_gateway(method: &Method, path: &str, body: &Value) -> Response {
     match path {
         "/mcp" => StatusCode::UNAUTHORIZED.into_response(),
@@ -87,7 +87,7 @@ fn undescribed_gateway(method: &Method, path: &str, body: &Value) -> Response {
     }
 }
 
-/// A bridge with a server that is of no concern.
+/// A bridge with an unrelated server.
 async fn bridge() -> (Bridge, Server) {
     let server = Server::start().await;
     (Bridge::start(&server.url()).await, server)
@@ -160,7 +160,7 @@ async fn missing_path_is_found_at_usual_place() {
 }
 
 #[tokio::test]
-async fn missing_path_told_in_json_rpc_is_searched_too() {
+async fn missing_path_in_json_rpc_error_is_searched() {
     let (bridge, _server) = bridge().await;
     let site = Site::start(|method, path, body| {
         if path == "/mcp" {
@@ -199,7 +199,7 @@ async fn found_server_is_proposed_though_other_path_is_silent() {
 }
 
 #[tokio::test]
-async fn whole_path_and_query_are_not_searched() {
+async fn complete_path_or_query_is_not_searched() {
     let (bridge, _server) = bridge().await;
     let site = Site::start(at_mcp).await;
     for path in ["/other/mcp", "/?key=secret"] {
@@ -327,7 +327,7 @@ async fn silent_server_is_given_up_after_ten_seconds() {
 }
 
 #[tokio::test]
-async fn wrong_path_is_told_to_test_sign_in_and_host() {
+async fn wrong_path_is_reported_by_test_sign_in_and_host() {
     let (bridge, _server) = bridge().await;
     let site = Site::start(nothing).await;
     added(&bridge, &format!("{}/api", site.origin)).await;
@@ -354,7 +354,7 @@ async fn wrong_path_is_told_to_test_sign_in_and_host() {
 }
 
 #[tokio::test]
-async fn server_that_takes_only_posts_still_signs_in() {
+async fn post_only_server_still_signs_in() {
     let (bridge, _server) = bridge().await;
     // It answers 404 to GET, as web frameworks do where only POST has a route.
     let site = Site::start(|method, path, body| match (method, path) {

@@ -1,4 +1,4 @@
-//! What a host sees when the server or the bridge is not there.
+//! What a host sees when the server or the bridge is away.
 
 use std::time::Instant;
 
@@ -12,8 +12,8 @@ use crate::bridge::Bridge;
 use crate::server::Server;
 
 #[tokio::test]
-async fn a_host_that_starts_before_the_server_is_answered_and_told_later() {
-    // A listener that is bound and closed: nobody answers there, and nobody else takes it soon.
+async fn host_before_server_is_answered_and_notified_later() {
+    // A listener that is bound and closed: no server listens there, and the port is not reused soon.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -52,7 +52,7 @@ async fn a_host_that_starts_before_the_server_is_answered_and_told_later() {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_made_says_what_to_do() {
+async fn failed_call_error_has_hint() {
     let server = Server::start().await;
     server.record.want_sign_in();
     let bridge = Bridge::start(&server.url()).await;
@@ -70,7 +70,7 @@ async fn a_call_that_cannot_be_made_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_the_session_is_greeted_again_and_the_host_does_not_notice() {
+async fn lost_session_is_initialized_again_unnoticed() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -85,7 +85,7 @@ async fn a_server_that_forgot_the_session_is_greeted_again_and_the_host_does_not
 }
 
 #[tokio::test]
-async fn what_was_seen_is_told_when_the_server_is_away() {
+async fn unreachable_server_is_answered_from_cache() {
     let server = Server::start().await;
     let mut bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -104,7 +104,7 @@ async fn what_was_seen_is_told_when_the_server_is_away() {
 }
 
 #[tokio::test]
-async fn a_host_that_ends_gets_its_answers_and_leaves_no_session() {
+async fn ending_host_gets_responses_and_session_ends() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -117,7 +117,7 @@ async fn a_host_that_ends_gets_its_answers_and_leaves_no_session() {
 }
 
 #[tokio::test]
-async fn a_host_that_says_one_word_and_ends_is_answered() {
+async fn host_with_single_request_is_answered() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -131,7 +131,7 @@ async fn a_host_that_says_one_word_and_ends_is_answered() {
 }
 
 #[tokio::test]
-async fn a_test_of_a_server_leaves_no_session_there() {
+async fn server_test_deletes_its_session() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let name = "one".to_owned();
@@ -142,7 +142,7 @@ async fn a_test_of_a_server_leaves_no_session_there() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_yields_answers_what_it_took_and_ends() {
+async fn yielding_bridge_answers_pending_requests() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -163,7 +163,7 @@ async fn a_bridge_that_yields_answers_what_it_took_and_ends() {
 }
 
 #[tokio::test]
-async fn a_test_tells_what_there_is_and_asks_nobody() {
+async fn server_test_reports_and_starts_no_sign_in() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let Reply::Test(report) = bridge
@@ -207,7 +207,7 @@ async fn a_test_tells_what_there_is_and_asks_nobody() {
 }
 
 #[tokio::test]
-async fn an_unknown_server_and_a_bad_configuration_are_named() {
+async fn unknown_server_and_invalid_config_are_reported() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let Err(control::CallError::Problem(problem)) = bridge
@@ -246,14 +246,14 @@ async fn an_unknown_server_and_a_bad_configuration_are_named() {
     );
 }
 
-/// PEM files in which there is nothing to trust.
+/// PEM files without a usable certificate.
 const NO_CERTIFICATES: [&str; 2] = [
     "no certificate",
     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 ];
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_read_is_named_and_stops_nobody() {
+async fn unreadable_certificate_is_reported_and_bridge_runs() {
     let server = Server::start().await;
     for content in NO_CERTIFICATES {
         let mut bridge = Bridge::start(&server.url()).await;
@@ -267,7 +267,7 @@ async fn a_certificate_that_cannot_be_read_is_named_and_stops_nobody() {
         let problem = problem.expect("there is no certificate in it");
         assert!(problem.message.contains("bad.pem"), "{problem}");
         assert!(problem.hint.is_some());
-        // The certificates are taken up at the start.
+        // The certificates are read at the start.
         bridge.restart().await;
         assert_eq!(bridge.state().await.bridge.config_problem, Some(problem));
         let mut host = bridge.host("one").await;

@@ -1,4 +1,4 @@
-//! Lists that change all the time, and lists that are too large to be remembered.
+//! Lists that change constantly, and lists that are too large to be cached.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::bridge::Bridge;
 use crate::server::Server;
 
-/// Larger than what is remembered of a list, in bytes.
+/// Larger than the maximum of a cached list, in bytes.
 const LARGE: usize = 5 << 20;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What becomes of requests when something changes under a session.
+//! Requests while something changes under their session.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn each_of_two_handshakes_is_answered() {
     drop(listener);
 }
 
-/// A server that takes connections and says nothing.
+/// A server that accepts connections and sends nothing.
 async fn away() -> (String, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (
@@ -56,7 +56,7 @@ async fn away() -> (String, TcpListener) {
 }
 
 #[tokio::test]
-async fn nothing_but_answers_reaches_a_host_before_it_is_initialized() {
+async fn uninitialized_host_gets_only_responses() {
     let (url, listener) = away().await;
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -82,7 +82,7 @@ async fn nothing_but_answers_reaches_a_host_before_it_is_initialized() {
 }
 
 #[tokio::test]
-async fn a_new_session_is_set_up_like_the_one_that_was_lost() {
+async fn new_session_restores_settings() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -97,7 +97,7 @@ async fn a_new_session_is_set_up_like_the_one_that_was_lost() {
         .await;
     server.record.forget_session();
     host.request(5, "tools/call", json!({})).await;
-    // What is repeated is sent before the call, but by tasks of its own: the end waits for all.
+    // The settings are sent before the call, but by separate tasks. The end waits for all.
     host.request(6, "tools/call", json!({})).await;
     let subscribed = server.record.bodies("resources/subscribe");
     let of = |uri: &str| {
@@ -110,7 +110,7 @@ async fn a_new_session_is_set_up_like_the_one_that_was_lost() {
 }
 
 #[tokio::test]
-async fn a_host_that_ends_does_not_wait_for_what_it_cancelled() {
+async fn ending_host_does_not_wait_for_cancelled_request() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -127,7 +127,7 @@ async fn a_host_that_ends_does_not_wait_for_what_it_cancelled() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgets_every_session_is_not_asked_without_end() {
+async fn server_losing_every_session_is_retried_with_backoff() {
     let server = Server::start().await;
     server.record.forget_each_session(true);
     let bridge = Bridge::start(&server.url()).await;
@@ -140,7 +140,7 @@ async fn a_server_that_forgets_every_session_is_not_asked_without_end() {
     server.record.forget_each_session(false);
     let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
     assert_eq!(answer["result"]["x"], 1);
-    // Once something was answered, the next loss is mended at once.
+    // After a response, the next loss is repaired at once.
     let sessions = server.record.sessions().0;
     server.record.forget_session();
     let answer = host.request(2, "tools/call", json!({ "x": 2 })).await;
@@ -149,7 +149,7 @@ async fn a_server_that_forgets_every_session_is_not_asked_without_end() {
 }
 
 #[tokio::test]
-async fn a_late_word_about_a_lost_session_does_not_end_the_next() {
+async fn late_session_error_keeps_new_session() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -167,7 +167,7 @@ async fn a_late_word_about_a_lost_session_does_not_end_the_next() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_never_answered_is_tried_again() {
+async fn unanswered_handshake_is_retried() {
     let server = Server::start().await;
     server.record.ignore_handshake();
     let bridge = Bridge::start(&server.url()).await;
@@ -181,7 +181,7 @@ async fn a_handshake_that_is_never_answered_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_a_host_cancelled_is_given_up_in_the_end() {
+async fn cancelled_request_expires() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -200,7 +200,7 @@ async fn what_a_host_cancelled_is_given_up_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_session_does_not_outlive_its_end_for_a_host_that_reads_nothing() {
+async fn session_of_unreading_host_ends() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -214,14 +214,14 @@ async fn a_session_does_not_outlive_its_end_for_a_host_that_reads_nothing() {
         host.send(&call.to_string()).await;
     }
     host.fall_silent().await;
-    // The bridge has heard the end of the host once it lets go of what it subscribed to.
+    // The bridge has noticed the end of the host once it closes the subscription.
     server.record.hanging((1, 1)).await;
     assert_eq!(bridge.state().await.sessions.len(), 1);
     pass(Duration::from_secs(150)).await;
     bridge.until_state(|state| state.sessions.is_empty()).await;
 }
 
-/// Lets time pass in which nothing else happens.
+/// Advances the time without other events.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time + Duration::from_secs(1)).await;
@@ -229,7 +229,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn sessions_follow_the_configuration() {
+async fn session_follows_config_change() {
     let (first, second) = (Server::start().await, Server::start().await);
     second.record.person("2");
     let bridge = Bridge::start(&first.url()).await;
@@ -264,7 +264,7 @@ async fn sessions_follow_the_configuration() {
 }
 
 #[tokio::test]
-async fn a_server_named_by_url_can_be_kept_and_removed() {
+async fn ephemeral_server_can_be_added_and_removed() {
     let server = Server::start().await;
     let bridge = Bridge::start("http://127.0.0.1:9/mcp").await;
     let mut host = bridge.host(&server.url()).await;
@@ -298,12 +298,12 @@ async fn a_server_named_by_url_can_be_kept_and_removed() {
 }
 
 #[tokio::test]
-async fn a_host_that_reads_nothing_holds_up_neither_itself_nor_the_end() {
+async fn unreading_host_does_not_delay_shutdown() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
     host.initialize().await;
-    // Far more than the sockets' buffers and the session's queue hold, and not a line read.
+    // Far more than the buffers and the session's queue hold, without reading a line.
     let text = "x".repeat(64 * 1024);
     for id in 1..=200 {
         let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "text": text } });

@@ -1,4 +1,4 @@
-//! Servers that want something else than a sign-in, or are not there.
+//! Servers that want something other than a sign-in, or do not exist.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::bridge::{Bridge, Host};
 
-/// How a server answers at `/mcp`, as long as it has not got its key. Nothing else is there.
+/// How a server answers at `/mcp` without its key. It has no other path.
 type Refusal = Arc<Mutex<Option<(u16, &'static str)>>>;
 
 struct Server {
@@ -91,7 +91,7 @@ async fn doctor(bridge: &Bridge) -> Vec<DoctorCheck> {
     }
 }
 
-/// What the doctor says of the server, by what it is about.
+/// The findings of `doctor` about the server, by subject.
 async fn findings(bridge: &Bridge) -> Vec<(String, DoctorOutcome, String)> {
     let checks = doctor(bridge).await.into_iter();
     let of_server = checks.filter(|check| check.subject.starts_with("server one"));

@@ -1,4 +1,4 @@
-//! Sessions that need a sign-in, until there is a usable token again.
+//! Sessions that need a sign-in until there is a usable token.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::server::Server;
 /// Longer than the token endpoint is left alone after an error response.
 const AFTER_HOLD: Duration = Duration::from_secs(84);
 
-/// A bridge that a person has signed in to `server`, with tokens that can be refreshed.
+/// A bridge whose user has signed in to `server`, with refresh tokens.
 async fn signed_in(server: &Server) -> (Bridge, ManualClock) {
     server.record.want_sign_in();
     server.record.person("ann");
@@ -34,7 +34,7 @@ async fn tools(host: &mut Host, id: i64) -> Value {
     host.request(id, "tools/list", json!({})).await["result"]["tools"].take()
 }
 
-/// Has one token refused and the refresh that follows answered with `interaction_required`.
+/// Rejects one token, and answers the refresh that follows with `interaction_required`.
 async fn lose(server: &Server, bridge: &Bridge, host: &mut Host) {
     server.record.end_token();
     server.record.want_interaction(true);
@@ -87,7 +87,7 @@ async fn modern_session_recovers_by_itself_after_hold() {
 }
 
 #[tokio::test]
-async fn open_session_hears_of_token_that_another_obtained() {
+async fn open_session_uses_token_of_another_session() {
     let server = Server::start().await;
     let (bridge, clock) = signed_in(&server).await;
     let mut host = bridge.host("one").await;
@@ -99,7 +99,7 @@ async fn open_session_hears_of_token_that_another_obtained() {
     other.initialize().await;
     let answer = other.request(1, "tools/call", json!({ "x": 1 })).await;
     assert_eq!(answer["result"]["x"], 1, "{answer}");
-    // The open session asks for nothing, and is told that the server is there again.
+    // The open session sends no request, and is told that the server is back.
     loop {
         let told = host.value().await;
         if told["method"] == "notifications/tools/list_changed" {

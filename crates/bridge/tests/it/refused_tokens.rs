@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::bridge::{Bridge, Browser, Host};
 use crate::server::{Refused, Server};
 
-/// A wrong audience, in the server's own words.
+/// A wrong audience, with the server's explanation.
 const AUDIENCE: &[(u16, &str)] = &[(
     401,
     r#"Bearer error="invalid_token", error_description="The audience is invalid""#,
@@ -18,16 +18,16 @@ const CLAIMS: &[(u16, &str)] = &[(
     r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiYzEifX19""#,
 )];
 
-/// A scope after the other.
+/// Requires one more scope each time.
 const SCOPES: &[(u16, &str)] = &[(
     403,
     r#"Bearer error="insufficient_scope", scope="more.{n}""#,
 )];
 
-/// The same, and no token in between.
+/// The same, and accepts no token in between.
 const BOTH: &[(u16, &str)] = &[AUDIENCE[0], SCOPES[0]];
 
-/// No scope by name.
+/// Names no scope.
 const NAMELESS: &[(u16, &str)] = &[(
     403,
     r#"Bearer error="insufficient_scope", error_description="try {n}""#,
@@ -133,7 +133,7 @@ fn sign_in() -> Request {
     }
 }
 
-/// A server, and a bridge that a person has signed in to it on the first page.
+/// A server, and a bridge whose user has signed in to it on the first page.
 async fn signed_in() -> (Server, Bridge, Browser) {
     let server = Server::start().await;
     server.record.want_sign_in();
@@ -146,7 +146,7 @@ async fn signed_in() -> (Server, Bridge, Browser) {
     (server, bridge, browser)
 }
 
-/// How many pages and how many requests for tokens one call led to, and its answer.
+/// Returns the number of pages and of token requests that one call caused, and its response.
 async fn cost(server: &Server, browser: &Browser, caller: &mut Caller) -> (usize, u32, Value) {
     let before = (browser.count(), server.record.token_requests());
     let answer = caller.call().await;
@@ -154,7 +154,7 @@ async fn cost(server: &Server, browser: &Browser, caller: &mut Caller) -> (usize
     (browser.count() - before.0, tokens, answer)
 }
 
-/// The words of an error that says why no sign-in helps.
+/// Text of the error that says why no sign-in helps.
 fn assert_explained(answer: &Value) {
     assert_eq!(answer["error"]["code"], 1001, "{answer}");
     let message = answer["error"]["message"].as_str().unwrap();
@@ -176,7 +176,7 @@ async fn server_refusing_every_token_costs_one_page() {
         let mut caller = Caller::connect(&bridge, kind).await;
         assert!(caller.request("tools/list").await["result"].is_object());
         server.record.refuse(Refused::Everything, AUDIENCE);
-        // The token may be refused twice before a sign-in is thought of; then a call opens a page.
+        // The token may be rejected twice before a sign-in is considered. Then a call opens a page.
         let mut pages = 0;
         let mut answers = Vec::new();
         for _ in 0..3 {
@@ -188,7 +188,7 @@ async fn server_refusing_every_token_costs_one_page() {
         assert_eq!(pages, 1, "{kind:?}");
         assert_explained(&answers[2]);
 
-        // Neither another session nor another call opens one.
+        // Another session or call opens none.
         for other in KINDS {
             let mut caller = Caller::connect(&bridge, other).await;
             let (pages, _, answer) = cost(&server, &browser, &mut caller).await;
@@ -199,7 +199,7 @@ async fn server_refusing_every_token_costs_one_page() {
         let problem = state.servers[0].sign_in_problem.as_ref().unwrap();
         assert!(problem.message.contains("The audience is invalid"));
 
-        // A person who asks for a page gets one, and another call none after that.
+        // The user can ask for a page. After that a call opens none.
         let before = browser.count();
         bridge.call(sign_in()).await.unwrap();
         assert_eq!(browser.count(), before + 1);
@@ -207,7 +207,7 @@ async fn server_refusing_every_token_costs_one_page() {
         assert_eq!(pages, 0, "{kind:?}");
         assert_explained(&answer);
 
-        // What the person has changed at the server counts, without another page.
+        // A change at the server takes effect without another page.
         server.record.refuse_nothing();
         bridge.call(sign_in()).await.unwrap();
         assert!(caller.call().await["result"].is_object());

@@ -1,4 +1,4 @@
-//! Messages through each face.
+//! Messages over each transport.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use crate::bridge::Bridge;
 use crate::events::Events;
 use crate::server::Server;
 
-/// A call whose parameters no parser would write again like this.
+/// A call whose parameters no serializer would write like this.
 const ODD: &str = r#"{"b":1.0,"a":12345678901234567890123,"name":"echo","u":"\u00e4\/","x-unknown":[null,{}],"a2":1e2}"#;
 
 #[tokio::test]
-async fn stdio_carries_the_same_bytes() {
+async fn stdio_relays_bytes_unchanged() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -26,7 +26,7 @@ async fn stdio_carries_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn an_unknown_method_is_the_servers_to_refuse() {
+async fn unknown_method_is_passed_to_server() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -42,7 +42,7 @@ async fn an_unknown_method_is_the_servers_to_refuse() {
 }
 
 #[tokio::test]
-async fn an_invalid_line_is_answered_and_survived() {
+async fn invalid_line_is_answered_with_error() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -52,7 +52,7 @@ async fn an_invalid_line_is_answered_and_survived() {
 }
 
 #[tokio::test]
-async fn progress_comes_before_the_answer_it_belongs_to() {
+async fn progress_precedes_its_response() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -74,7 +74,7 @@ fn initialize() -> Value {
 }
 
 #[tokio::test]
-async fn streamable_http_keeps_a_session_and_streams_what_comes_first() {
+async fn streamable_http_streams_notifications_before_response() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let url = format!("{}/one/mcp", bridge.http().await);
@@ -120,7 +120,7 @@ async fn streamable_http_keeps_a_session_and_streams_what_comes_first() {
 }
 
 #[tokio::test]
-async fn sse_says_where_to_post_and_answers_on_the_stream() {
+async fn sse_announces_endpoint_and_streams_responses() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let base = bridge.http().await;
@@ -140,7 +140,7 @@ async fn sse_says_where_to_post_and_answers_on_the_stream() {
 }
 
 #[tokio::test]
-async fn a_web_page_does_not_get_in() {
+async fn web_page_is_rejected() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let base = bridge.http().await;

@@ -1,4 +1,4 @@
-//! An MCP server (Streamable HTTP, legacy era) that records what it gets and can be told to fail.
+//! An MCP server (Streamable HTTP, legacy era) that records its requests and fails on demand.
 
 mod authority;
 
@@ -26,69 +26,69 @@ struct Inner {
     bodies: Vec<Bytes>,
     /// The values of `x-api-key` and `x-team` that came, with the HTTP method.
     keys: Vec<[String; 3]>,
-    /// The only value of `x-api-key` that is let in.
+    /// The only accepted value of `x-api-key`.
     key: Option<&'static str>,
     sessions: u32,
     deleted: u32,
     forget: bool,
     forgetful: bool,
     silent: bool,
-    /// Whether what is late is answered now.
+    /// Whether delayed requests are answered now.
     released: watch::Sender<bool>,
     unauthorized: bool,
-    /// Whether access tokens come with a refresh token that is good for one renewal, and how many
-    /// renewals there were.
+    /// Whether access tokens come with a refresh token that is valid for one refresh, and the number
+    /// of refreshes.
     renewals: Option<u32>,
-    /// What a refresh is answered with in place of tokens.
+    /// The response to a refresh instead of tokens.
     refusal: Option<Value>,
-    /// Whether the tokens of a sign-in are late.
+    /// Whether the tokens of a sign-in are delayed.
     slow: bool,
-    /// The scope without which nothing is called, until somebody signs in again.
+    /// The scope that calls need, until the next sign-in.
     scope: Option<&'static str>,
-    /// Whether no sign-in brings it.
+    /// Whether no sign-in grants it.
     insists: bool,
     /// What is refused although it comes with the newest token, and how: a status and a challenge,
     /// one after the other. `{n}` in a challenge is another number each time.
     refused: Option<(Refused, &'static [(u16, &'static str)])>,
-    /// How many requests were refused so.
+    /// The number of requests rejected so.
     refusals: usize,
-    /// Whether the authorization server wants to ask the user something before it refreshes.
+    /// Whether a refresh is answered with `interaction_required`.
     interaction: bool,
-    /// The requests for tokens so far.
+    /// The number of token requests.
     token_requests: u32,
-    /// The access token that is accepted, once somebody signed in.
+    /// The accepted access token, after a sign-in.
     token: Option<String>,
-    /// Who signs in next.
+    /// The account of the next sign-in.
     person: String,
-    /// What becomes of device codes.
+    /// How device codes are handled.
     codes: Codes,
-    /// What becomes of `subscriptions/listen`.
+    /// How `subscriptions/listen` is handled.
     subscriptions: Subscriptions,
     /// Whether lists are answered with an error.
     refuses_lists: bool,
     /// The names of the tools, in place of `echo`.
     tools: Option<&'static [&'static str]>,
-    /// How long the description of `echo` is, in bytes. It is another one in each list.
+    /// The length of the description of `echo`, in bytes. It differs in each list.
     description: Option<usize>,
     /// The ids of the consents that the authorization server lists, if it offers that.
     consents: Option<Vec<&'static str>>,
     /// Whether the list of consents is never answered.
     hides_consents: bool,
-    /// Responses that hang, and those of them that the client has let go.
+    /// The number of hanging responses, and of those that the client has closed.
     hanging: watch::Sender<(u32, u32)>,
 }
 
-/// Which requests are refused whatever token they bring.
+/// Which requests are rejected with any token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Everything,
     Calls,
 }
 
-/// What becomes of `subscriptions/listen`.
+/// How `subscriptions/listen` is handled.
 #[derive(Clone, Default)]
 enum Subscriptions {
-    /// It says something that belongs to no subscription, and hangs.
+    /// Sends a message that belongs to no subscription, and hangs.
     #[default]
     Odd,
     /// It is acknowledged with this filter; then these notifications come on it.
@@ -99,12 +99,12 @@ enum Subscriptions {
     Broken(Value),
 }
 
-/// What becomes of device codes (RFC 8628).
+/// How device codes are handled (RFC 8628).
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Codes {
     #[default]
     NotOffered,
-    /// Offered, and nobody is registered for them.
+    /// Offered, but no client is registered for them.
     NotRegistered,
     Awaited,
     Approved,
@@ -118,12 +118,12 @@ impl Record {
         self.0.lock().unwrap().codes = Codes::Awaited;
     }
 
-    /// Offers device codes from now on, and registers nobody for them.
-    pub(crate) fn offer_codes_to_nobody(&self) {
+    /// Offers device codes from now on, but registers no client for them.
+    pub(crate) fn offer_codes_without_registration(&self) {
         self.0.lock().unwrap().codes = Codes::NotRegistered;
     }
 
-    /// Somebody enters the code that was shown.
+    /// The user enters the shown code.
     pub(crate) fn enter_code(&self) {
         self.0.lock().unwrap().codes = Codes::Approved;
     }
@@ -138,7 +138,7 @@ impl Record {
         self.0.lock().unwrap().consents = Some(ids.to_vec());
     }
 
-    /// Leaves the question for consents unanswered from now on.
+    /// Does not answer requests for consents from now on.
     pub(crate) fn hide_consents(&self) {
         self.0.lock().unwrap().hides_consents = true;
     }
@@ -165,12 +165,12 @@ impl Record {
             .collect()
     }
 
-    /// Lets in who brings this as `x-api-key`, and answers everybody else with 401.
+    /// Accepts this `x-api-key`, and answers all other requests with 401.
     pub(crate) fn want_key(&self, key: &'static str) {
         self.0.lock().unwrap().key = Some(key);
     }
 
-    /// The HTTP method, `x-api-key` and `x-team` of each request so far, and forgets them.
+    /// Takes the HTTP method, `x-api-key` and `x-team` of each request so far.
     pub(crate) fn take_keys(&self) -> Vec<[String; 3]> {
         std::mem::take(&mut self.0.lock().unwrap().keys)
     }
@@ -189,7 +189,7 @@ impl Record {
         self.0.lock().unwrap().subscriptions = Subscriptions::Granted(filter, then);
     }
 
-    /// Knows no subscriptions.
+    /// Does not support subscriptions.
     pub(crate) fn refuse_subscriptions(&self) {
         self.0.lock().unwrap().subscriptions = Subscriptions::Unknown;
     }
@@ -209,7 +209,7 @@ impl Record {
         self.0.lock().unwrap().tools = Some(names);
     }
 
-    /// Describes `echo` in so many bytes from now on, otherwise in each list.
+    /// Describes `echo` in this number of bytes from now on, differently in each list.
     pub(crate) fn describe(&self, bytes: usize) {
         self.0.lock().unwrap().description = Some(bytes);
     }
@@ -234,22 +234,22 @@ impl Record {
         self.0.lock().unwrap().silent = true;
     }
 
-    /// Answers what is late: with 404, in a session that is not the newest.
+    /// Answers delayed requests. Returns 404 in a session that is not the newest.
     pub(crate) fn release(&self) {
         self.0.lock().unwrap().released.send_replace(true);
     }
 
-    /// Is late with the tokens of each sign-in from now on.
+    /// Delays the tokens of each sign-in from now on.
     pub(crate) fn sign_in_late(&self) {
         self.0.lock().unwrap().slow = true;
     }
 
-    /// Answers everything with 401 from now on, until somebody signs in.
+    /// Answers everything with 401 until the next sign-in.
     pub(crate) fn want_sign_in(&self) {
         self.0.lock().unwrap().unauthorized = true;
     }
 
-    /// Gives refresh tokens from now on, each good for one renewal, which is late.
+    /// Issues refresh tokens from now on. Each is valid for one refresh, which is delayed.
     pub(crate) fn renew_late(&self) {
         self.0.lock().unwrap().renewals = Some(0);
     }
@@ -270,38 +270,38 @@ impl Record {
         self.0.lock().unwrap().interaction = wants;
     }
 
-    /// How many requests for tokens there were.
+    /// Returns the number of token requests.
     pub(crate) fn token_requests(&self) -> u32 {
         self.0.lock().unwrap().token_requests
     }
 
-    /// The access token is accepted no more.
+    /// No longer accepts the access token.
     pub(crate) fn end_token(&self) {
         self.0.lock().unwrap().token = None;
     }
 
-    /// Answers calls with 403, whoever signs in.
+    /// Answers calls with 403, whichever account signs in.
     pub(crate) fn want_scope_in_vain(&self, scope: &'static str) {
         self.want_scope(scope);
         self.0.lock().unwrap().insists = true;
     }
 
-    /// Answers calls with 403 until somebody signs in again.
+    /// Answers calls with 403 until the next sign-in.
     pub(crate) fn want_scope(&self, scope: &'static str) {
         self.0.lock().unwrap().scope = Some(scope);
     }
 
-    /// Who signs in next.
+    /// The account of the next sign-in.
     pub(crate) fn person(&self, name: &str) {
         name.clone_into(&mut self.0.lock().unwrap().person);
     }
 
-    /// How many requests hung so far, and how many of them were let go.
+    /// Returns the number of requests that hung, and of those that the client closed.
     pub(crate) fn hanging_now(&self) -> (u32, u32) {
         *self.0.lock().unwrap().hanging.borrow()
     }
 
-    /// Waits until so many requests hang, and so many of them were let go.
+    /// Waits until this number of requests hangs, and this number was closed.
     pub(crate) async fn hanging(&self, wanted: (u32, u32)) {
         let mut hanging = self.0.lock().unwrap().hanging.subscribe();
         let there = hanging.wait_for(|now| *now == wanted);
@@ -482,7 +482,7 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
             stream_of(frames, hanging)
         }
         "subscriptions/listen" if let Subscriptions::Unknown = subscriptions => json(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "unknown" } }).to_string()),
-        // One message, and never an answer.
+        // Sends one message, and never a response.
         "hang" | "subscriptions/listen" => {
             let said = json!({ "jsonrpc": "2.0", "method": "notifications/said", "params": {} });
             stream_of(format!("data: {said}\n\n"), hanging)
@@ -495,7 +495,7 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
             }
             json(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#))
         }
-        // The parameters come back as they were, to the letter.
+        // Returns the parameters byte for byte.
         "tools/call" => {
             let text = std::str::from_utf8(&body).unwrap();
             let params = &text[text.find(r#""params":"#).unwrap() + 9..text.len() - 1];

@@ -1,4 +1,4 @@
-//! The bundled gateway as a child, played by scripts.
+//! The bundled gateway as a child, replaced by scripts.
 
 #![cfg(unix)]
 
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::bridge::Bridge;
 
-/// Plays the gateway: a shell script.
+/// A shell script in place of the gateway.
 async fn bridge_with(folder: &Path, script: &str) -> Bridge {
     let program = folder.join("postern");
     std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -51,7 +51,7 @@ fn problem(answer: Result<control::api::Reply, CallError>) -> Problem {
 }
 
 #[tokio::test]
-async fn a_gateway_that_ends_at_once_has_the_last_word() {
+async fn exited_gateway_log_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let bridge = bridge_with(
         folder.path(),
@@ -67,7 +67,7 @@ async fn a_gateway_that_ends_at_once_has_the_last_word() {
 }
 
 #[tokio::test]
-async fn a_start_can_be_stopped_and_a_quit_does_not_wait_for_it() {
+async fn starting_gateway_can_be_stopped_and_quit_does_not_wait() {
     let folder = tempfile::tempdir().unwrap();
     let bridge = bridge_with(folder.path(), "exec cat").await;
     configure(&bridge, free_port().await).await;
@@ -79,7 +79,7 @@ async fn a_start_can_be_stopped_and_a_quit_does_not_wait_for_it() {
     });
     problem(answer);
     assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
-    // A client that goes away does not take the start with it, nor leave it half done.
+    // A client that disconnects does not interrupt the start.
     let mut client = control::Client::connect(&bridge.home, "1.0.0", false)
         .await
         .unwrap();
@@ -95,7 +95,7 @@ async fn a_start_can_be_stopped_and_a_quit_does_not_wait_for_it() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_before_anything_is_started() {
+async fn gateway_port_in_use_is_reported_before_start() {
     let folder = tempfile::tempdir().unwrap();
     let bridge = bridge_with(folder.path(), "exec cat").await;
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -32,15 +32,15 @@ struct Inner {
     books: Mutex<Books>,
     /// Whether the token endpoint answers.
     answers: watch::Sender<bool>,
-    /// The refreshes that were asked for.
+    /// The requested refreshes.
     refreshes: watch::Sender<Vec<Parameters>>,
 }
 
 #[derive(Default)]
 struct Books {
-    /// What `bad` answers every token with.
+    /// The response of `bad` to every token.
     refusal: Option<&'static str>,
-    /// What the token endpoint answers a refresh with.
+    /// The response of the token endpoint to a refresh.
     trouble: Option<StatusCode>,
     issued: u32,
     /// Access tokens that were accepted by `good`, in order.
@@ -81,7 +81,7 @@ impl Net {
         self.0.refreshes.borrow().clone()
     }
 
-    /// Waits until so many refreshes were asked for.
+    /// Waits for this number of refreshes.
     async fn refreshed(&self, times: usize) {
         let mut refreshes = self.0.refreshes.subscribe();
         let there = refreshes.wait_for(|asked| asked.len() == times);
@@ -89,7 +89,7 @@ impl Net {
         there.expect("a refresh is asked for").unwrap();
     }
 
-    /// A bridge with both servers, signed in to `good`, at a time that a test moves.
+    /// A bridge with both servers and a manual clock, signed in to `good`.
     async fn bridge(&self) -> (Bridge, ManualClock) {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000));
         let good = format!("{}/good/mcp", self.0.origin);
@@ -200,7 +200,7 @@ async fn call(host: &mut Host, id: i64) -> Value {
     host.request(id, "tools/call", json!({ "name": "x" })).await
 }
 
-/// A host at `bad`, of which the bridge finds out that it takes no token.
+/// A host at `bad`, which rejects every token.
 async fn meet_bad(bridge: &Bridge) -> Host {
     let mut host = bridge.host("bad").await;
     let info = json!({ "name": "test", "version": "1" });
@@ -251,12 +251,12 @@ async fn claims_that_are_refused_stop_no_other_server() {
 
     assert!(call(&mut before, 2).await["result"].is_object());
     let mut after = open(&bridge).await;
-    // The token ends, and the refresh of the other server is its own.
+    // The token expires, and the other server is refreshed separately.
     clock.advance(Duration::from_secs(3600));
     assert!(call(&mut before, 3).await["result"].is_object());
     assert!(call(&mut after, 2).await["result"].is_object());
     assert_eq!(net.accepted().last().unwrap(), "access-2");
-    // The refusing server hears of the new token, refuses it too, and causes one refresh for it.
+    // The rejecting server gets the new token, rejects it too, and causes one refresh.
     let refreshes = net.refreshes();
     let with_claims = refreshes.iter();
     let with_claims = with_claims
@@ -265,7 +265,7 @@ async fn claims_that_are_refused_stop_no_other_server() {
     assert_eq!(refreshes.len() - with_claims, 1, "{refreshes:?}");
     assert!(with_claims <= 2, "one for each token: {refreshes:?}");
 
-    // A sign-in to the one asks for what it wants, and a sign-in to the other does not.
+    // A sign-in to the one requests its claims, and a sign-in to the other does not.
     for (server, wanted) in [("bad", true), ("one", false)] {
         let asking = bridge.call(sign_in(server));
         let page = async {

@@ -1,4 +1,4 @@
-//! Whether a sign-in would bring anything: asked before a user starts one.
+//! Checks whether a sign-in is needed before the user starts one.
 
 use control::CallError;
 use control::api::{ProblemKind, Reply, Request, ServerState, SignInCheck, SignInWay, State};
@@ -22,7 +22,7 @@ async fn signed_in(server: &Server) -> Bridge {
     bridge
 }
 
-/// Whether the server accepts its account. No page is opened for the answer.
+/// Checks whether the server accepts its account. Opens no page.
 async fn is_signed_in(bridge: &Bridge) -> bool {
     let pages = |state: &State| -> Vec<String> {
         let waiting = state.sign_ins.iter();
@@ -64,7 +64,7 @@ async fn refused_token_needs_sign_in_even_after_restart() {
 }
 
 #[tokio::test]
-async fn server_that_cannot_be_reached_leaves_it_to_sign_in() {
+async fn unreachable_server_reports_sign_in_needed() {
     let server = Server::start().await;
     let bridge = signed_in(&server).await;
     bridge.until(|state| *state == ServerState::Ready).await;

@@ -43,7 +43,7 @@ async fn json_of(response: Response<Incoming>) -> Value {
 }
 
 #[tokio::test]
-async fn a_socket_carries_what_the_port_does() {
+async fn socket_serves_same_messages_as_port() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut http = open(&bridge.home).await;
@@ -73,7 +73,7 @@ async fn a_socket_carries_what_the_port_does() {
 }
 
 #[tokio::test]
-async fn the_same_rules_hold_at_the_socket() {
+async fn socket_applies_access_check() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut http = open(&bridge.home).await;
@@ -92,7 +92,7 @@ async fn the_same_rules_hold_at_the_socket() {
 }
 
 #[tokio::test]
-async fn it_is_named_and_there_even_where_the_port_is_taken() {
+async fn socket_is_open_though_port_is_in_use() {
     let server = Server::start().await;
     let mut bridge = Bridge::start(&server.url()).await;
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

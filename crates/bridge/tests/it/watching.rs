@@ -1,4 +1,4 @@
-//! What a client gets that watches the state.
+//! The states that a watching client receives.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::server::Server;
 const GATHER_TIME: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn burst_of_sessions_brings_few_states() {
+async fn burst_of_sessions_sends_few_states() {
     const HOSTS: usize = 60;
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;

@@ -15,7 +15,7 @@ fn call(id: u64, length: usize) -> String {
     format!(r#"{{"method":"tools/call","params":{{"text":"{text}"}},"jsonrpc":"2.0","id":{id}}}"#)
 }
 
-/// An account that has no room, and what it holds.
+/// Returns an account without room, and the memory it holds.
 async fn full() -> (Account, Vec<Bytes>) {
     let account = Budget::default().account();
     let mut held = Vec::new();

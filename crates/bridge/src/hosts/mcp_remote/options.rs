@@ -1,6 +1,6 @@
-//! The options of `mcp-remote`, as they were given.
+//! Parses the options of `mcp-remote`.
 
-/// What was given, with a remark for each option that is not taken over.
+/// The parsed options, with a warning for each unsupported one.
 #[derive(Default)]
 pub(super) struct Given<'a> {
     pub(super) url: Option<&'a str>,
@@ -14,7 +14,7 @@ pub(super) struct Given<'a> {
     pub(super) warnings: Vec<String>,
 }
 
-/// What is not taken over: the option, whether a value follows it, and why.
+/// Unsupported options: the name, whether a value follows, and the warning.
 const UNSUPPORTED: [(&str, bool, &str); 25] = [
     (
         "--auth-success-url",
@@ -24,14 +24,14 @@ const UNSUPPORTED: [(&str, bool, &str); 25] = [
     (
         "--auth-timeout",
         true,
-        "`sign_in_wait_seconds` under [bridge] of config.toml has its place",
+        "use `sign_in_wait_seconds` under [bridge] of config.toml instead",
     ),
     (
         "--authorize-param",
         true,
         "Postern adds nothing to the authorization request",
     ),
-    ("--body-timeout", true, "Postern has bounds of its own"),
+    ("--body-timeout", true, "Postern has its own timeouts"),
     (
         "--callback-path",
         true,
@@ -40,27 +40,27 @@ const UNSUPPORTED: [(&str, bool, &str); 25] = [
     (
         "--client-metadata-url",
         true,
-        "`client_metadata_url` under [bridge] of config.toml has its place",
+        "use `client_metadata_url` under [bridge] of config.toml instead",
     ),
-    ("--connect-timeout", true, "Postern has bounds of its own"),
-    ("--debug", false, "`POSTERN_LOG=debug` has its place"),
+    ("--connect-timeout", true, "Postern has its own timeouts"),
+    ("--debug", false, "use `POSTERN_LOG=debug` instead"),
     (
         "--device-code",
         false,
-        "Postern takes that way by itself where there is no browser",
+        "Postern does that by itself where there is no browser",
     ),
     ("--disable-cookies", false, "Postern keeps no cookies"),
     (
         "--disable-resource-parameter",
         false,
-        "Postern leaves the parameter out where Entra ID is asked, and only there",
+        "Postern omits the parameter for Entra ID, and only there",
     ),
     (
         "--enable-proxy",
         false,
-        "`proxy` under [bridge] of config.toml has its place",
+        "use `proxy` under [bridge] of config.toml instead",
     ),
-    ("--headers-timeout", true, "Postern has bounds of its own"),
+    ("--headers-timeout", true, "Postern has its own timeouts"),
     (
         "--host",
         true,
@@ -96,7 +96,7 @@ const UNSUPPORTED: [(&str, bool, &str); 25] = [
     (
         "--token-endpoint",
         true,
-        "Postern asks the server who issues its tokens",
+        "Postern asks the server for its authorization server",
     ),
     (
         "--use-id-token",
@@ -107,7 +107,7 @@ const UNSUPPORTED: [(&str, bool, &str); 25] = [
     ("--version", false, "it has no meaning in an entry"),
 ];
 
-/// A longer text is not shown: it may be something else than a name.
+/// Longer text is not shown, because it may not be a name.
 const MAX_NAME: usize = 40;
 
 pub(super) fn read(args: &[String]) -> Given<'_> {
@@ -123,7 +123,7 @@ pub(super) fn read(args: &[String]) -> Given<'_> {
                 given.client_metadata = given.client_metadata.or(rest.next());
             }
             "--client-credentials" => given.uses_client_credentials = true,
-            // A person is asked whether that may be.
+            // The user approves that separately.
             "--allow-http" => {}
             option if option.starts_with('-') => {
                 skip_unsupported(option, &mut rest, &mut given.warnings)
@@ -133,7 +133,7 @@ pub(super) fn read(args: &[String]) -> Given<'_> {
                 let warning = format!("the port {port}: the browser comes back to a free port");
                 given.warnings.push(warning);
             }
-            // The value of an option that is not known, which has its remark.
+            // The value of an unknown option, which has a warning already.
             _ => {}
         }
     }

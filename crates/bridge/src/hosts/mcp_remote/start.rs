@@ -1,6 +1,6 @@
-//! The ways in which `mcp-remote` is started.
+//! The ways to start `mcp-remote`.
 
-/// The arguments of `mcp-remote`, if that is what is started.
+/// Returns the arguments of `mcp-remote`. Returns `None` if the command starts something else.
 pub(in crate::hosts) fn arguments<'a>(command: &str, args: &'a [String]) -> Option<&'a [String]> {
     match program(command).as_str() {
         "mcp-remote" => Some(args),
@@ -22,7 +22,7 @@ pub(in crate::hosts) fn arguments<'a>(command: &str, args: &'a [String]) -> Opti
     }
 }
 
-/// The file name of a program, in lower case, without what Windows puts behind it.
+/// Returns the file name of a program in lower case, without the extensions of Windows.
 fn program(command: &str) -> String {
     let name = command.rsplit(['/', '\\']).next().unwrap_or_default();
     let name = name.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Plans and changes on the disk.
+//! Plans and changes on disk.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::hosts::{
 
 const HOST: Host = Host::ClaudeDesktop;
 
-/// A home folder of its own.
+/// A temporary home folder.
 struct Fixture {
     #[cfg_attr(
         not(unix),
@@ -68,7 +68,7 @@ impl Fixture {
         change.kind
     }
 
-    /// The names in the file's folder, but for the file's own.
+    /// Returns the other names in the file's folder.
     fn beside(&self) -> Vec<String> {
         let entries = fs::read_dir(self.file().parent().unwrap()).unwrap();
         let mut names: Vec<_> = entries
@@ -112,7 +112,7 @@ const TEXTS: &[&str] = &[
 ];
 
 #[test]
-fn adding_and_removing_gives_the_bytes_back() {
+fn add_then_remove_restores_bytes() {
     for before in TEXTS {
         let fixture = Fixture::with(before);
         for round in 1..=2 {
@@ -124,7 +124,7 @@ fn adding_and_removing_gives_the_bytes_back() {
 }
 
 #[test]
-fn two_entries_go_in_the_order_they_came_or_the_other() {
+fn removing_two_entries_in_any_order_restores_bytes() {
     for before in TEXTS {
         for [first, second] in [["one", "two"], ["two", "one"]] {
             let fixture = Fixture::with(before);
@@ -138,7 +138,7 @@ fn two_entries_go_in_the_order_they_came_or_the_other() {
 }
 
 #[test]
-fn a_file_we_made_is_deleted_again() {
+fn created_file_is_deleted_on_remove() {
     let fixture = Fixture::new();
     assert_eq!(fixture.add("demo"), Kind::Created);
     assert_eq!(fixture.add("demo"), Kind::Unchanged);
@@ -148,7 +148,7 @@ fn a_file_we_made_is_deleted_again() {
 }
 
 #[test]
-fn a_file_we_made_stays_if_something_else_is_in_it() {
+fn created_file_with_other_content_is_kept() {
     let fixture = Fixture::new();
     fixture.add("demo");
     let text = fixture
@@ -161,7 +161,7 @@ fn a_file_we_made_stays_if_something_else_is_in_it() {
 }
 
 #[test]
-fn the_diff_shows_the_change() {
+fn change_contains_unified_diff() {
     let fixture = Fixture::with("{\n  \"a\": 1\n}\n");
     let diff = fixture.plan_add("demo").diff;
     let path = fixture.file().display().to_string();
@@ -174,7 +174,7 @@ fn the_diff_shows_the_change() {
 }
 
 #[test]
-fn the_old_file_is_kept_beside_the_new() {
+fn apply_writes_backup() {
     let fixture = Fixture::with("{}");
     let applied = apply(&fixture.plan_add("demo")).unwrap();
     let backup = applied.backup.unwrap();
@@ -187,7 +187,7 @@ fn the_old_file_is_kept_beside_the_new() {
 }
 
 #[test]
-fn backups_do_not_heap_up() {
+fn identical_backups_are_not_repeated() {
     let fixture = Fixture::with("{}");
     for _ in 0..5 {
         fixture.add("demo");
@@ -220,10 +220,10 @@ fn newest_three_backups_are_kept() {
 }
 
 #[test]
-fn files_not_named_as_backups_are_left_alone() {
+fn files_with_other_names_are_kept() {
     let fixture = Fixture::with("{}");
     let foreign = ["+1", "01", "1.old", "2026", "1~", ""].map(|end| match end {
-        // Another file's.
+        // A backup of another file.
         "2026" => "other.json.postern-backup-1".to_owned(),
         end => format!("claude_desktop_config.json.postern-backup-{end}"),
     });
@@ -242,7 +242,7 @@ fn files_not_named_as_backups_are_left_alone() {
 }
 
 #[test]
-fn backup_without_free_number_is_an_error() {
+fn backup_without_free_number_fails() {
     let fixture = Fixture::with("{}");
     let last = fixture
         .file()
@@ -258,7 +258,7 @@ fn backup_without_free_number_is_an_error() {
 }
 
 #[test]
-fn removing_works_without_the_backups() {
+fn remove_works_without_backups() {
     let fixture = Fixture::with("{\n  \"mcpServers\": {\n    \"x\": {}\n  }\n}\n");
     let before = fixture.text();
     fixture.add("demo");
@@ -270,7 +270,7 @@ fn removing_works_without_the_backups() {
 }
 
 #[test]
-fn a_file_that_changed_since_is_not_overwritten() {
+fn changed_file_is_not_overwritten() {
     let fixture = Fixture::with("{}");
     let change = fixture.plan_add("demo");
     fs::write(fixture.file(), "{ }").unwrap();
@@ -294,7 +294,7 @@ fn a_file_that_changed_since_is_not_overwritten() {
 }
 
 #[test]
-fn errors_name_the_place_and_what_to_do() {
+fn error_names_position_and_hint() {
     let fixture = Fixture::with("{\n  \"mcpServers\": 1\n}");
     let error = plan_add(HOST, &fixture.places, &entry("demo"))
         .unwrap_err()
@@ -317,7 +317,7 @@ fn errors_name_the_place_and_what_to_do() {
 }
 
 #[test]
-fn commands_that_would_not_last_are_refused() {
+fn temporary_command_path_is_rejected() {
     let fixture = Fixture::new();
     for (os, command, says) in [
         (Os::Linux, "postern", "not absolute"),
@@ -352,7 +352,7 @@ fn commands_that_would_not_last_are_refused() {
 }
 
 #[test]
-fn entries_are_none_where_there_is_no_file() {
+fn missing_file_has_no_entries() {
     let fixture = Fixture::new();
     assert_eq!(entries(HOST, &fixture.places).unwrap(), []);
     fixture.add("demo");
@@ -361,7 +361,7 @@ fn entries_are_none_where_there_is_no_file() {
 }
 
 #[test]
-fn a_change_does_not_print_the_file() {
+fn change_debug_omits_content() {
     let fixture = Fixture::with(r#"{"mcpServers": {"x": {"env": {"KEY": "s3cret"}}}}"#);
     assert!(!format!("{:?}", fixture.plan_add("demo")).contains("s3cret"));
 }
@@ -411,20 +411,20 @@ mod unix {
                 .all(|number| link(number).is_symlink())
         );
         assert!(!fixture.folder.path().join("nowhere").exists());
-        // 3, 5, 6, 7 and 8 were written, and the newest three of them stay.
+        // 3, 5, 6, 7 and 8 were written, and the newest three remain.
         assert_eq!(fixture.beside().len(), 6, "{:?}", fixture.beside());
         assert!([6, 7, 8].into_iter().all(|number| link(number).is_file()));
     }
 
     #[test]
-    fn a_new_file_is_its_owners() {
+    fn new_file_is_private() {
         let fixture = Fixture::new();
         fixture.add("demo");
         assert_eq!(mode(&fixture.file()), 0o600);
     }
 
     #[test]
-    fn a_read_only_file_is_left_alone() {
+    fn read_only_file_is_not_changed() {
         let fixture = Fixture::with("{}");
         fs::set_permissions(fixture.file(), fs::Permissions::from_mode(0o444)).unwrap();
         let error = apply(&fixture.plan_add("demo")).unwrap_err();
@@ -433,7 +433,7 @@ mod unix {
     }
 
     #[test]
-    fn a_link_stays_and_its_target_changes() {
+    fn symbolic_link_is_followed_and_kept() {
         let fixture = Fixture::with("");
         fs::remove_file(fixture.file()).unwrap();
         let dotfiles = fixture.folder.path().join("dotfiles");
@@ -455,7 +455,7 @@ mod unix {
     }
 
     #[test]
-    fn a_link_to_nothing_gets_its_target() {
+    fn dangling_link_target_is_created() {
         let fixture = Fixture::with("");
         fs::remove_file(fixture.file()).unwrap();
         let target = fixture.folder.path().join("later.json");
@@ -467,7 +467,7 @@ mod unix {
     }
 
     #[test]
-    fn a_circle_of_links_is_an_error() {
+    fn link_cycle_fails() {
         let fixture = Fixture::with("");
         fs::remove_file(fixture.file()).unwrap();
         symlink(fixture.file(), fixture.file()).unwrap();

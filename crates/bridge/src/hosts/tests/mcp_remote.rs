@@ -1,4 +1,4 @@
-//! How `mcp-remote` is recognised, what is read of its options, and what is shown of its entries.
+//! Recognising `mcp-remote`, reading its options, and masking its entries.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +11,7 @@ use crate::hosts::edit::take_over;
 use crate::hosts::masked::masked;
 use crate::hosts::mcp_remote::{LaunchEntry, Settings, arguments};
 
-/// Files by their whole paths.
+/// Files by absolute path.
 const HEADERS: &str = if cfg!(windows) {
     r"C:\headers"
 } else {
@@ -45,7 +45,7 @@ fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
 }
 
 #[test]
-fn every_usual_start_is_recognised() {
+fn mcp_remote_commands_are_recognised() {
     for (command, args) in [
         ("npx", "mcp-remote U"),
         ("npx", "-y mcp-remote@latest U"),
@@ -83,7 +83,7 @@ fn every_usual_start_is_recognised() {
 }
 
 #[test]
-fn options_are_read_as_mcp_remote_reads_them() {
+fn options_are_parsed_like_mcp_remote() {
     let settings = read(
         &[
             "--header",
@@ -133,7 +133,7 @@ fn options_are_read_as_mcp_remote_reads_them() {
 }
 
 #[test]
-fn no_reason_and_no_remark_repeats_a_secret() {
+fn errors_and_warnings_contain_no_secret() {
     let odd = [
         "https://a.example/",
         "--odd",
@@ -178,7 +178,7 @@ fn no_reason_and_no_remark_repeats_a_secret() {
 }
 
 #[test]
-fn what_is_shown_has_the_shape_of_the_file_and_none_of_its_secrets() {
+fn masked_text_keeps_structure_and_hides_secrets() {
     let text = r#"{
   "key": "hush", "number": 4711, /* hush */
   "mcpServers": {

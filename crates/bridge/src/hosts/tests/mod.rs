@@ -1,4 +1,4 @@
-//! The hosts' files as a person finds them afterwards.
+//! Tests of host files.
 
 mod files;
 mod mcp_remote;
@@ -8,7 +8,7 @@ mod texts;
 
 use super::edit::Server;
 
-/// An entry of ours as text.
+/// Builds an entry of ours.
 fn server(name: &str) -> Server {
     Server {
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! Where the files are.
+//! The paths of host files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn claude(places: &Places) -> PathBuf {
 }
 
 #[test]
-fn linux_follows_xdg_where_it_is_a_path() {
+fn linux_uses_absolute_xdg_config_home() {
     let mut places = places(Os::Linux, Path::new("/home/ada"));
     let usual = Path::new("/home/ada/.config/Claude/claude_desktop_config.json");
     assert_eq!(claude(&places), usual);
@@ -43,7 +43,7 @@ fn macos_uses_application_support() {
 }
 
 #[test]
-fn windows_prefers_the_store_package_where_there_is_one() {
+fn windows_prefers_store_package() {
     let home = tempfile::tempdir().unwrap();
     let local = home.path().join("AppData/Local");
     let places = Places {
@@ -66,14 +66,14 @@ fn windows_prefers_the_store_package_where_there_is_one() {
     fs::create_dir_all(package("Claude_pzs8sxrjxfjjc")).unwrap();
     assert_eq!(claude(&places), inside("Claude_pzs8sxrjxfjjc"));
 
-    // Of two packages the one that Claude has written into.
+    // Of two packages, the one that Claude has written to.
     fs::create_dir_all(package("Claude_zzz")).unwrap();
     fs::create_dir_all(inside("Claude_pzs8sxrjxfjjc").parent().unwrap()).unwrap();
     assert_eq!(claude(&places), inside("Claude_pzs8sxrjxfjjc"));
 }
 
 #[test]
-fn windows_without_variables_finds_the_usual_folders() {
+fn windows_without_variables_uses_default_folders() {
     let home = tempfile::tempdir().unwrap();
     let places = places(Os::Windows, home.path());
     let classic = home
@@ -86,7 +86,7 @@ fn windows_without_variables_finds_the_usual_folders() {
 }
 
 #[test]
-fn names_of_hosts_are_read_as_they_are_written() {
+fn host_name_round_trips() {
     for host in Host::ALL {
         assert_eq!(host.to_string().parse(), Ok(*host));
     }

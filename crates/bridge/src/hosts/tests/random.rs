@@ -1,4 +1,4 @@
-//! Edits of texts that no person would write: any layout, comments and trailing commas anywhere.
+//! Edits of random texts: any layout, with comments and trailing commas anywhere.
 
 use jsonc_parser::ast::Value;
 
@@ -6,7 +6,7 @@ use super::server;
 use crate::hosts::document::{Document, is_comment};
 use crate::hosts::edit::{Edited, Undone, add, undo};
 
-/// Xorshift: the same texts in every run.
+/// Xorshift: every run uses the same texts.
 struct Dice(u64);
 
 impl Dice {
@@ -128,7 +128,8 @@ fn texts() -> impl Iterator<Item = String> {
     })
 }
 
-/// The values without their places; raw numbers. `mcpServers` empty is `mcpServers` absent.
+/// Returns the values without positions, with raw numbers. An empty `mcpServers` equals a missing
+/// one.
 fn meaning(text: &str) -> String {
     let document = Document::parse(text)
         .unwrap_or_else(|content_error| panic!("{content_error:?} in {text:?}"));
@@ -189,7 +190,7 @@ fn minus(text: &str, name: &str, earlier: &[String]) -> String {
 }
 
 #[test]
-fn what_is_added_can_be_taken_out_again() {
+fn random_text_is_restored_after_remove() {
     for before in texts() {
         let after = plus(&before, "demo");
         assert_eq!(comments(&after), comments(&before), "{before:?}");
@@ -217,7 +218,7 @@ fn what_is_added_can_be_taken_out_again() {
 }
 
 #[test]
-fn entries_come_and_go_in_any_order() {
+fn random_entries_are_removed_in_any_order() {
     let orders = [
         ["a", "b", "c"],
         ["c", "b", "a"],
@@ -239,10 +240,10 @@ fn entries_come_and_go_in_any_order() {
     }
 }
 
-/// Without comments and trailing commas, and with other servers beside it, an entry leaves no
-/// trace even where nothing remembers the text before.
+/// Without comments and trailing commas, and with other servers present, removing an entry restores
+/// the text even without backups.
 #[test]
-fn a_cut_is_exact_beside_other_servers() {
+fn cut_is_exact_with_other_servers() {
     let mut seen = 0;
     for before in texts() {
         let document = Document::parse(&before).unwrap();

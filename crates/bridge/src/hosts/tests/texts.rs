@@ -1,10 +1,10 @@
-//! What an edit makes of a text, to the byte.
+//! Edits of texts, byte for byte.
 
 use super::server;
 use crate::hosts::document::{ContentError, ContentProblem};
 use crate::hosts::edit::{Edited, Undone, add, list, undo};
 
-/// The text with our entry `demo` added.
+/// Returns the text with our entry `demo` added.
 #[track_caller]
 fn added(before: &str) -> String {
     match add(Some(before), &server("demo")) {
@@ -13,18 +13,18 @@ fn added(before: &str) -> String {
     }
 }
 
-/// Checks the addition, and that undoing it gives the text back with and without a memory of it.
+/// Checks the addition, and that removing it restores the text with and without the earlier text.
 #[track_caller]
 fn check(before: &str, after: &str) {
     assert_eq!(added(before), after);
     let remembered = undo(after, "demo", &[before.to_owned()]);
     assert_eq!(remembered, Ok(Undone::Left(before.to_owned())));
-    // What is nearly the earlier text still tells whether `mcpServers` was there.
+    // A similar earlier text still shows whether `mcpServers` was there.
     let nearly = undo(after, "demo", &[format!("{before} ")]);
     assert_eq!(nearly, Ok(Undone::Left(before.to_owned())));
 }
 
-/// As [`check`], where the whitespace of the old text is not to be known from the new one.
+/// Like [`check`], but the old whitespace cannot be restored without the earlier text.
 #[track_caller]
 fn check_remembered(before: &str, after: &str) {
     assert_eq!(added(before), after);
@@ -33,7 +33,7 @@ fn check_remembered(before: &str, after: &str) {
 }
 
 #[test]
-fn after_other_servers() {
+fn entry_is_added_after_other_servers() {
     check(
         r#"{
   "globalShortcut": "",
@@ -65,7 +65,7 @@ fn after_other_servers() {
 }
 
 #[test]
-fn where_there_are_no_servers() {
+fn missing_servers_object_is_created() {
     check(
         "{\n    \"theme\": \"dark\"\n}",
         "{\n    \"theme\": \"dark\",\n    \"mcpServers\": {\n        \"demo\": {\n            \"command\": \"/opt/postern/postern\",\n            \"args\": [\"connect\", \"demo\"]\n        }\n    }\n}",
@@ -73,7 +73,7 @@ fn where_there_are_no_servers() {
 }
 
 #[test]
-fn into_empty_servers() {
+fn entry_is_added_to_empty_servers() {
     check(
         "{\n\t\"mcpServers\": {}\n}\n",
         "{\n\t\"mcpServers\": {\n\t\t\"demo\": {\n\t\t\t\"command\": \"/opt/postern/postern\",\n\t\t\t\"args\": [\"connect\", \"demo\"]\n\t\t}\n\t}\n}\n",
@@ -87,7 +87,7 @@ fn into_empty_servers() {
 const ALONE: &str = "{\n  \"mcpServers\": {\n    \"demo\": {\n      \"command\": \"/opt/postern/postern\",\n      \"args\": [\"connect\", \"demo\"]\n    }\n  }\n}";
 
 #[test]
-fn into_nothing() {
+fn entry_is_added_to_empty_file() {
     assert_eq!(
         add(None, &server("demo")),
         Ok(Edited::Added(format!("{ALONE}\n")))
@@ -109,7 +109,7 @@ fn into_nothing() {
 }
 
 #[test]
-fn on_one_line() {
+fn one_line_document_stays_on_one_line() {
     check(
         r#"{"a":1,"mcpServers":{"x":{"command":"y"}}}"#,
         r#"{"a":1,"mcpServers":{"x":{"command":"y"},"demo":{"command":"/opt/postern/postern","args":["connect","demo"]}}}"#,
@@ -125,7 +125,7 @@ fn on_one_line() {
 }
 
 #[test]
-fn with_the_files_own_newlines_and_mark() {
+fn newlines_and_byte_order_mark_are_kept() {
     check(
         "\u{feff}{\r\n  \"mcpServers\": {\r\n    \"x\": {}\r\n  }\r\n}",
         "\u{feff}{\r\n  \"mcpServers\": {\r\n    \"x\": {},\r\n    \"demo\": {\r\n      \"command\": \"/opt/postern/postern\",\r\n      \"args\": [\"connect\", \"demo\"]\r\n    }\r\n  }\r\n}",
@@ -133,7 +133,7 @@ fn with_the_files_own_newlines_and_mark() {
 }
 
 #[test]
-fn beside_comments_and_trailing_commas() {
+fn comments_and_trailing_commas_are_kept() {
     check(
         "// mine\n{\n  \"mcpServers\": {\n    // files\n    \"x\": {}, // all of them\n  },\n}\n",
         "// mine\n{\n  \"mcpServers\": {\n    // files\n    \"x\": {}, // all of them\n    \"demo\": {\n      \"command\": \"/opt/postern/postern\",\n      \"args\": [\"connect\", \"demo\"]\n    },\n  },\n}\n",
@@ -149,7 +149,7 @@ fn beside_comments_and_trailing_commas() {
 }
 
 #[test]
-fn names_and_paths_are_quoted() {
+fn names_and_paths_are_escaped() {
     let mut server = server("a \"b\"\\");
     server.command = r"C:\Program Files\Postern\postern.exe".to_owned();
     let Ok(Edited::Added(after)) = add(Some("{}"), &server) else {
@@ -172,12 +172,12 @@ fn names_and_paths_are_quoted() {
 }
 
 #[test]
-fn adding_again_changes_nothing() {
+fn adding_existing_entry_leaves_file_unchanged() {
     assert_eq!(add(Some(ALONE), &server("demo")), Ok(Edited::Unchanged));
 }
 
 #[test]
-fn an_update_keeps_what_else_stands_in_the_entry() {
+fn update_keeps_other_properties() {
     let before = r#"{"mcpServers": {"demo": {"env": {"A": "b"}, "args": ["connect", "old"], "command": "/old/postern"}}}"#;
     let after = r#"{"mcpServers": {"demo": {"env": {"A": "b"}, "args": ["connect", "demo"], "command": "/opt/postern/postern"}}}"#;
     assert_eq!(
@@ -187,7 +187,7 @@ fn an_update_keeps_what_else_stands_in_the_entry() {
 }
 
 #[test]
-fn an_update_replaces_arguments_that_are_no_text() {
+fn update_replaces_non_string_arguments() {
     let before = r#"{"mcpServers": {"demo": {"command": "/opt/postern/postern", "args": ["connect", "demo", 1]}}}"#;
     let after = before.replace(", 1]", "]");
     assert_eq!(
@@ -197,7 +197,7 @@ fn an_update_replaces_arguments_that_are_no_text() {
 }
 
 #[test]
-fn undoing_an_update_removes_the_entry() {
+fn undo_after_update_removes_entry() {
     let first = added("{}");
     let mut other = server("demo");
     other.args.push("--home=/x".to_owned());
@@ -212,7 +212,7 @@ fn undoing_an_update_removes_the_entry() {
 }
 
 #[test]
-fn undoing_keeps_what_was_changed_since() {
+fn undo_keeps_later_changes() {
     let before = "{\n  \"theme\": \"dark\"\n}\n";
     let after = added(before).replace("dark", "light");
     let earlier = [before.to_owned()];
@@ -222,7 +222,7 @@ fn undoing_keeps_what_was_changed_since() {
 }
 
 #[test]
-fn two_entries_can_go_in_either_order() {
+fn two_entries_are_undone_in_either_order() {
     for before in ["{}", "{\n\t\"a\": 1\n}\n", r#"{"mcpServers":{}}"#] {
         let one = added(before);
         let Ok(Edited::Added(two)) = add(Some(&one), &server("more")) else {
@@ -244,7 +244,7 @@ fn two_entries_can_go_in_either_order() {
 }
 
 #[test]
-fn removing_what_is_not_there_changes_nothing() {
+fn undo_of_missing_entry_changes_nothing() {
     assert_eq!(undo("{}", "demo", &[]), Ok(Undone::NotThere));
     assert_eq!(undo("", "demo", &[]), Ok(Undone::NotThere));
     assert_eq!(undo(ALONE, "other", &[]), Ok(Undone::NotThere));
@@ -271,7 +271,7 @@ fn refused(text: &str, line: usize, column: usize, problem: &ContentProblem) {
 }
 
 #[test]
-fn what_is_no_json_is_refused_with_its_place() {
+fn invalid_json_is_rejected_with_position() {
     let syntax = |message: &str| ContentProblem::Syntax(message.to_owned());
     refused(
         "{\n  \"a\": 1\n  \"b\": 2\n}",
@@ -308,7 +308,7 @@ fn what_is_no_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn what_is_ambiguous_is_refused() {
+fn duplicate_key_is_rejected() {
     let twice = |name: &str| ContentProblem::Twice(name.to_owned());
     refused(
         "{\"mcpServers\": {},\n\"mcpServers\": {}}",
@@ -324,7 +324,7 @@ fn what_is_ambiguous_is_refused() {
 }
 
 #[test]
-fn entries_of_others_are_refused() {
+fn foreign_entry_is_rejected() {
     for entry in [
         r#"{"command": "npx", "args": ["connect"]}"#,
         r#"{"command": "/opt/postern/postern", "args": ["bridge"]}"#,
@@ -339,7 +339,7 @@ fn entries_of_others_are_refused() {
 }
 
 #[test]
-fn listing_tells_ours_from_others() {
+fn list_marks_own_entries() {
     let text = r#"{"mcpServers": {
         "files": {"command": "npx", "args": ["-y", 1, "files"]},
         "mine": {"command": "C:\\Postern\\Postern.EXE", "args": ["connect", "mine"]},

@@ -1,10 +1,10 @@
-//! The requests of the host that are at the server.
+//! The host's requests that are at the server.
 //!
-//! Owns: finding one by its id, by its progress token and by when it is due, each without looking at
-//! the others. Does not own: what becomes of a request that leaves.
+//! Owns: finding one by its id, by its progress token and by when it is due, each without a search.
+//! Does not own: what becomes of a removed request.
 //!
-//! Invariant: `by_token` and `due` name requests in `by_id` alone. What they are built of is private
-//! to this module, and changes here.
+//! Invariant: `by_token` and `due` only name requests in `by_id`. The fields that they are built
+//! from are private to this module and only change here.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,28 +20,28 @@ use crate::stand_in::StandIn;
 #[derive(Debug)]
 pub(in crate::session) struct PendingRequest {
     pub(in crate::session) message: Message,
-    /// When it would have been answered by us, had it not been sent.
+    /// When the bridge would have answered it, had it not been sent.
     pub(super) deadline: Option<Deadline>,
-    /// What it was sent with.
+    /// The authorization it was sent with.
     pub(in crate::session) authorization: Option<Authorization>,
-    /// Whether it was sent again already.
+    /// Whether it was sent a second time.
     pub(in crate::session) again: bool,
     /// Whether a sign-in was made for it.
     pub(in crate::session) signed_in: bool,
-    /// The stand-in tool that it calls: the server has `tools/list` under this id.
+    /// The stand-in tool that it calls. The server has `tools/list` under this id.
     pub(in crate::session) stand_in: Option<StandIn>,
-    /// Whether it is answered in the server's place at its deadline.
+    /// Whether the bridge answers it at its deadline.
     has_fallback: bool,
-    /// Once the host no longer wants it: how long the server may still answer.
+    /// Set once the host has cancelled it: until when the server may still respond.
     cancelled_until: Option<Instant>,
-    /// Which of the requests that were sent it is.
+    /// The sequence number of the sent request.
     number: u64,
-    /// The progress token that the host gave it.
+    /// The progress token of the host.
     token: Option<RequestId>,
 }
 
 impl PendingRequest {
-    /// When it is answered in the server's place.
+    /// Returns when the bridge answers it.
     fn fallback_at(&self) -> Option<Instant> {
         let deadline = self
             .deadline
@@ -54,17 +54,17 @@ impl PendingRequest {
         Some((at, self.number))
     }
 
-    /// Whether the host waits for the answer.
+    /// Returns true if the host waits for the response.
     pub(in crate::session) fn is_wanted(&self) -> bool {
         self.cancelled_until.is_none()
     }
 
-    /// Whether the host waits for an answer that comes by itself.
+    /// Returns true if the host waits for a response that comes by itself.
     pub(super) fn is_wanted_call(&self) -> bool {
         self.is_wanted() && self.message.method() != Some(LISTEN)
     }
 
-    /// The same request, to be sent once more.
+    /// Converts it to a queued message, to be sent once more.
     pub(super) fn into_queued(
         self,
         wait_for: WaitFor,
@@ -86,16 +86,16 @@ impl PendingRequest {
 #[derive(Debug, Default)]
 pub(in crate::session) struct PendingRequests {
     by_id: HashMap<RequestId, PendingRequest>,
-    /// The request that was given a progress token; the last one, if a host gives one twice.
+    /// The request with a progress token. If a host uses a token twice, the last one.
     by_token: HashMap<RequestId, RequestId>,
-    /// The requests with which something is to be done at a time.
+    /// The requests by the time at which they are due.
     due: BTreeMap<(Instant, u64), RequestId>,
-    /// How many requests were sent so far.
+    /// The number of sent requests.
     sent: u64,
 }
 
 impl PendingRequests {
-    /// Adds a request that is sent, in place of an earlier one with this id.
+    /// Adds a sent request. Replaces an earlier one with this id.
     pub(super) fn insert(
         &mut self,
         id: RequestId,
@@ -126,7 +126,7 @@ impl PendingRequests {
         self.by_id.insert(id, pending);
     }
 
-    /// Takes a request out.
+    /// Removes a request.
     pub(in crate::session) fn remove(&mut self, id: &RequestId) -> Option<PendingRequest> {
         let pending = self.by_id.remove(id)?;
         if let Some(due) = pending.due() {
@@ -140,7 +140,7 @@ impl PendingRequests {
         Some(pending)
     }
 
-    /// Takes all requests out.
+    /// Removes all requests.
     pub(in crate::session) fn take_all(&mut self) -> impl Iterator<Item = PendingRequest> + use<> {
         std::mem::take(self).by_id.into_values()
     }
@@ -157,24 +157,24 @@ impl PendingRequests {
         self.by_id.values()
     }
 
-    /// The id of the request that was given this progress token, as the host wrote it.
+    /// Returns the id of the request with this progress token, as the host wrote it.
     pub(super) fn with_token(&self, token: &RequestId) -> Option<&RequestId> {
         let id = self.by_token.get(token)?;
         self.by_id.get(id)?.message.id()
     }
 
-    /// The host no longer wants a request. The server may still answer it until `until`.
+    /// Records that the host has cancelled a request. The server may still respond until `until`.
     pub(in crate::session) fn cancel(&mut self, id: &RequestId, until: Instant) {
         self.reschedule(id, |pending| pending.cancelled_until = Some(until));
     }
 
-    /// When something is to be done with a request next.
+    /// Returns when the next request is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let ((at, _), _) = self.due.first_key_value()?;
         Some(*at)
     }
 
-    /// The requests that are to be answered in the server's place now, and are not any more.
+    /// Returns the requests that the bridge answers now. Each is returned once.
     pub(in crate::session) fn take_overdue(&mut self, now: Instant) -> Vec<Message> {
         let mut late = Vec::new();
         for id in self.due_ids(now, PendingRequest::is_wanted) {
@@ -184,7 +184,7 @@ impl PendingRequests {
         late
     }
 
-    /// Takes out the withdrawn requests whose answer is not waited for any longer.
+    /// Removes the cancelled requests whose time has passed. Returns their ids.
     pub(in crate::session) fn take_expired(&mut self, now: Instant) -> Vec<RequestId> {
         let over = self.due_ids(now, |pending| !pending.is_wanted());
         for id in &over {
@@ -193,7 +193,7 @@ impl PendingRequests {
         over
     }
 
-    /// Takes the subscriptions out. Returns their ids.
+    /// Removes the subscriptions. Returns their ids.
     pub(in crate::session) fn take_listens(&mut self) -> Vec<RequestId> {
         let listens = self.by_id.iter();
         let listens = listens.filter(|(_, pending)| pending.message.method() == Some(LISTEN));
@@ -211,7 +211,7 @@ impl PendingRequests {
             .collect()
     }
 
-    /// Changes when something is to be done with a request.
+    /// Changes a request, and when it is due.
     fn reschedule(&mut self, id: &RequestId, change: impl FnOnce(&mut PendingRequest)) {
         let Some(pending) = self.by_id.get_mut(id) else {
             return;

@@ -24,7 +24,7 @@ fn call(id: i64, tool: &str) -> Value {
     modern(id, "tools/call", json!({ "name": tool }))
 }
 
-/// The same call with what its result asked for.
+/// The same call with the input that its result requested.
 fn answered(id: i64, asked: &Value) -> Value {
     let name = asked["inputRequests"].as_object().unwrap().keys().next();
     let accepted = json!({ "action": "accept", "content": { "name": "Ada" } });
@@ -47,7 +47,7 @@ async fn shaken(bridge: &Bridge) -> (Host, Value) {
 }
 
 #[tokio::test]
-async fn a_host_with_a_handshake_has_all_of_a_server_without_one() {
+async fn legacy_host_uses_modern_server() {
     let server = Server::modern().await;
     let bridge = Bridge::start(&server.url).await;
     let (mut host, initialized) = shaken(&bridge).await;
@@ -94,7 +94,7 @@ async fn a_host_with_a_handshake_has_all_of_a_server_without_one() {
 }
 
 #[tokio::test]
-async fn a_host_without_a_handshake_has_all_of_a_server_with_one() {
+async fn modern_host_uses_legacy_server() {
     let server = Server::legacy().await;
     let bridge = Bridge::start(&server.url).await;
     let mut host = bridge.host("one").await;
@@ -162,7 +162,7 @@ async fn post(url: &str, message: &Value) -> reqwest::Response {
 }
 
 #[tokio::test]
-async fn over_http_a_host_comes_back_to_the_request_that_it_began() {
+async fn http_host_resumes_request() {
     let server = Server::legacy().await;
     let bridge = Bridge::start(&server.url).await;
     let url = format!("{}/one/mcp", bridge.http().await);
@@ -180,7 +180,7 @@ async fn over_http_a_host_comes_back_to_the_request_that_it_began() {
 }
 
 #[tokio::test]
-async fn over_http_a_host_that_hangs_up_cancels() {
+async fn http_disconnect_cancels_request() {
     let server = Server::legacy().await;
     let bridge = Bridge::start(&server.url).await;
     let url = format!("{}/one/mcp", bridge.http().await);

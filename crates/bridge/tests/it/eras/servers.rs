@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
-/// What is seen of a server, and what goes through it.
+/// Observes a server and its messages.
 #[derive(Clone, Default)]
 pub(crate) struct Record {
     inner: Arc<Mutex<Inner>>,
@@ -26,7 +26,7 @@ pub(crate) struct Record {
     cancelled: watch::Sender<u32>,
     /// How many streams of notifications are open.
     listeners: watch::Sender<usize>,
-    /// The client's answer to what it was asked last.
+    /// The client's last response to a request of the server.
     answer: watch::Sender<Option<Value>>,
 }
 
@@ -50,7 +50,7 @@ impl Record {
         reached(&self.cancelled, |cancelled| *cancelled == wanted).await;
     }
 
-    /// Waits until somebody listens.
+    /// Waits until a client listens.
     pub(crate) async fn listened(&self) {
         reached(&self.listeners, |listeners| *listeners > 0).await;
     }
@@ -64,7 +64,7 @@ impl Record {
     fn change(&self) {
         for (tag, listening) in &self.inner.lock().unwrap().listening {
             let method = "notifications/tools/list_changed";
-            // One that has gone need not be told.
+            // A client that has disconnected is skipped.
             let _ = listening.send(json!({ "jsonrpc": "2.0", "method": method, "params": tag }));
         }
     }
@@ -86,12 +86,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// One without a handshake.
+    /// A server without a handshake.
     pub(crate) async fn modern() -> Self {
         Self::start(post(modern)).await
     }
 
-    /// One with a handshake.
+    /// A server with a handshake.
     pub(crate) async fn legacy() -> Self {
         let routes = post(legacy).get(notifications);
         Self::start(routes.delete(async || StatusCode::NO_CONTENT)).await
@@ -170,7 +170,7 @@ fn progress(params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
 }
 
-/// Counts when it is dropped: its stream was closed.
+/// Counts on drop, when its stream is closed.
 struct Closed(watch::Sender<u32>);
 
 impl Drop for Closed {
@@ -289,7 +289,7 @@ async fn legacy(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
                 let answer = answer.wait_for(Option::is_some).await.unwrap().clone();
                 let content = greeting(&answer.unwrap_or_default());
                 let result = json!({ "content": content });
-                // The client may have gone.
+                // The client may have disconnected.
                 let _ = sender.send(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
             });
             events(said, ())

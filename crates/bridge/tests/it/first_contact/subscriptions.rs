@@ -57,7 +57,7 @@ async fn expect_list_changes(host: &mut Host, id: &str) {
 }
 
 #[tokio::test]
-async fn subscription_before_sign_in_is_acknowledged_and_told_changes() {
+async fn subscription_before_sign_in_is_acknowledged() {
     let (server, bridge) = signed_out("list_wait_seconds = 0").await;
     server.record.grant(
         json!({ "toolsListChanged": true }),
@@ -75,7 +75,7 @@ async fn subscription_before_sign_in_is_acknowledged_and_told_changes() {
     );
     bridge.browse().await;
     expect_list_changes(&mut host, "l").await;
-    // The server's own; the one that was not acknowledged stays away.
+    // The server's own notification. The unacknowledged one is not sent.
     expect_list_changes(&mut host, "l").await;
     let list = host.request(2, "tools/list", modern(json!({}))).await;
     assert_eq!(list["result"]["tools"][0]["name"], "echo");
@@ -116,7 +116,7 @@ async fn subscription_that_server_grants_more_for_ends_gracefully() {
 }
 
 #[tokio::test]
-async fn subscription_at_legacy_server_that_comes_later_is_told_changes() {
+async fn subscription_at_late_legacy_server_gets_changes() {
     let address = free_address().await;
     let bridge = Bridge::start(&format!("http://{address}/mcp")).await;
     let mut host = bridge.host("one").await;
@@ -154,7 +154,7 @@ async fn subscription_is_sent_again_after_failure_that_passes() {
 }
 
 #[tokio::test]
-async fn open_subscription_ends_with_sign_out_and_is_opened_for_next_account() {
+async fn open_subscription_restarts_for_next_account() {
     let (server, bridge) = signed_out("list_wait_seconds = 0").await;
     server
         .record

@@ -1,4 +1,4 @@
-//! The authorization server of the recording server: it knows whoever the test says.
+//! The authorization server of the recording server. The test chooses the account.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use super::super::{Outbox, QueuedMessage, WaitFor};
 
 const WAIT: Duration = Duration::from_secs(1);
 
-/// How a request leaves.
+/// How a request is removed.
 type Leave = fn(&mut Outbox, &RequestId);
 
 fn call(id: i64, token: impl Into<Value>) -> QueuedMessage {
@@ -46,14 +46,14 @@ async fn progress_belongs_to_request_that_gave_token() {
     outbox.sent(call(1, "c"), None);
     assert_eq!(outbox.subject_of(&progress("a")), None);
     assert_eq!(outbox.subject_of(&progress("c")), Some(id(1)));
-    // The same token of another request: the last one has it, and keeps it.
+    // The same token of another request: the last one gets it and keeps it.
     outbox.sent(call(4, "c"), None);
     outbox.pending.remove(&id(1));
     assert_eq!(outbox.subject_of(&progress("c")), Some(id(4)));
 }
 
 #[tokio::test]
-async fn token_goes_with_its_request_however_it_leaves() {
+async fn removed_request_releases_progress_token() {
     let listen = |id: i64| {
         let params = json!({ "_meta": { "progressToken": "a" } });
         let listen = Message::request(&RequestId::number(id), "subscriptions/listen", Some(params));
@@ -92,7 +92,7 @@ async fn token_goes_with_its_request_however_it_leaves() {
 }
 
 #[tokio::test]
-async fn request_in_place_is_due_until_it_is_late_or_gone() {
+async fn request_with_fallback_is_due_once() {
     let has_fallback = |id| QueuedMessage {
         has_fallback: true,
         ..call(id, id)
@@ -110,9 +110,9 @@ async fn request_in_place_is_due_until_it_is_late_or_gone() {
     assert_eq!(outbox.next_deadline(false), None);
 }
 
-/// A request is read when it comes, and not again for what the server says of any.
+/// Progress tokens are read once per request, not per notification.
 #[tokio::test]
-async fn progress_beside_long_call_does_not_read_it_again() {
+async fn progress_lookup_does_not_parse_pending_requests() {
     let text = "x".repeat(10 << 20);
     let params = json!({ "_meta": { "progressToken": 1 }, "text": text });
     let long = Message::request(&RequestId::number(1), "tools/call", Some(params));
@@ -121,6 +121,6 @@ async fn progress_beside_long_call_does_not_read_it_again() {
     for _ in 0..5_000 {
         assert_eq!(outbox.subject_of(&progress(0)), None);
     }
-    // 10 MB five thousand times would be read for minutes.
+    // Reading 10 MB five thousand times would take minutes.
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
