@@ -22,29 +22,14 @@ mod streamable;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use control::api::{Problem, ProblemKind};
-use control::hello::{self, Hello};
-use control::lines::Lines;
-use control::socket::{Listener, Reader};
+use control::socket::Listener;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::bridge_state::BridgeState;
 use connections::Connections;
 use serve::{Accept, Endpoint};
-
-pub(crate) use socket::welcome;
-
-/// How long a client of the `mcp` or `control` socket may take for its hello. Ours send it at once.
-/// A silent client holds a descriptor that the next host needs.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Reads the first line of a client. Returns `None` if the client closes the connection.
-pub(crate) async fn hello(lines: &mut Lines<Reader>) -> io::Result<Option<Hello>> {
-    let hello = hello::receive::<Hello, _>(lines);
-    tokio::time::timeout(HELLO_TIMEOUT, hello).await?
-}
 
 /// An accept error of a listening socket.
 pub(crate) struct SocketError(pub(crate) std::io::Error);

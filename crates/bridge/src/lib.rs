@@ -7,6 +7,7 @@
 
 mod bridge_state;
 pub mod browser;
+mod client_hello;
 mod config_file;
 mod descriptors;
 mod doctor;

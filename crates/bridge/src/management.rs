@@ -32,7 +32,7 @@ use crate::registry::Server;
 use crate::sign_in::{self, SignInTrigger};
 use hosts::{apply, host_view, plan_add, plan_remove, shown};
 
-use crate::{config_file, doctor, endpoint, inspection, probe, problem};
+use crate::{client_hello, config_file, doctor, inspection, probe, problem};
 
 /// The maximum of queued requests of a client. It is left unread beyond that.
 const MAX_QUEUED_REQUESTS: usize = 16;
@@ -63,10 +63,10 @@ pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) ->
 async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
-    let Some(hello) = endpoint::hello(&mut lines).await? else {
+    let Some(hello) = client_hello::receive(&mut lines).await? else {
         return Ok(());
     };
-    endpoint::welcome(bridge, &mut writer, None).await?;
+    client_hello::welcome(&bridge.options.version, &mut writer, None).await?;
     let Wants::Control { desktop } = hello.wants else {
         return Ok(());
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::hello::{self, LONGEST_LINE, LONGEST_MESSAGE, PROTOCOL, Wants, Welcome, YIELDING};
+use control::hello::{LONGEST_LINE, LONGEST_MESSAGE, Wants, YIELDING};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use mcp::memory::Account;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::intake::{Intake, Received};
 use crate::bridge_state::{BridgeState, Listing};
+use crate::client_hello;
 use crate::registry::Server;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
 
@@ -45,9 +46,10 @@ pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) ->
 }
 
 async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
+    let version = &bridge.options.version;
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
-    let Some(hello) = super::hello(&mut lines).await? else {
+    let Some(hello) = client_hello::receive(&mut lines).await? else {
         return Ok(());
     };
     let Wants::Server {
@@ -56,36 +58,17 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
         resumed,
     } = hello.wants
     else {
-        return welcome(bridge, &mut writer, None).await;
+        return client_hello::welcome(version, &mut writer, None).await;
     };
     match bridge.server_or_at(&server) {
         Ok(server) => {
             // Logs the name: a URL may contain a secret.
             tracing::info!(server = %server.name, host, resumed, "a host connected");
-            welcome(bridge, &mut writer, None).await?;
+            client_hello::welcome(version, &mut writer, None).await?;
             relay(bridge, server, lines.longest(LONGEST_MESSAGE), writer).await
         }
-        Err(problem) => welcome(bridge, &mut writer, Some(problem)).await,
+        Err(problem) => client_hello::welcome(version, &mut writer, Some(problem)).await,
     }
-}
-
-/// Sends the bridge's welcome, on either socket.
-pub(crate) async fn welcome(
-    bridge: &BridgeState,
-    writer: &mut Writer,
-    problem: Option<control::api::Problem>,
-) -> io::Result<()> {
-    let version = bridge.options.version.clone();
-    hello::send(
-        writer,
-        &Welcome {
-            postern: PROTOCOL,
-            version,
-            pid: std::process::id(),
-            problem,
-        },
-    )
-    .await
 }
 
 async fn relay(
