@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use auth::{AccountKey, ConfiguredServer, Identity, IdentityOptions, Program, Target, Vault};
+use auth::{ConfiguredServer, Identity, IdentityOptions, Program, Target, Vault};
 use control::api::{Problem, ProblemKind, SessionView};
 use control::peer::{self, Owner};
 use mcp::memory::Budget;
@@ -487,11 +487,6 @@ impl BridgeState {
         };
         tokio::join!(self.server_mode.stop(self), tasks);
     }
-}
-
-/// Returns the account's id in the management API.
-pub(crate) fn account_id(key: &AccountKey) -> String {
-    format!("{}#{}", key.issuer, key.subject)
 }
 
 /// Opens the vault before it is needed, and shows its accounts. If nothing is stored yet, checks

@@ -5,6 +5,7 @@
 //! how to sign in (`auth`), MCP on the wire (`mcp`), any window or terminal. It does not know
 //! Tauri. Of the gateway it knows only how to start its process.
 
+mod account_id;
 mod bridge_state;
 pub mod browser;
 mod client_hello;

@@ -27,7 +27,8 @@ use threads::aside;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::bridge_state::{BridgeState, account_id};
+use crate::account_id::account_id;
+use crate::bridge_state::BridgeState;
 use crate::registry::Server;
 use crate::sign_in::{self, SignInTrigger};
 use hosts::{apply, host_view, plan_add, plan_remove, shown};

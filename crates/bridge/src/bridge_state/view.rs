@@ -13,8 +13,9 @@ use control::{Answer, hello};
 use threads::aside;
 use tokio::sync::{Mutex, watch};
 
-use super::{BridgeState, account_id};
+use super::BridgeState;
 use crate::VaultChoice;
+use crate::account_id::account_id;
 use crate::registry::Server;
 
 /// The hint if there is no keychain.

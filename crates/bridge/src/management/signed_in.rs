@@ -6,7 +6,8 @@ use std::time::Duration;
 use auth::AccountKey;
 use control::api::{Problem, ServerState, SignInCheck};
 
-use crate::bridge_state::{BridgeState, account_id};
+use crate::account_id::account_id;
+use crate::bridge_state::BridgeState;
 use crate::probe;
 use crate::registry::Server;
 use crate::sign_in;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::tokens::{Refused, Tokens};
-use crate::bridge_state::account_id;
+use crate::account_id::account_id;
 use crate::no_sign_in::{self, SignInLookup};
 use crate::problem;
 use crate::server_cache::{CacheFile, CachedResult, Change, ServerCache, Unavailable, lists_tool};
