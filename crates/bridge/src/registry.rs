@@ -1,6 +1,7 @@
 //! The servers: those of the configuration, and those that a host named by URL.
 
 mod server;
+mod sign_in_lookup;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use model::config::{BridgeConfig, ServerConfig};
 use model::{EndpointUrl, ServerName};
 
 pub(crate) use server::Server;
+pub(crate) use sign_in_lookup::{SignInLookup, names_metadata};
 use tokio::sync::Notify;
 
 use crate::server_cache::CacheFile;

@@ -16,9 +16,9 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::sign_in_lookup::{SignInLookup, names_metadata};
 use super::tokens::{Refused, Tokens};
 use crate::account_id::account_id;
-use crate::no_sign_in::{self, SignInLookup};
 use crate::problem;
 use crate::server_cache::{CacheFile, CachedResult, Change, ServerCache, Unavailable, lists_tool};
 use crate::stand_in::StandIn;
@@ -270,7 +270,7 @@ impl Server {
     pub(crate) fn record_challenge(&self, challenge: Option<String>) {
         let mut facts = self.facts();
         facts.protected = true;
-        if challenge.as_deref().is_some_and(no_sign_in::names_metadata) {
+        if challenge.as_deref().is_some_and(names_metadata) {
             facts.sign_in_lookup = None;
         }
         facts.challenge = challenge.or(facts.challenge.take());
