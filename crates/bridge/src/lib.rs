@@ -24,6 +24,7 @@ mod problem;
 mod registry;
 mod server_cache;
 mod server_mode;
+mod server_problem;
 mod session;
 mod sign_in;
 mod sleep_detector;

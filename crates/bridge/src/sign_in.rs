@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge_state::BridgeState;
-use crate::problem;
 use crate::registry::Server;
+use crate::{problem, server_problem};
 use attempt::reopen;
 use elicitation_queue::HostQueue;
 pub(crate) use elicitation_queue::{Declined, ElicitationRequest, ElicitationSender, SentAt};
@@ -395,7 +395,7 @@ pub(crate) async fn switch(
         Some(account) => {
             let target = server.target();
             let switched = bridge.identity.switch_account(&target, &account.key).await;
-            if switched.map_err(|error| problem::from_authorization(server, &error))? {
+            if switched.map_err(|error| server_problem::from_authorization(server, &error))? {
                 server.allow_sign_ins_again();
                 server.signed_in(&account.key);
                 bridge.accounts_changed();

@@ -8,8 +8,8 @@ use control::api::{ConsentList, ConsentView, NotAsked, Problem, ProblemKind, Ser
 use futures_util::future::join_all;
 
 use crate::bridge_state::BridgeState;
-use crate::problem;
 use crate::registry::Server;
+use crate::{problem, server_problem};
 
 /// How long each server may take to list its consents.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -179,7 +179,7 @@ fn from_consents(server: &Server, error: &ConsentsError) -> Problem {
             ProblemKind::NotOffered,
             "the server needs no sign-in, so there is no consent",
         ),
-        false => problem::from_consents(server, error),
+        false => server_problem::from_consents(server, error),
     }
 }
 

@@ -198,10 +198,9 @@ impl Server {
         if facts.state != ServerState::SignInNeeded {
             return None;
         }
-        let refused_after_sign_in = facts.tokens.refused_after_sign_in();
-        let refused_after_sign_in = refused_after_sign_in
-            .map(|refused| problem::refused_after_sign_in(self, refused.words.as_deref()));
-        refused_after_sign_in.or_else(|| facts.refusal.clone())
+        let refused = facts.tokens.refused_after_sign_in();
+        let problem = refused.map(|refused| self.refused_after_sign_in(refused));
+        problem.or_else(|| facts.refusal.clone())
     }
 
     /// Records the first token of a successful sign-in.
@@ -256,7 +255,11 @@ impl Server {
         let refused = facts.tokens.refused_after_sign_in()?;
         account
             .is_none_or(|account| *account == refused.account)
-            .then(|| problem::refused_after_sign_in(self, refused.words.as_deref()))
+            .then(|| self.refused_after_sign_in(refused))
+    }
+
+    fn refused_after_sign_in(&self, refused: &Refused) -> Problem {
+        problem::refused_after_sign_in(&self.name, &self.config.auth, refused.words.as_deref())
     }
 
     /// The user starts a sign-in: earlier failures no longer limit it.

@@ -18,7 +18,7 @@ use super::outbox::{QueuedMessage, WaitFor};
 use super::task::{MAX_REFUSALS, Task, header};
 use super::{HANDSHAKE_TIMEOUT, SessionKind};
 use crate::sign_in::{self, SignInTrigger};
-use crate::{headers, no_sign_in, problem};
+use crate::{headers, no_sign_in, problem, server_problem};
 
 impl Task {
     /// Requests the headers for the server. Reports `refused` first, a token that the server has
@@ -88,10 +88,10 @@ impl Task {
                 self.require_sign_in(self.unauthorized());
             }
             Err(HeadersError::Token(error @ AuthorizationError::SignInNeeded { .. })) => {
-                self.require_sign_in(problem::from_authorization(&self.server, &error));
+                self.require_sign_in(server_problem::from_authorization(&self.server, &error));
             }
             Err(HeadersError::Token(error)) => {
-                self.disconnect(problem::from_authorization(&self.server, &error))
+                self.disconnect(server_problem::from_authorization(&self.server, &error))
             }
         }
     }
@@ -109,7 +109,7 @@ impl Task {
                 };
             }
             Some(Err(HeadersError::Token(error @ AuthorizationError::SignInNeeded { .. }))) => {
-                let problem = problem::from_authorization(&self.server, &error);
+                let problem = server_problem::from_authorization(&self.server, &error);
                 self.connection = ConnectionState::SignInNeeded { problem };
                 self.answer_from_cache();
             }
@@ -133,7 +133,8 @@ impl Task {
     /// Returns the problem of a server that answers 401 to everything.
     pub(super) fn unauthorized(&self) -> Problem {
         let refused_after_sign_in = sign_in::refused_after_sign_in(&self.bridge, &self.server);
-        let problem = refused_after_sign_in.unwrap_or_else(|| problem::unauthorized(&self.server));
+        let problem =
+            refused_after_sign_in.unwrap_or_else(|| server_problem::unauthorized(&self.server));
         self.with_foreign_scopes(problem)
     }
 

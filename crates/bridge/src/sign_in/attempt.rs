@@ -15,8 +15,8 @@ use super::prompt::{Page, SignInPrompt};
 use super::{DeliveryPlan, PageDelivery, SignInResult, cancelled};
 use crate::bridge_state::BridgeState;
 use crate::browser::{self, BrowserError, NoBrowserReason};
-use crate::problem;
 use crate::registry::Server;
+use crate::server_problem;
 
 /// How long the user may take to approve a resource.
 const APPROVAL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -308,7 +308,7 @@ impl Attempt<'_> {
         if ended.as_ref().is_err_and(SignInError::is_timed_out) {
             self.bridge.sign_ins.time_out(&self.server.name);
         }
-        let account = ended.map_err(|error| problem::from_sign_in(self.server, &error))?;
+        let account = ended.map_err(|error| server_problem::from_sign_in(self.server, &error))?;
         self.server.signed_in(&account.key);
         let first = self.bridge.identity.newest_token(&self.server.target());
         self.server.record_first_token(first);
