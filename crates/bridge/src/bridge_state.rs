@@ -131,6 +131,13 @@ impl BridgeState {
             is_other_user: |peer, here| peer::owner(peer, here) == Owner::Stranger,
         });
         let changed = watch::Sender::new(());
+        let tasks = TaskTracker::new();
+        let server_mode = ServerMode::new(
+            options.home.clone(),
+            options.program.clone(),
+            changed.clone(),
+            tasks.clone(),
+        );
         let bridge = Arc::new(Self {
             identity,
             client: client.map_err(|error| tls(&error))?,
@@ -138,7 +145,7 @@ impl BridgeState {
             from_hosts: Budget::default(),
             registry: Registry::new(options.home.seen_dir()),
             sign_ins: SignIns::default(),
-            server_mode: ServerMode::default(),
+            server_mode,
             shutdown,
             yielding: CancellationToken::new(),
             config: Mutex::new(Config {
@@ -159,11 +166,11 @@ impl BridgeState {
             changed,
             accounts: watch::Sender::new(()),
             resumes: watch::Sender::new(()),
-            tasks: TaskTracker::new(),
+            tasks,
             options,
         });
         bridge.reload(true);
-        bridge.server_mode.restore(&bridge);
+        bridge.server_mode.restore();
         bridge.spawn(open_vault(Arc::clone(&bridge)));
         bridge.spawn(follow_sign_ins(
             Arc::clone(&bridge),
@@ -485,7 +492,7 @@ impl BridgeState {
                 tracing::warn!("the bridge ends during a token refresh; a sign-in may be lost");
             }
         };
-        tokio::join!(self.server_mode.stop(self), tasks);
+        tokio::join!(self.server_mode.stop(), tasks);
     }
 }
 

@@ -286,18 +286,17 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
         Request::ListSecrets => secrets::list(bridge).await,
         Request::SetSecret { name, value } => secrets::set(bridge, &name, &value).await,
         Request::RemoveSecret { name } => secrets::remove(bridge, &name).await,
-        Request::ConfigureServerMode { form } => bridge
-            .server_mode
-            .configure(bridge, &form)
-            .map(|()| Reply::Done),
-        Request::StartServerMode => bridge.server_mode.start(bridge).await.map(|()| Reply::Done),
+        Request::ConfigureServerMode { form } => {
+            bridge.server_mode.configure(&form).map(|()| Reply::Done)
+        }
+        Request::StartServerMode => bridge.server_mode.start().await.map(|()| Reply::Done),
         Request::StopServerMode => {
-            bridge.server_mode.turn_off(bridge).await;
+            bridge.server_mode.turn_off().await;
             Ok(Reply::Done)
         }
         Request::Doctor => Ok(Reply::Doctor(doctor::diagnose(bridge).await)),
         Request::Quit => {
-            bridge.server_mode.turn_off(bridge).await;
+            bridge.server_mode.turn_off().await;
             Ok(Reply::Done)
         }
         Request::Yield => {

@@ -6,24 +6,38 @@
 mod process;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use control::Home;
 use control::api::{Problem, ProblemKind, ServerModeForm, ServerModeState};
 use model::config::gateway::GatewayConfig;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::bridge_state::BridgeState;
 use crate::config_file;
 use process::GatewayFiles;
 
 /// How long the gateway may take to respond, and to exit.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The state of server mode.
+/// Server mode of one bridge. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerMode(Arc<Shared>);
+
 #[derive(Debug)]
-pub(crate) struct ServerMode(Mutex<Inner>);
+struct Shared {
+    home: Home,
+    /// The program that runs as the gateway.
+    program: PathBuf,
+    inner: Mutex<Inner>,
+    /// Notified when the state changes.
+    changed: watch::Sender<()>,
+    /// The tasks that the bridge waits for when it ends.
+    tasks: TaskTracker,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -32,48 +46,57 @@ struct Inner {
     stop: Option<CancellationToken>,
 }
 
-impl Default for ServerMode {
-    fn default() -> Self {
-        Self(Mutex::new(Inner {
-            state: ServerModeState::Unconfigured,
-            stop: None,
+impl ServerMode {
+    pub(crate) fn new(
+        home: Home,
+        program: PathBuf,
+        changed: watch::Sender<()>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            home,
+            program,
+            inner: Mutex::new(Inner {
+                state: ServerModeState::Unconfigured,
+                stop: None,
+            }),
+            changed,
+            tasks,
         }))
     }
-}
 
-impl ServerMode {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files(&self) -> GatewayFiles {
+        GatewayFiles::in_home(&self.0.home)
     }
 
     pub(crate) fn state(&self) -> ServerModeState {
         self.inner().state.clone()
     }
 
-    fn set(&self, bridge: &BridgeState, state: ServerModeState) {
+    fn set(&self, state: ServerModeState) {
         self.inner().state = state;
-        bridge.changed();
+        self.0.changed.send_replace(());
     }
 
     /// Restores the state of the last run. Starts the gateway if the last bridge was replaced or
     /// killed while it ran.
-    pub(crate) fn restore(&self, bridge: &Arc<BridgeState>) {
-        if !bridge.options.home.gateway_file().exists() {
+    pub(crate) fn restore(&self) {
+        if !self.0.home.gateway_file().exists() {
             return;
         }
         self.inner().state = ServerModeState::Off;
-        if GatewayFiles::in_home(&bridge.options.home).was_on() {
-            self.begin(bridge);
+        if self.files().was_on() {
+            self.begin();
         }
     }
 
     /// Writes the first `gateway.toml`, and the client secret next to it.
-    pub(crate) fn configure(
-        &self,
-        bridge: &BridgeState,
-        form: &ServerModeForm,
-    ) -> Result<(), Problem> {
-        let file = bridge.options.home.gateway_file();
+    pub(crate) fn configure(&self, form: &ServerModeForm) -> Result<(), Problem> {
+        let file = self.0.home.gateway_file();
         if file.exists() {
             let text = format!("{} is there already", file.display());
             return Err(Problem::new(ProblemKind::Invalid, text)
@@ -93,14 +116,14 @@ impl ServerMode {
                 format!("{} cannot be written: {error}", file.display()),
             )
         })?;
-        self.set(bridge, ServerModeState::Off);
+        self.set(ServerModeState::Off);
         Ok(())
     }
 
     /// Starts the gateway and waits until it responds.
-    pub(crate) async fn start(&self, bridge: &Arc<BridgeState>) -> Result<(), Problem> {
-        let mut changes = bridge.changes();
-        let mut begun = self.begin(bridge);
+    pub(crate) async fn start(&self) -> Result<(), Problem> {
+        let mut changes = self.0.changed.subscribe();
+        let mut begun = self.begin();
         loop {
             match (self.state(), begun) {
                 (ServerModeState::Running { .. }, true) => return Ok(()),
@@ -113,12 +136,12 @@ impl ServerMode {
                 }
             }
             // A gateway that is shutting down must exit first.
-            begun = begun || self.begin(bridge);
+            begun = begun || self.begin();
         }
     }
 
     /// Starts the gateway unless it runs. Returns false while the last one shuts down.
-    fn begin(&self, bridge: &Arc<BridgeState>) -> bool {
+    fn begin(&self) -> bool {
         let stop = CancellationToken::new();
         {
             let mut inner = self.inner();
@@ -133,20 +156,20 @@ impl ServerMode {
             inner.state = ServerModeState::Starting;
             inner.stop = Some(stop.clone());
         }
-        bridge.changed();
-        let shared = Arc::clone(bridge);
-        bridge.spawn(async move {
-            let last = supervise(&shared, stop).await;
-            shared.server_mode.inner().stop = None;
-            shared.server_mode.set(&shared, last);
+        self.0.changed.send_replace(());
+        let mode = self.clone();
+        self.0.tasks.spawn(async move {
+            let last = mode.supervise(stop).await;
+            mode.inner().stop = None;
+            mode.set(last);
         });
         true
     }
 
     /// Ends the gateway on request of the user, also for later bridges.
-    pub(crate) async fn turn_off(&self, bridge: &BridgeState) {
-        GatewayFiles::in_home(&bridge.options.home).remember(false);
-        self.stop(bridge).await;
+    pub(crate) async fn turn_off(&self) {
+        self.files().remember(false);
+        self.stop().await;
     }
 
     /// Returns true if the gateway runs or is starting.
@@ -158,8 +181,8 @@ impl ServerMode {
     }
 
     /// Ends the gateway, if it runs.
-    pub(crate) async fn stop(&self, bridge: &BridgeState) {
-        let mut changes = bridge.changes();
+    pub(crate) async fn stop(&self) {
+        let mut changes = self.0.changed.subscribe();
         if let Some(stop) = self.inner().stop.take() {
             stop.cancel();
         }
@@ -172,50 +195,48 @@ impl ServerMode {
         };
         let _ = tokio::time::timeout(TIMEOUT + TIMEOUT / 5, ended).await;
     }
-}
 
-/// Runs one gateway process from start to exit. Returns the state after it.
-async fn supervise(bridge: &BridgeState, stop: CancellationToken) -> ServerModeState {
-    let files = GatewayFiles::in_home(&bridge.options.home);
-    let started = async {
-        let config = files.config()?;
-        files.wait_for_port(config.listen).await?;
-        Ok((config, files.start(&bridge.options.program)?))
-    };
-    let (config, mut process) = tokio::select! {
-        started = started => match started {
-            Ok(started) => started,
-            Err(problem) => return ServerModeState::Failed { problem },
-        },
-        () = stop.cancelled() => return ServerModeState::Off,
-    };
-    let answers = process::until_ready(&config);
-    let answered = tokio::select! {
-        answered = tokio::time::timeout(TIMEOUT, answers) => answered.is_ok(),
-        problem = process.ended() => return ServerModeState::Failed { problem },
-        () = stop.cancelled() => false,
-    };
-    if answered {
-        GatewayFiles::in_home(&bridge.options.home).remember(true);
-        let (url, pid) = (config.public_url.to_string(), process.pid());
-        bridge
-            .server_mode
-            .set(bridge, ServerModeState::Running { url, pid });
-        tokio::select! {
-            problem = process.ended() => {
-                tracing::error!(%problem, "the gateway ended by itself");
-                return ServerModeState::Failed { problem };
+    /// Runs one gateway process from start to exit. Returns the state after it.
+    async fn supervise(&self, stop: CancellationToken) -> ServerModeState {
+        let files = self.files();
+        let started = async {
+            let config = files.config()?;
+            files.wait_for_port(config.listen).await?;
+            Ok((config, files.start(&self.0.program)?))
+        };
+        let (config, mut process) = tokio::select! {
+            started = started => match started {
+                Ok(started) => started,
+                Err(problem) => return ServerModeState::Failed { problem },
+            },
+            () = stop.cancelled() => return ServerModeState::Off,
+        };
+        let answers = process::until_ready(&config);
+        let answered = tokio::select! {
+            answered = tokio::time::timeout(TIMEOUT, answers) => answered.is_ok(),
+            problem = process.ended() => return ServerModeState::Failed { problem },
+            () = stop.cancelled() => false,
+        };
+        if answered {
+            self.files().remember(true);
+            let (url, pid) = (config.public_url.to_string(), process.pid());
+            self.set(ServerModeState::Running { url, pid });
+            tokio::select! {
+                problem = process.ended() => {
+                    tracing::error!(%problem, "the gateway ended by itself");
+                    return ServerModeState::Failed { problem };
+                }
+                () = stop.cancelled() => {}
             }
-            () = stop.cancelled() => {}
         }
+        process.end().await;
+        if answered || stop.is_cancelled() {
+            return ServerModeState::Off;
+        }
+        let text = format!("the gateway does not answer at {}", config.listen);
+        let problem = Problem::new(ProblemKind::Failed, text).with_hint("check gateway.log");
+        ServerModeState::Failed { problem }
     }
-    process.end().await;
-    if answered || stop.is_cancelled() {
-        return ServerModeState::Off;
-    }
-    let text = format!("the gateway does not answer at {}", config.listen);
-    let problem = Problem::new(ProblemKind::Failed, text).with_hint("check gateway.log");
-    ServerModeState::Failed { problem }
 }
 
 fn first_config(form: &ServerModeForm, secret_file: &Path) -> String {
