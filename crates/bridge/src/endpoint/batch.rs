@@ -12,8 +12,8 @@ use futures_util::{StreamExt, stream};
 use mcp::{Batch, Kind, Message};
 use tokio::sync::mpsc;
 
+use super::response::{JSON, events, in_use, session_gone, until_answered};
 use super::response_router::ResponseRouter;
-use super::streamable::{JSON, events, in_use, session_gone, until_answered};
 use crate::bridge_state::BridgeState;
 use crate::session::HostMessage;
 

@@ -5,24 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use control::api::Problem;
 
 use super::processes::Processes;
-use super::{access, sse, stateless, streamable};
+use super::shared::Shared;
+use super::{access, sse, streamable};
 use crate::bridge_state::BridgeState;
-use crate::problem;
-
-/// State shared by the HTTP handlers.
-#[derive(Clone, Debug)]
-pub(super) struct Shared {
-    pub(super) bridge: Arc<BridgeState>,
-    pub(super) streamable: Arc<streamable::Sessions>,
-    pub(super) suspended: Arc<stateless::SuspendedSessions>,
-    pub(super) sse: Arc<sse::Sessions>,
-    pub(super) processes: Processes,
-}
 
 /// Serves `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
 pub(super) fn routes(bridge: &Arc<BridgeState>) -> Router {
@@ -60,19 +48,4 @@ pub(super) fn routes(bridge: &Arc<BridgeState>) -> Router {
         }))
         .layer(middleware::from_fn(access::check))
         .with_state(shared)
-}
-
-/// Builds the 404 response for an unknown server.
-pub(super) fn no_server(name: &str, problem: &Problem) -> Response {
-    let told = Problem {
-        message: problem.sentence(),
-        ..problem.clone()
-    };
-    let body = problem::answer(None, name, &told);
-    (
-        StatusCode::NOT_FOUND,
-        [("content-type", "application/json")],
-        body.bytes().clone(),
-    )
-        .into_response()
 }

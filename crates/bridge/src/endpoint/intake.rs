@@ -20,7 +20,7 @@ use mcp::{LongKind, LongMessage, Message};
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, timeout_at};
 
-use super::streamable::JSON;
+use super::response::JSON;
 use crate::problem;
 
 /// How long a message of a host waits for memory. It blocks the host's other messages meanwhile.

@@ -1,55 +1,24 @@
 //! HTTP+SSE (2024-11-05) for hosts: `/{server}/sse` and `/{server}/message`.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use mcp::memory::Account;
-use mcp::{Message, Parsed, sse};
+use mcp::{Parsed, sse};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::batch;
-use super::http::{Shared, no_server};
 use super::intake;
-use super::streamable::session_id;
+use super::response::no_server;
+use super::sessions::session_id;
+use super::shared::Shared;
+use super::sse_streams::SseStream;
 use crate::bridge_state::Listing;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
-
-/// How often ended streams are removed.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
-
-/// The open streams, by session id.
-#[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<String, Open>>);
-
-#[derive(Debug)]
-struct Open {
-    server: String,
-    to: mpsc::Sender<Message>,
-    /// The memory of the host's messages.
-    memory: Account,
-}
-
-impl Sessions {
-    fn map(&self) -> MutexGuard<'_, HashMap<String, Open>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Removes ended streams until the bridge ends.
-    pub(super) async fn sweep_expired(&self) {
-        loop {
-            tokio::time::sleep(SWEEP_INTERVAL).await;
-            self.map().retain(|_, open| !open.to.is_closed());
-        }
-    }
-}
 
 /// Opens the stream. Its first event names the endpoint for messages.
 pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
@@ -63,12 +32,12 @@ pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>)
     let HostChannel { to, from, .. } =
         session::start(&shared.bridge, server, listing, SessionKind::Host);
     let memory = shared.bridge.from_hosts.account();
-    let open = Open {
+    let stream = SseStream {
         server: name,
         to,
         memory,
     };
-    shared.sse.map().insert(id, open);
+    shared.sse.insert(id, stream);
     let first = sse::encode(Some("endpoint"), None, endpoint.as_bytes());
     let rest = stream::unfold(from, async |mut from: mpsc::Receiver<HostMessage>| {
         let HostMessage { message, .. } = from.recv().await?;
@@ -99,13 +68,7 @@ pub(super) async fn message(
     Query(address): Query<Address>,
     body: Body,
 ) -> Response {
-    let found = {
-        let map = shared.sse.map();
-        let open = map
-            .get(&address.session_id)
-            .filter(|open| open.server == name);
-        open.map(|open| (open.to.clone(), open.memory.clone()))
-    };
+    let found = shared.sse.find(&name, &address.session_id);
     let Some((to, memory)) = found else {
         return (
             StatusCode::NOT_FOUND,

@@ -17,7 +17,8 @@ use mcp::up::HELD;
 use mcp::{Kind, Message, ToolHeaders, round};
 use tokio::time::Instant;
 
-use super::streamable::{JSON, SWEEP_INTERVAL, events, session_gone};
+use super::response::{JSON, events, session_gone};
+use super::sessions::SWEEP_INTERVAL;
 use crate::bridge_state::Listing;
 use crate::session::{HostChannel, HostMessage};
 
