@@ -37,18 +37,30 @@ mod outbox;
 mod step_up;
 mod subscriptions;
 mod task;
+mod timeouts;
 mod tokens;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::{AccountKey, TokenNumber};
+use control::api::Problem;
 use mcp::memory::Account;
+use mcp::up::{Upstream, UpstreamEvent};
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::bridge_state::{BridgeState, Listing};
+use crate::bridge_state::{BridgeState, Listing, PendingGuard, SessionGuard};
 use crate::registry::Server;
-use crate::sign_in::SentAt;
+use crate::sign_in::{OngoingSignIn, SentAt};
+use connection::{Backoff, ConnectionState, HostProtocol};
+use elicitation::Elicitation;
+use from_server::DelayedResult;
+use outbox::Outbox;
+use subscriptions::Subscriptions;
+use timeouts::Timeouts;
 
 /// How long a handshake waits for the server. Hosts give up after 30 to 60 seconds.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
@@ -60,6 +72,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the server may still respond to a request that the host has cancelled. Many servers
 /// then confirm the cancellation, some never respond.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a server may reject fresh tokens in a row before the user is asked.
+const MAX_REFUSALS: u32 = 2;
 
 /// The capacity of each direction. The sender waits when it is full.
 const CHANNEL_CAPACITY: usize = 64;
@@ -113,4 +128,64 @@ pub(crate) fn start(
         memory.clone(),
     ));
     HostChannel { to, from, memory }
+}
+
+/// A session. Its task owns it, and each module below handles one kind of event.
+struct Task {
+    bridge: Arc<BridgeState>,
+    server: Arc<Server>,
+    kind: SessionKind,
+    host: HostInput,
+    to_host: mpsc::Sender<HostMessage>,
+    /// Messages that the host has not taken yet. The task never waits for a host.
+    unread: VecDeque<HostMessage>,
+    /// The memory of messages to the host.
+    memory: Account,
+    session_guard: Option<SessionGuard>,
+    /// Held while the host waits for a response.
+    pending_guard: Option<PendingGuard>,
+    up: Upstream,
+    events: mpsc::Receiver<UpstreamEvent>,
+    connection: ConnectionState,
+    /// The account of the session at the server.
+    account: Option<AccountKey>,
+    protocol: HostProtocol,
+    outbox: Outbox,
+    subscriptions: Subscriptions,
+    delayed_result: Option<DelayedResult>,
+    /// When the bridge answers a waiting handshake itself.
+    handshake_deadline: Option<Instant>,
+    sign_in: Option<OngoingSignIn>,
+    elicitation: Elicitation,
+    backoff: Backoff,
+    refusals: u32,
+    /// The token of the server's last response.
+    accepted: Option<TokenNumber>,
+    /// Whether the notification stream ended for lack of a token.
+    listen_again: bool,
+    own_ids: OwnIds,
+    timeouts: Timeouts,
+    /// Why the server cannot be reached, until it shows that it can be.
+    unreachable: Option<Problem>,
+}
+
+/// What the host may still send.
+enum HostInput {
+    /// Anything.
+    Open,
+    /// Nothing. It waits for its responses until then.
+    Ended { until: Instant },
+    /// Nothing that is handled. It gets the queued messages, and the session ends.
+    Draining,
+}
+
+/// Ids for requests of the bridge, different from all ids of the host. Their responses are dropped.
+#[derive(Default)]
+struct OwnIds(u32);
+
+impl OwnIds {
+    fn next(&mut self) -> RequestId {
+        self.0 += 1;
+        RequestId::string(&format!("postern-{}", self.0))
+    }
 }

@@ -178,3 +178,10 @@ fn uri(request: &Message) -> Option<String> {
     let concerned: Concerned = mcp::json::read(request.params()?.get()).ok()?;
     Some(concerned.uri)
 }
+
+/// Returns the header of an authorization.
+pub(super) fn header(authorization: &Option<Authorization>) -> Option<http::HeaderValue> {
+    authorization
+        .as_ref()
+        .map(|authorization| authorization.header.clone())
+}

@@ -16,8 +16,7 @@ use tokio::time::Instant;
 
 use super::connection::HostProtocol;
 use super::outbox::{Outbox, QueuedMessage};
-use super::task::Task;
-use super::{HostMessage, SessionKind};
+use super::{HostMessage, SessionKind, Task};
 use crate::sign_in::{
     self, Declined, ElicitationRequest, ElicitationSender, OngoingSignIn, SignInTrigger,
 };

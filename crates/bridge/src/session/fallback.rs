@@ -7,10 +7,9 @@ use mcp::subscription::LISTEN;
 use mcp::{Message, elicitation};
 use tokio::time::Instant;
 
-use super::SessionKind;
 use super::connection::{AfterToken, ConnectionState, HostProtocol, MIN_RETRY_DELAY};
 use super::outbox::{QueuedMessage, WaitFor};
-use super::task::{HostInput, Task};
+use super::{HostInput, SessionKind, Task};
 use crate::problem;
 use crate::server_cache::ServerCache;
 use crate::sign_in::{self, SignInTrigger};

@@ -7,10 +7,9 @@ use mcp::message::INVALID_REQUEST;
 use mcp::{Era, Kind, Message, RequestId};
 use tokio::time::Instant;
 
-use super::connection::{AfterToken, ConnectionState, Handshake, HostProtocol};
+use super::connection::{AfterToken, ConnectionState, Handshake, HostProtocol, header};
 use super::outbox::QueuedMessage;
-use super::task::{Task, header};
-use super::{CANCEL_TIMEOUT, HANDSHAKE_WAIT, SessionKind};
+use super::{CANCEL_TIMEOUT, HANDSHAKE_WAIT, SessionKind, Task};
 use crate::bridge_state::SessionGuard;
 use crate::stand_in;
 

@@ -9,9 +9,9 @@ use mcp::up::{Failure, Generation};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
-use super::connection::{AfterToken, ConnectionState, HostProtocol};
+use super::connection::{AfterToken, ConnectionState, HostProtocol, header};
 use super::outbox::{PendingRequest, QueuedMessage, WaitFor};
-use super::task::{MAX_REFUSALS, Task, header};
+use super::{MAX_REFUSALS, Task};
 use crate::stand_in::{self, StandIn};
 use crate::{problem, server_cache};
 

@@ -5,10 +5,9 @@ use auth::Authorization;
 use mcp::RequestId;
 use mcp::up::Failure;
 
-use super::SessionKind;
 use super::connection::{AfterToken, ConnectionState};
 use super::outbox::WaitFor;
-use super::task::Task;
+use super::{SessionKind, Task};
 use crate::problem;
 use crate::sign_in::SignInTrigger;
 

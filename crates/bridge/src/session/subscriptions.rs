@@ -19,10 +19,9 @@ use mcp::subscription::{self, Filter};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
-use super::SessionKind;
 use super::connection::ConnectionState;
 use super::outbox::QueuedMessage;
-use super::task::Task;
+use super::{SessionKind, Task};
 
 /// How long after a temporary failure the server gets a subscription again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);

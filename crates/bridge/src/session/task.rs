@@ -1,15 +1,13 @@
-//! The task that owns a session.
+//! The task that owns a session: waits for events and dispatches them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{AccountKey, Authorization, TokenNumber};
 use control::api::{Problem, ProblemKind, ServerState};
 use mcp::memory::Account;
 use mcp::up::{Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId};
-use model::config::BridgeSettings;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -17,24 +15,18 @@ use uuid::Uuid;
 
 use super::connection::{AfterToken, Authorized, Backoff, ConnectionState, HostProtocol};
 use super::elicitation::Elicitation;
-use super::from_server::DelayedResult;
 use super::outbox::{Outbox, RequestTimeout};
 use super::subscriptions::Subscriptions;
-use super::{CHANNEL_CAPACITY, HANDSHAKE_WAIT, HostMessage, SessionKind};
-use crate::bridge_state::{BridgeState, Listing, PendingGuard, SessionGuard};
+use super::timeouts::Timeouts;
+use super::{CHANNEL_CAPACITY, HANDSHAKE_WAIT, HostInput, HostMessage, OwnIds, SessionKind, Task};
+use crate::bridge_state::{BridgeState, Listing};
 use crate::registry::Server;
 use crate::sign_in::{ElicitationRequest, OngoingSignIn};
 use crate::stand_in;
 use crate::{headers, problem};
 
-/// How often a server may reject fresh tokens in a row before the user is asked.
-pub(super) const MAX_REFUSALS: u32 = 2;
-
 /// How long pending responses are awaited after the host has half-closed. Longer than a shim waits.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(150);
-
-/// How long a list over HTTP waits at most: some hosts give a remote server five seconds to start.
-const MAX_HTTP_LIST_WAIT: Duration = Duration::from_secs(4);
 
 /// The maximum of messages that wait for the host. It is left unread beyond that, and the server
 /// even before. The host is also left unread if their memory has no room.
@@ -68,97 +60,6 @@ enum Event {
     Timer,
     /// The bridge ends.
     Shutdown,
-}
-
-/// What the host may still send.
-pub(super) enum HostInput {
-    /// Anything.
-    Open,
-    /// Nothing. It waits for its responses until then.
-    Ended { until: Instant },
-    /// Nothing that is handled. It gets the queued messages, and the session ends.
-    Draining,
-}
-
-/// Ids for requests of the bridge, different from all ids of the host. Their responses are dropped.
-#[derive(Default)]
-pub(super) struct OwnIds(u32);
-
-impl OwnIds {
-    pub(super) fn next(&mut self) -> RequestId {
-        self.0 += 1;
-        RequestId::string(&format!("postern-{}", self.0))
-    }
-}
-
-pub(super) struct Task {
-    pub(super) bridge: Arc<BridgeState>,
-    pub(super) server: Arc<Server>,
-    pub(super) kind: SessionKind,
-    pub(super) host: HostInput,
-    to_host: mpsc::Sender<HostMessage>,
-    /// Messages that the host has not taken yet. The task never waits for a host.
-    unread: VecDeque<HostMessage>,
-    /// The memory of messages to the host.
-    pub(super) memory: Account,
-    pub(super) session_guard: Option<SessionGuard>,
-    /// Held while the host waits for a response.
-    pending_guard: Option<PendingGuard>,
-    pub(super) up: Upstream,
-    events: mpsc::Receiver<UpstreamEvent>,
-    pub(super) connection: ConnectionState,
-    /// The account of the session at the server.
-    pub(super) account: Option<AccountKey>,
-    pub(super) protocol: HostProtocol,
-    pub(super) outbox: Outbox,
-    pub(super) subscriptions: Subscriptions,
-    pub(super) delayed_result: Option<DelayedResult>,
-    /// When the bridge answers a waiting handshake itself.
-    pub(super) handshake_deadline: Option<Instant>,
-    pub(super) sign_in: Option<OngoingSignIn>,
-    pub(super) elicitation: Elicitation,
-    pub(super) backoff: Backoff,
-    pub(super) refusals: u32,
-    /// The token of the server's last response.
-    pub(super) accepted: Option<TokenNumber>,
-    /// Whether the notification stream ended for lack of a token.
-    pub(super) listen_again: bool,
-    pub(super) own_ids: OwnIds,
-    pub(super) timeouts: Timeouts,
-    /// Why the server cannot be reached, until it shows that it can be.
-    pub(super) unreachable: Option<Problem>,
-}
-
-/// The timeouts of the host's requests, from the settings at the start of the session.
-pub(super) struct Timeouts {
-    /// For a sign-in.
-    sign_in: Duration,
-    /// For a server that cannot be reached.
-    server: Duration,
-    /// For lists that are not cached: for a server that may still respond, or for a sign-in from
-    /// its start on.
-    pub(super) lists: Duration,
-}
-
-impl Timeouts {
-    fn from_settings(settings: &BridgeSettings, listing: &Listing) -> Self {
-        let lists = Duration::from_secs(settings.list_wait_seconds);
-        Self {
-            sign_in: Duration::from_secs(settings.sign_in_wait_seconds),
-            server: Duration::from_secs(settings.server_wait_seconds),
-            lists: match listing {
-                Listing::Stdio => lists,
-                Listing::Stream { .. } | Listing::Persistent(_) | Listing::Single => {
-                    lists.min(MAX_HTTP_LIST_WAIT)
-                }
-            },
-        }
-    }
-
-    /// Returns how long a list that is not cached waits for a server that may still respond.
-    pub(super) fn list(&self) -> Duration {
-        self.lists.max(HANDSHAKE_WAIT)
-    }
 }
 
 pub(super) async fn run(
@@ -457,12 +358,6 @@ impl Task {
             self.bridge.changed();
         }
     }
-}
-
-pub(super) fn header(authorization: &Option<Authorization>) -> Option<http::HeaderValue> {
-    authorization
-        .as_ref()
-        .map(|authorization| authorization.header.clone())
 }
 
 async fn asked(connection: &mut ConnectionState) -> (AfterToken, Authorized) {

@@ -12,11 +12,10 @@ use tokio::time::Instant;
 
 use super::connection::{
     AfterToken, Authorized, ConnectionState, HeadersError, HeadersFuture, HostProtocol,
-    UpstreamHeaders,
+    UpstreamHeaders, header,
 };
 use super::outbox::{QueuedMessage, WaitFor};
-use super::task::{MAX_REFUSALS, Task, header};
-use super::{HANDSHAKE_TIMEOUT, SessionKind};
+use super::{HANDSHAKE_TIMEOUT, MAX_REFUSALS, SessionKind, Task};
 use crate::sign_in::{self, SignInTrigger};
 use crate::{headers, no_sign_in, problem, server_problem};
 
