@@ -30,9 +30,9 @@ use view::StateCache;
 
 use crate::browser::{self, BrowserError};
 use crate::outbound::{OutboundConfig, read_ca_files};
+use crate::pending_sign_ins::SignIns;
 use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
-use crate::sign_in::SignIns;
 use crate::{Options, ServeError, VaultChoice, config_file, sleep_detector};
 
 /// How long tasks may take to end.

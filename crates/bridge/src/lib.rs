@@ -19,6 +19,7 @@ mod inspection;
 mod management;
 mod no_sign_in;
 mod outbound;
+mod pending_sign_ins;
 mod probe;
 mod problem;
 mod registry;

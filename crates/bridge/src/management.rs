@@ -29,8 +29,9 @@ use tokio::time::sleep;
 
 use crate::account_id::account_id;
 use crate::bridge_state::BridgeState;
+use crate::pending_sign_ins::SignInTrigger;
 use crate::registry::Server;
-use crate::sign_in::{self, SignInTrigger};
+use crate::sign_in;
 use hosts::{apply, host_view, plan_add, plan_remove, shown};
 
 use crate::{client_hello, config_file, doctor, inspection, probe, problem};

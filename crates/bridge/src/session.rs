@@ -53,8 +53,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::bridge_state::{BridgeState, Listing, PendingGuard, SessionGuard};
+use crate::pending_sign_ins::{OngoingSignIn, SentAt};
 use crate::registry::Server;
-use crate::sign_in::{OngoingSignIn, SentAt};
 use connection::{Backoff, ConnectionState, HostProtocol};
 use elicitation::Elicitation;
 use from_server::DelayedResult;

@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use super::connection::HostProtocol;
 use super::outbox::{Outbox, QueuedMessage};
 use super::{HostMessage, SessionKind, Task};
-use crate::sign_in::{
-    self, Declined, ElicitationRequest, ElicitationSender, OngoingSignIn, SignInTrigger,
+use crate::pending_sign_ins::{
+    Declined, ElicitationRequest, ElicitationSender, OngoingSignIn, SignInTrigger,
 };
+use crate::sign_in;
 
 /// The elicitations of one host.
 #[derive(Default)]

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::connection::{AfterToken, ConnectionState, HostProtocol, MIN_RETRY_DELAY};
 use super::outbox::{QueuedMessage, WaitFor};
 use super::{HostInput, SessionKind, Task};
+use crate::pending_sign_ins::SignInTrigger;
 use crate::problem;
 use crate::server_cache::ServerCache;
-use crate::sign_in::{self, SignInTrigger};
+use crate::sign_in;
 
 impl Task {
     /// Answers the requests that need not wait for the server.

@@ -8,8 +8,8 @@ use mcp::up::Failure;
 use super::connection::{AfterToken, ConnectionState};
 use super::outbox::WaitFor;
 use super::{SessionKind, Task};
+use crate::pending_sign_ins::SignInTrigger;
 use crate::problem;
-use crate::sign_in::SignInTrigger;
 
 impl Task {
     /// Records the challenge of a 403: the next sign-in requests its scopes.

@@ -20,8 +20,8 @@ use super::subscriptions::Subscriptions;
 use super::timeouts::Timeouts;
 use super::{CHANNEL_CAPACITY, HANDSHAKE_WAIT, HostInput, HostMessage, OwnIds, SessionKind, Task};
 use crate::bridge_state::{BridgeState, Listing};
+use crate::pending_sign_ins::{ElicitationRequest, OngoingSignIn};
 use crate::registry::Server;
-use crate::sign_in::{ElicitationRequest, OngoingSignIn};
 use crate::stand_in;
 use crate::{headers, problem};
 

@@ -16,7 +16,8 @@ use super::connection::{
 };
 use super::outbox::{QueuedMessage, WaitFor};
 use super::{HANDSHAKE_TIMEOUT, MAX_REFUSALS, SessionKind, Task};
-use crate::sign_in::{self, SignInTrigger};
+use crate::pending_sign_ins::SignInTrigger;
+use crate::sign_in;
 use crate::{headers, no_sign_in, problem, server_problem};
 
 impl Task {

@@ -10,11 +10,12 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::elicitation_queue::PagePrompt;
-use super::prompt::{Page, SignInPrompt};
-use super::{DeliveryPlan, PageDelivery, SignInResult, cancelled};
+use super::cancelled;
 use crate::bridge_state::BridgeState;
 use crate::browser::{self, BrowserError, NoBrowserReason};
+use crate::pending_sign_ins::{
+    DeliveryPlan, Page, PageDelivery, PagePrompt, SignInPrompt, SignInResult,
+};
 use crate::registry::Server;
 use crate::server_problem;
 
@@ -296,11 +297,7 @@ impl Attempt<'_> {
     }
 
     fn show(&self, prompt: SignInPrompt) {
-        let mut inner = self.bridge.sign_ins.inner();
-        if let Some(pending) = inner.pending.get_mut(self.server.name.as_str()) {
-            pending.prompt = Some(prompt);
-        }
-        drop(inner);
+        self.bridge.sign_ins.set_prompt(&self.server.name, prompt);
         self.bridge.changed();
     }
 

@@ -13,7 +13,7 @@ use crate::browser::NoBrowserReason;
 const REOPEN_AFTER: UnixSeconds = 5;
 
 /// A page, a device code, or an approval.
-pub(super) enum SignInPrompt {
+pub(crate) enum SignInPrompt {
     /// A page that hosts are asked to show, or that the bridge is about to open.
     Asked { page: Page },
     /// A page that the bridge has opened, or that a host shows.
@@ -41,7 +41,7 @@ pub(super) enum SignInPrompt {
 }
 
 /// A page with a local callback.
-pub(super) struct Page {
+pub(crate) struct Page {
     url: Url,
     port: u16,
     /// The approval that it asks for first.
@@ -49,7 +49,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn from_flow(flow: &SignInFlow) -> Self {
+    pub(crate) fn from_flow(flow: &SignInFlow) -> Self {
         Self {
             url: flow.url().clone(),
             port: flow.port(),
@@ -60,7 +60,7 @@ impl Page {
 
 impl SignInPrompt {
     /// Builds the prompt of a device flow.
-    pub(super) fn code(flow: &DeviceFlow) -> Self {
+    pub(crate) fn code(flow: &DeviceFlow) -> Self {
         let page = flow.verification_uri();
         Self::Code {
             url: flow.complete_uri().unwrap_or(page).url().clone(),

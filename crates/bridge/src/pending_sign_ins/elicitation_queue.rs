@@ -112,7 +112,7 @@ enum Turn {
 }
 
 /// An elicitation to be sent.
-pub(super) struct ActiveElicitation {
+pub(crate) struct ActiveElicitation {
     to: ElicitationSender,
     request: ElicitationRequest,
     answer_later: oneshot::Receiver<()>,
@@ -121,7 +121,7 @@ pub(super) struct ActiveElicitation {
 impl ActiveElicitation {
     /// Sends the elicitation. Returns if that fails, if there will be no response, or if the
     /// response is no longer awaited.
-    pub(super) async fn until_refused(self) {
+    pub(crate) async fn until_refused(self) {
         let cancelled = self.request.cancelled.clone();
         let refused = async {
             if self.to.send(self.request).await.is_ok() && self.answer_later.await.is_ok() {
@@ -188,7 +188,7 @@ impl SignIns {
 
     /// Records that the bridge opens the page now. Returns false if a host shows it, or if there is
     /// no page.
-    pub(super) fn open_here(&self, server: &ServerName, now: UnixSeconds) -> bool {
+    pub(crate) fn open_here(&self, server: &ServerName, now: UnixSeconds) -> bool {
         let mut inner = self.inner();
         let Some(pending) = inner.pending.get_mut(server.as_str()) else {
             return false;
@@ -199,7 +199,7 @@ impl SignIns {
     }
 
     /// Waits for the next host to ask.
-    pub(super) async fn next_elicitation(
+    pub(crate) async fn next_elicitation(
         &self,
         server: &ServerName,
         prompt: &Arc<PagePrompt>,
@@ -208,7 +208,7 @@ impl SignIns {
     }
 
     /// Waits until another host needs the page that a host was asked to show.
-    pub(super) async fn until_wanted_elsewhere(&self, server: &ServerName) {
+    pub(crate) async fn until_wanted_elsewhere(&self, server: &ServerName) {
         let look = |pending: &mut Pending| pending.is_wanted_elsewhere().then_some(());
         self.until(server, look).await
     }

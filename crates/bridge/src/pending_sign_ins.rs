@@ -1,0 +1,428 @@
+//! The running sign-ins, and the pages that wait for the user.
+//!
+//! Owns: which sign-in may start or is joined, how its page is delivered, and its result. Does not
+//! own: how it runs (`sign_in`).
+//!
+//! Invariants: each server has at most one sign-in at a time. Only the user can start one while
+//! another page waits, or after a page was not answered. A host that can show pages is asked to
+//! show the page, and no browser is opened then.
+
+mod elicitation_queue;
+mod prompt;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use control::api::{BrowserAnswer, Problem, ProblemKind, SignInView, SignInWay, UnixSeconds};
+use model::ServerName;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::registry::Server;
+use elicitation_queue::HostQueue;
+pub(crate) use elicitation_queue::{
+    Declined, ElicitationRequest, ElicitationSender, PagePrompt, SentAt,
+};
+pub(crate) use prompt::{Page, SignInPrompt};
+
+/// What starts a sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignInTrigger {
+    /// A click or a command of the user, who chose how to get the page.
+    User(SignInWay),
+    /// A host called a tool of a server that needs a sign-in.
+    ToolCall,
+    /// The same, but a sign-in was made for that call before. It joins a sign-in and starts none.
+    RepeatedCall,
+    /// A host connected to a server that no account has ever signed in to, and no desktop app shows
+    /// that.
+    FirstConnection,
+}
+
+/// How the user gets the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageDelivery {
+    /// As the user chose, or in a browser that the bridge opens.
+    Direct(SignInWay),
+    /// From a host that is asked to show it.
+    Host,
+}
+
+/// The delivery of a sign-in, and the number of its current flow. Every flow has its own URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeliveryPlan {
+    pub(crate) delivery: PageDelivery,
+    pub(crate) flow: u32,
+}
+
+/// How a sign-in ends.
+pub(crate) type SignInResult = Result<(), Problem>;
+
+/// A running sign-in, for those who wait for its result.
+#[derive(Clone, Debug)]
+pub(crate) struct OngoingSignIn {
+    /// When it began.
+    pub(crate) since: Instant,
+    result: watch::Receiver<Option<SignInResult>>,
+}
+
+impl OngoingSignIn {
+    /// Returns the result, or `None` while it is running.
+    pub(crate) fn result(&self) -> Option<SignInResult> {
+        self.result.borrow().clone()
+    }
+
+    /// Waits for the result. Returns `None` if the sign-in was dropped without one.
+    pub(crate) async fn until_end(&mut self) -> Option<SignInResult> {
+        let result = self.result.wait_for(Option::is_some).await;
+        result.ok().and_then(|result| result.clone())
+    }
+}
+
+/// The running sign-ins.
+#[derive(Debug, Default)]
+pub(crate) struct SignIns(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    pending: BTreeMap<String, Pending>,
+    /// Servers whose last page was not answered or was declined, with the error of that sign-in.
+    unanswered: BTreeMap<String, Problem>,
+    /// Whether the last page timed out: the user is away and would not see another one.
+    page_ignored: bool,
+}
+
+/// A running sign-in.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    prompt: Option<SignInPrompt>,
+    since: UnixSeconds,
+    ongoing: OngoingSignIn,
+    plan: watch::Sender<DeliveryPlan>,
+    hosts: HostQueue,
+    cancel: CancellationToken,
+}
+
+/// The result of [`SignIns::begin`].
+pub(crate) enum Begun {
+    /// A sign-in was running already. `reopen` is the page to open again.
+    Joined {
+        ongoing: OngoingSignIn,
+        reopen: Option<Url>,
+    },
+    /// The caller has to run it.
+    Started(StartedSignIn),
+    /// The trigger may not start one now.
+    Denied,
+}
+
+/// A sign-in to be run.
+pub(crate) struct StartedSignIn {
+    pub(crate) ongoing: OngoingSignIn,
+    pub(crate) plans: watch::Receiver<DeliveryPlan>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) result: watch::Sender<Option<SignInResult>>,
+}
+
+impl SignIns {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a sign-in, or joins the running one. `is_refused` says that the server rejects the
+    /// tokens of the last one.
+    pub(crate) fn begin(
+        &self,
+        server: &Server,
+        trigger: SignInTrigger,
+        sender: Option<ElicitationSender>,
+        now: UnixSeconds,
+        is_refused: impl FnOnce() -> bool,
+    ) -> Begun {
+        let mut inner = self.inner();
+        let name = server.name.as_str();
+        if let Some(pending) = inner.pending.get_mut(name) {
+            return pending.join(trigger, sender, now);
+        }
+        let may = match trigger {
+            SignInTrigger::User(_) => true,
+            SignInTrigger::ToolCall | SignInTrigger::FirstConnection => {
+                inner.pending.is_empty()
+                    && !inner.unanswered.contains_key(name)
+                    && !inner.page_ignored
+                    && !is_refused()
+            }
+            SignInTrigger::RepeatedCall => false,
+        };
+        if !may {
+            return Begun::Denied;
+        }
+        if matches!(trigger, SignInTrigger::User(_)) {
+            server.allow_sign_ins_again();
+        }
+        inner.unanswered.remove(name);
+        inner.page_ignored = false;
+        let (pending, started) = Pending::start(trigger, sender, now);
+        inner.pending.insert(name.to_owned(), pending);
+        Begun::Started(started)
+    }
+
+    /// Removes a sign-in that has ended. Returns it: dropping it cancels the open elicitation.
+    pub(crate) fn finish(&self, server: &Server, ended: &SignInResult) -> Option<Pending> {
+        let mut inner = self.inner();
+        let name = server.name.as_str();
+        let pending = inner.pending.remove(name);
+        let had_prompt = pending
+            .as_ref()
+            .is_some_and(|pending| pending.prompt.is_some());
+        match ended {
+            Ok(()) => {
+                inner.page_ignored = false;
+                drop(inner);
+                tracing::info!(server = name, "signed in");
+            }
+            Err(problem) => {
+                server.record_sign_in_problem(problem);
+                if had_prompt {
+                    inner.unanswered.insert(name.to_owned(), problem.clone());
+                }
+                drop(inner);
+                tracing::warn!(server = name, %problem, "the sign-in ended");
+            }
+        }
+        pending
+    }
+
+    /// Sets what the user is shown of a running sign-in.
+    pub(crate) fn set_prompt(&self, server: &ServerName, prompt: SignInPrompt) {
+        if let Some(pending) = self.inner().pending.get_mut(server.as_str()) {
+            pending.prompt = Some(prompt);
+        }
+    }
+
+    /// Returns the pages that wait for the user.
+    pub(crate) fn views(&self) -> Vec<SignInView> {
+        let inner = self.inner();
+        let view = |(server, pending): (&String, &Pending)| {
+            let prompt = pending.prompt.as_ref()?;
+            prompt.view(server.clone(), pending.since)
+        };
+        inner.pending.iter().filter_map(view).collect()
+    }
+
+    /// Returns true if a sign-in to that server is running.
+    pub(crate) fn awaits(&self, server: &str) -> bool {
+        self.inner().pending.contains_key(server)
+    }
+
+    /// Adds to a `problem` that asks for a sign-in what the user can do now: complete the page that
+    /// waits. If no page opens by itself, adds the reason.
+    pub(crate) fn with_next_step(&self, server: &ServerName, problem: Problem) -> Problem {
+        if problem.kind != ProblemKind::SignInNeeded {
+            return problem;
+        }
+        let inner = self.inner();
+        if let Some(pending) = inner.pending.get(server.as_str()) {
+            let prompt = pending.prompt.as_ref();
+            return match prompt.and_then(|prompt| prompt.hint(server.as_str())) {
+                Some(hint) => problem.with_hint(hint),
+                None => problem,
+            };
+        }
+        let why = match (inner.unanswered.get(server.as_str()), &inner.page_ignored) {
+            (Some(ended), _) => {
+                format!(
+                    "because the last sign-in did not succeed ({})",
+                    ended.message
+                )
+            }
+            (None, true) => "because the last page was left unanswered".to_owned(),
+            (None, false) => match inner.pending.keys().next() {
+                Some(other) => format!("because the sign-in to {other} waits for the user"),
+                None => return problem,
+            },
+        };
+        let message = format!("{}; no page opens by itself, {why}", problem.message);
+        Problem { message, ..problem }
+    }
+
+    /// Submits the URL that a remote browser ended on.
+    pub(crate) async fn submit_address(
+        &self,
+        server: &str,
+        address: &BrowserAnswer,
+    ) -> SignInResult {
+        let hand_in = {
+            let inner = self.inner();
+            let pending = inner.pending.get(server);
+            pending.and_then(|pending| pending.prompt.as_ref()?.hand_in())
+        };
+        let Some(hand_in) = hand_in else {
+            return Err(Problem::new(
+                ProblemKind::NotFound,
+                "no sign-in waits for the address of a page",
+            )
+            .with_hint(format!("begin with `postern sign-in {server} --paste`")));
+        };
+        let given = hand_in.give(address.expose()).await;
+        given.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))
+    }
+
+    /// Approves the resource that a sign-in waits for, and continues it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NotFound` if no sign-in to that server waits for the approval of that resource.
+    pub(crate) fn approve(
+        &self,
+        server: &str,
+        resource: &str,
+        audience: Option<&str>,
+    ) -> SignInResult {
+        let inner = self.inner();
+        let pending = inner.pending.get(server);
+        let prompt = pending.and_then(|pending| pending.prompt.as_ref());
+        match prompt.is_some_and(|prompt| prompt.approve(resource, audience)) {
+            true => Ok(()),
+            false => Err(Problem::new(
+                ProblemKind::NotFound,
+                format!("no sign-in to {server} waits for the approval of {resource}"),
+            )
+            .with_hint(format!("start one with `postern sign-in {server}`"))),
+        }
+    }
+
+    /// Handles a page that timed out. That says nothing about a user who never saw it.
+    pub(crate) fn time_out(&self, server: &ServerName) {
+        let mut inner = self.inner();
+        match inner.pending.get_mut(server.as_str()) {
+            Some(pending) if pending.is_unseen() => pending.prompt = None,
+            // An approval in the window or at a terminal says nothing about who sees pages.
+            Some(pending) if pending.asks_for_approval() => {}
+            Some(_) | None => inner.page_ignored = true,
+        }
+    }
+
+    /// Cancels the sign-in to that server. Returns true if there was one.
+    pub(crate) fn cancel(&self, server: &str) -> bool {
+        self.inner()
+            .pending
+            .get(server)
+            .map(|pending| pending.cancel.cancel())
+            .is_some()
+    }
+}
+
+impl Pending {
+    /// Creates a sign-in that waits to be run.
+    fn start(
+        trigger: SignInTrigger,
+        sender: Option<ElicitationSender>,
+        now: UnixSeconds,
+    ) -> (Self, StartedSignIn) {
+        let (result_sender, result) = watch::channel(None);
+        let ongoing = OngoingSignIn {
+            since: Instant::now(),
+            result,
+        };
+        let cancel = CancellationToken::new();
+        let delivery = match (trigger, &sender) {
+            (SignInTrigger::User(way), _) => PageDelivery::Direct(way),
+            (
+                SignInTrigger::ToolCall
+                | SignInTrigger::RepeatedCall
+                | SignInTrigger::FirstConnection,
+                None,
+            ) => PageDelivery::Direct(SignInWay::Here),
+            (
+                SignInTrigger::ToolCall
+                | SignInTrigger::RepeatedCall
+                | SignInTrigger::FirstConnection,
+                Some(_),
+            ) => PageDelivery::Host,
+        };
+        let (plan, plans) = watch::channel(DeliveryPlan { delivery, flow: 0 });
+        let mut hosts = HostQueue::default();
+        hosts.join(sender);
+        let pending = Self {
+            prompt: None,
+            since: now,
+            ongoing: ongoing.clone(),
+            plan,
+            hosts,
+            cancel: cancel.clone(),
+        };
+        let started = StartedSignIn {
+            ongoing,
+            plans,
+            cancel,
+            result: result_sender,
+        };
+        (pending, started)
+    }
+
+    /// Joins this sign-in.
+    fn join(
+        &mut self,
+        trigger: SignInTrigger,
+        sender: Option<ElicitationSender>,
+        now: UnixSeconds,
+    ) -> Begun {
+        let ongoing = self.ongoing.clone();
+        let mut reopen = None;
+        match trigger {
+            SignInTrigger::User(SignInWay::Here) => {
+                let prompt = self.prompt.as_mut();
+                reopen = prompt.and_then(|prompt| prompt.page_to_reopen(now));
+                if self.delivery() == PageDelivery::Host {
+                    self.deliver_directly(SignInWay::Here);
+                }
+            }
+            SignInTrigger::User(way) => self.deliver_directly(way),
+            SignInTrigger::ToolCall
+            | SignInTrigger::RepeatedCall
+            | SignInTrigger::FirstConnection => self.hosts.join(sender),
+        }
+        Begun::Joined { ongoing, reopen }
+    }
+
+    fn delivery(&self) -> PageDelivery {
+        self.plan.borrow().delivery
+    }
+
+    /// Returns true if the user has to approve a resource outside the sign-in page.
+    fn asks_for_approval(&self) -> bool {
+        matches!(self.prompt, Some(SignInPrompt::Approval { .. }))
+    }
+
+    /// Delivers the page to the user by `way`. Hosts are not asked any longer. The flow continues
+    /// and its URL stays valid unless `way` needs another flow.
+    fn deliver_directly(&mut self, way: SignInWay) {
+        let DeliveryPlan {
+            delivery: before,
+            flow,
+        } = *self.plan.borrow();
+        let stays = match &self.prompt {
+            // An approval has no URL. The next page is delivered as the user chose.
+            Some(SignInPrompt::Approval { .. }) => way != SignInWay::Here,
+            None | Some(SignInPrompt::Replaced) => {
+                before == PageDelivery::Direct(way)
+                    || (before == PageDelivery::Host && way == SignInWay::Here)
+            }
+            Some(prompt) => prompt.fits(way),
+        };
+        let flow = match (stays, before) {
+            (true, PageDelivery::Direct(_)) if !self.asks_for_approval() => return,
+            (true, PageDelivery::Direct(_) | PageDelivery::Host) => flow,
+            (false, _) => {
+                self.prompt = self.prompt.take().map(|_| SignInPrompt::Replaced);
+                flow + 1
+            }
+        };
+        let delivery = PageDelivery::Direct(way);
+        self.plan.send_replace(DeliveryPlan { delivery, flow });
+        self.hosts.close();
+    }
+}
