@@ -125,7 +125,7 @@ fn start_request(
     bridge: &Arc<BridgeState>,
     request: Request,
 ) -> impl Future<Output = Result<io::Result<Vec<u8>>, NoAnswer>> + Unpin + use<> {
-    let (tell, answered) = oneshot::channel();
+    let (response_sender, answered) = oneshot::channel();
     let shared = Arc::clone(bridge);
     bridge.spawn(async move {
         let last = is_last(&request);
@@ -137,10 +137,10 @@ fn start_request(
             Ok(reply) => Answer::Ok(reply),
             Err(problem) => Answer::Problem(problem),
         };
-        let told = tell.send(aside(move || hello::line(&answer)).await);
+        let sent = response_sender.send(aside(move || hello::line(&answer)).await);
         // A connected client ends the bridge once its response is written. This one is not
         // connected any more.
-        if told.is_err() && last {
+        if sent.is_err() && last {
             shared.shutdown.cancel();
         }
     });

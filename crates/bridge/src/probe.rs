@@ -145,9 +145,9 @@ impl Probe {
         self.send(Message::request(&id, method, Some(params)))
             .await?;
         let answer = async {
-            while let Some(told) = self.channel.from.recv().await {
-                if told.message.method().is_none() && told.message.id() == Some(&id) {
-                    return Some(told.message);
+            while let Some(outgoing) = self.channel.from.recv().await {
+                if outgoing.message.method().is_none() && outgoing.message.id() == Some(&id) {
+                    return Some(outgoing.message);
                 }
             }
             None

@@ -56,12 +56,12 @@ pub(super) async fn exchange(
     bridge.spawn(async move {
         sending.await;
     });
-    let told = invalid.into_iter().map(|message| HostMessage {
+    let errors = invalid.into_iter().map(|message| HostMessage {
         message,
         request: None,
         sent: None,
     });
-    events(stream::iter(told).chain(select_all(answers)), None)
+    events(stream::iter(errors).chain(select_all(answers)), None)
 }
 
 /// Returns false if the session has ended.

@@ -97,11 +97,11 @@ pub(super) fn in_use(id: &RequestId) -> Message {
 
 /// Builds the 404 response for an unknown server.
 pub(super) fn no_server(name: &str, problem: &Problem) -> Response {
-    let told = Problem {
+    let named = Problem {
         message: problem.sentence(),
         ..problem.clone()
     };
-    let body = problem::answer(None, name, &told);
+    let body = problem::answer(None, name, &named);
     (
         StatusCode::NOT_FOUND,
         [("content-type", "application/json")],

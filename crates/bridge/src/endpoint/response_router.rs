@@ -59,7 +59,7 @@ struct Inner {
 impl Inner {
     fn held_bytes(&self) -> usize {
         let held = self.held.iter();
-        held.map(|told| told.message.bytes().len()).sum()
+        held.map(|outgoing| outgoing.message.bytes().len()).sum()
     }
 
     /// Returns any open response for a request of the server that belongs to none of the host's
@@ -73,7 +73,7 @@ impl Inner {
 
     /// Sends held requests of the server on the response to the host's next request.
     fn deliver_held_requests(&mut self, post: &mpsc::Sender<HostMessage>) {
-        let asks = |told: &HostMessage| matches!(told.message.kind(), Kind::Request { .. });
+        let asks = |outgoing: &HostMessage| matches!(outgoing.message.kind(), Kind::Request { .. });
         while post.capacity() > 0
             && let Some(at) = self.held.iter().position(asks)
             && let Some(question) = self.held.remove(at)
@@ -203,7 +203,8 @@ impl ResponseRouter {
     fn hold(&self, message: HostMessage) {
         let mut inner = self.inner();
         let asked = message.message.cancels();
-        let is_asked = |told: &HostMessage| asked.is_some() && told.message.id() == asked.as_ref();
+        let is_asked =
+            |outgoing: &HostMessage| asked.is_some() && outgoing.message.id() == asked.as_ref();
         if let Some(at) = inner.held.iter().position(is_asked) {
             // The host has not received the request, and does not get it any more.
             inner.held.remove(at);
@@ -225,8 +226,8 @@ impl ResponseRouter {
 }
 
 /// Sets the time at which a held message goes out.
-fn set_sent(told: &HostMessage) {
-    if let Some(sent) = &told.sent {
+fn set_sent(outgoing: &HostMessage) {
+    if let Some(sent) = &outgoing.sent {
         sent.set(Instant::now());
     }
 }
@@ -268,8 +269,8 @@ mod tests {
         session.send(question).await.unwrap();
         drop(session);
         responses.route(from).await;
-        let told = post.recv().await.unwrap();
-        assert_eq!(told.message.method(), Some("roots/list"));
+        let outgoing = post.recv().await.unwrap();
+        assert_eq!(outgoing.message.method(), Some("roots/list"));
         assert!(post.recv().await.is_none(), "a remark waits for the stream");
     }
 
@@ -321,11 +322,11 @@ mod tests {
         for length in [2, 1, 3, 2, 2, 9].map(|eighths| eighths * super::MAX_HELD_BYTES / 8 - 100) {
             let text = serde_json::json!({ "text": "x".repeat(length) });
             let message = Message::notification("notifications/x", Some(text));
-            let told = HostMessage {
+            let outgoing = HostMessage {
                 message,
                 ..remark()
             };
-            session.send(told).await.unwrap();
+            session.send(outgoing).await.unwrap();
         }
         // The open stream keeps the responses from being dropped at the end.
         let routing = responses.route(from);
@@ -338,8 +339,9 @@ mod tests {
             }
         }
         let (held, _stream) = responses.listen();
-        let eighths = |told: &HostMessage| {
-            told.message
+        let eighths = |outgoing: &HostMessage| {
+            outgoing
+                .message
                 .bytes()
                 .len()
                 .div_ceil(super::MAX_HELD_BYTES / 8)

@@ -96,19 +96,19 @@ async fn read(
     to: mpsc::Sender<Message>,
     own: mpsc::Sender<Bytes>,
 ) -> io::Result<()> {
-    let mut told = false;
+    let mut yield_sent = false;
     let yield_deadline = tokio::time::sleep(Duration::MAX);
     tokio::pin!(yield_deadline);
     loop {
         let received = tokio::select! {
             received = intake.next() => received?,
-            () = bridge.yielding.cancelled(), if !told => {
-                told = true;
+            () = bridge.yielding.cancelled(), if !yield_sent => {
+                yield_sent = true;
                 yield_deadline.as_mut().reset(Instant::now() + YIELD_TIMEOUT);
                 let _ = own.send(Bytes::from_static(YIELDING.as_bytes())).await;
                 continue;
             }
-            () = &mut yield_deadline, if told => return Ok(()),
+            () = &mut yield_deadline, if yield_sent => return Ok(()),
             () = to.closed() => return Ok(()),
         };
         let line = match received {
@@ -310,12 +310,12 @@ mod tests {
         let (own, own_lines) = mpsc::channel(1);
         for length in lengths {
             let message = message(memory, *length).await;
-            let told = HostMessage {
+            let outgoing = HostMessage {
                 message,
                 request: None,
                 sent: None,
             };
-            to.send(told).await.expect("room");
+            to.send(outgoing).await.expect("room");
         }
         let outlet = Outlet::new(near, memory.clone());
         let writing = tokio::spawn(async move {

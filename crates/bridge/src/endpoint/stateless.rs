@@ -155,12 +155,12 @@ fn until_answered(
 ) -> impl Stream<Item = HostMessage> + Send + 'static {
     stream::unfold(Some((suspended, server, channel)), async |open| {
         let (suspended, server, mut channel) = open?;
-        let told = channel.from.recv().await?;
-        if told.message.method().is_some() {
-            return Some((told, Some((suspended, server, channel))));
+        let outgoing = channel.from.recv().await?;
+        if outgoing.message.method().is_some() {
+            return Some((outgoing, Some((suspended, server, channel))));
         }
-        suspended.suspend(&server, &told.message, channel);
-        Some((told, None))
+        suspended.suspend(&server, &outgoing.message, channel);
+        Some((outgoing, None))
     })
 }
 

@@ -80,11 +80,13 @@ fn claude_folder(places: &Places) -> PathBuf {
 }
 
 fn config_home(places: &Places) -> PathBuf {
-    let told = places
+    let absolute = places
         .config_home
         .as_ref()
         .filter(|path| places.os.is_absolute(&path.to_string_lossy()));
-    told.cloned().unwrap_or_else(|| places.home.join(".config"))
+    absolute
+        .cloned()
+        .unwrap_or_else(|| places.home.join(".config"))
 }
 
 fn appdata(places: &Places) -> PathBuf {

@@ -50,27 +50,30 @@ fn cached_list_is_returned_byte_for_byte() {
         request(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","x-odd":1.0}]}}"#);
     assert!(note(&mut cache, "tools/list", answer.result().unwrap()));
     assert!(!note(&mut cache, "tools/list", answer.result().unwrap()));
-    let told = answered(&cache, &list).unwrap();
-    assert_eq!(told.result().unwrap().get(), answer.result().unwrap().get());
+    let cached = answered(&cache, &list).unwrap();
+    assert_eq!(
+        cached.result().unwrap().get(),
+        answer.result().unwrap().get()
+    );
     assert_eq!(cache.tools().unwrap()[0].name, "t");
 }
 
 #[test]
 fn unknown_tools_list_has_stand_in_and_no_other_list_does() {
     let unseen = ServerCache::default();
-    let tools = told(&unseen, "tools/list", "{}");
+    let tools = response(&unseen, "tools/list", "{}");
     assert!(tools.starts_with(r#"{"tools":[{"#) && tools.contains(r#""name":"sign_in_one""#));
-    assert_eq!(told(&unseen, "prompts/list", "{}"), r#"{"prompts":[]}"#);
-    let page = told(&unseen, "tools/list", r#"{"cursor":"x"}"#);
+    assert_eq!(response(&unseen, "prompts/list", "{}"), r#"{"prompts":[]}"#);
+    let page = response(&unseen, "tools/list", r#"{"cursor":"x"}"#);
     assert_eq!(page, r#"{"tools":[]}"#);
     let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
-    let tools = told(&unseen, "tools/list", modern);
+    let tools = response(&unseen, "tools/list", modern);
     for field in [r#""ttlMs":0"#, r#""cacheScope":"private""#, "sign_in_one"] {
         assert!(tools.contains(field), "{field} in {tools}");
     }
     let none = cache(&[("tools/list", r#"{"tools":[]}"#)]);
-    assert_eq!(told(&none, "tools/list", "{}"), r#"{"tools":[]}"#);
-    let discovered = told(&unseen, "server/discover", "{}");
+    assert_eq!(response(&none, "tools/list", "{}"), r#"{"tools":[]}"#);
+    let discovered = response(&unseen, "server/discover", "{}");
     assert!(discovered.contains("postern sign-in one"), "{discovered}");
 }
 
@@ -90,7 +93,7 @@ fn cache(results: &[(&str, &str)]) -> ServerCache {
     cache
 }
 
-fn told(cache: &ServerCache, method: &str, params: &str) -> String {
+fn response(cache: &ServerCache, method: &str, params: &str) -> String {
     let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
     let answer = answered(cache, &request(&text)).unwrap();
     let body = answer.result().or(answer.error()).unwrap();
@@ -101,8 +104,8 @@ fn told(cache: &ServerCache, method: &str, params: &str) -> String {
 fn cached_list_has_empty_second_page() {
     let first = r#"{"tools":[{"name":"t"}],"nextCursor":"x"}"#;
     let cache = cache(&[("tools/list", first)]);
-    assert_eq!(told(&cache, "tools/list", "{}"), first);
-    let next = told(&cache, "tools/list", r#"{"cursor":"x"}"#);
+    assert_eq!(response(&cache, "tools/list", "{}"), first);
+    let next = response(&cache, "tools/list", r#"{"cursor":"x"}"#);
     assert_eq!(next, r#"{"tools":[]}"#);
 }
 
@@ -110,14 +113,14 @@ fn cached_list_has_empty_second_page() {
 fn cached_handshake_adapts_version() {
     let known = r#"{"protocolVersion":"2025-11-25","serverInfo":{"x":1.0}}"#;
     let cache = cache(&[("initialize", known)]);
-    let same = told(&cache, "initialize", r#"{"protocolVersion":"2025-11-25"}"#);
+    let same = response(&cache, "initialize", r#"{"protocolVersion":"2025-11-25"}"#);
     assert_eq!(same, known);
-    let older = told(&cache, "initialize", r#"{"protocolVersion":"2025-03-26"}"#);
+    let older = response(&cache, "initialize", r#"{"protocolVersion":"2025-03-26"}"#);
     assert_eq!(
         older,
         r#"{"protocolVersion":"2025-03-26","serverInfo":{"x":1.0}}"#
     );
-    let unknown = told(&cache, "initialize", r#"{"protocolVersion":"2033-01-01"}"#);
+    let unknown = response(&cache, "initialize", r#"{"protocolVersion":"2033-01-01"}"#);
     assert_eq!(unknown, known);
 }
 
@@ -128,7 +131,7 @@ fn cached_result_is_converted_to_other_era() {
     let known = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"i"}"#;
     let listed = r#"{"tools":[{"x":1.0}]}"#;
     let legacy = cache(&[("initialize", known), ("tools/list", listed)]);
-    let discovered = value(told(&legacy, "server/discover", "{}"));
+    let discovered = value(response(&legacy, "server/discover", "{}"));
     assert_eq!(discovered["supportedVersions"][0], "2026-07-28");
     assert_eq!(
         discovered["capabilities"],
@@ -138,13 +141,13 @@ fn cached_result_is_converted_to_other_era() {
     let signed = &discovered["_meta"]["io.modelcontextprotocol/serverInfo"];
     assert_eq!(*signed, info);
     let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
-    let list = told(&legacy, "tools/list", modern);
+    let list = response(&legacy, "tools/list", modern);
     assert!(list.contains(r#"{"x":1.0}"#), "{list}");
     assert_eq!(value(list)["resultType"], "complete");
-    assert_eq!(told(&legacy, "tools/list", "{}"), listed);
+    assert_eq!(response(&legacy, "tools/list", "{}"), listed);
 
     let modern = cache(&[("server/discover", &discovered.to_string())]);
-    let initialized = value(told(
+    let initialized = value(response(
         &modern,
         "initialize",
         r#"{"protocolVersion":"2025-06-18"}"#,
@@ -153,7 +156,7 @@ fn cached_result_is_converted_to_other_era() {
     assert_eq!(initialized["serverInfo"], info);
     assert_eq!(initialized["instructions"], "i");
 
-    let unknown = value(told(&cache(&[]), "server/discover", "{}"));
+    let unknown = value(response(&cache(&[]), "server/discover", "{}"));
     assert_eq!(unknown["capabilities"]["tools"]["listChanged"], true);
 }
 
@@ -207,7 +210,7 @@ fn large_list_is_stored_as_outline() {
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#
         )));
         // The server has a tool of that name itself.
-        assert_eq!(told(cache, "tools/list", "{}"), r#"{"tools":[]}"#);
+        assert_eq!(response(cache, "tools/list", "{}"), r#"{"tools":[]}"#);
     }
     let mut loaded = loaded;
     assert!(!note(&mut loaded, "tools/list", &list("u")));

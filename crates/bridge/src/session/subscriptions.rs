@@ -94,8 +94,7 @@ impl Subscriptions {
 
     /// Returns true if the host was told within `time` that lists changed.
     pub(super) fn sent_list_changed_within(&self, time: Duration) -> bool {
-        self.list_changed_at
-            .is_some_and(|told| told.elapsed() < time)
+        self.list_changed_at.is_some_and(|at| at.elapsed() < time)
     }
 }
 

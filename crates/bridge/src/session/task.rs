@@ -293,11 +293,11 @@ impl Task {
         });
     }
 
-    pub(super) fn deliver(&mut self, told: HostMessage) {
+    pub(super) fn deliver(&mut self, outgoing: HostMessage) {
         if !self.unread.is_empty() {
-            self.unread.push_back(told);
-        } else if let Err(TrySendError::Full(told)) = self.to_host.try_send(told) {
-            self.unread.push_back(told);
+            self.unread.push_back(outgoing);
+        } else if let Err(TrySendError::Full(outgoing)) = self.to_host.try_send(outgoing) {
+            self.unread.push_back(outgoing);
         }
     }
 

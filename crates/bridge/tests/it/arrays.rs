@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::bridge::{Bridge, LIMIT};
+use crate::bridge::{Bridge, TIMEOUT};
 use crate::events::Events;
 use crate::server::Server;
 
@@ -92,7 +92,7 @@ async fn array_in_post_is_answered_on_one_stream() {
             .post(&url)
             .header("mcp-session-id", &session)
             .body(body);
-        let answer = tokio::time::timeout(LIMIT, request.send())
+        let answer = tokio::time::timeout(TIMEOUT, request.send())
             .await
             .expect("an answer");
         let answer = answer.unwrap();

@@ -19,7 +19,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Far longer than anything here takes: a hang is a failure, not a wait.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Bridge {
     pub(crate) home: Home,
@@ -94,7 +94,7 @@ impl Bridge {
 
     pub(crate) async fn call(&self, request: Request) -> Result<Reply, control::CallError> {
         let mut client = Client::connect(&self.home, "1.0.0", false).await?;
-        tokio::time::timeout(LIMIT, client.call(&request))
+        tokio::time::timeout(TIMEOUT, client.call(&request))
             .await
             .expect("the bridge answers")
     }
@@ -124,7 +124,7 @@ impl Bridge {
                 }
             }
         };
-        tokio::time::timeout(LIMIT, seen)
+        tokio::time::timeout(TIMEOUT, seen)
             .await
             .expect("the bridge gets there")
     }
@@ -167,7 +167,7 @@ impl Bridge {
     }
 
     pub(crate) async fn ended(self) {
-        tokio::time::timeout(LIMIT, self.task)
+        tokio::time::timeout(TIMEOUT, self.task)
             .await
             .expect("the bridge ends")
             .unwrap()
@@ -261,7 +261,7 @@ impl Host {
     }
 
     pub(crate) async fn receive(&mut self) -> Bytes {
-        let line = tokio::time::timeout(LIMIT, self.lines.next())
+        let line = tokio::time::timeout(TIMEOUT, self.lines.next())
             .await
             .expect("a line comes");
         line.unwrap().expect("the bridge is there")
@@ -308,7 +308,7 @@ impl Host {
     /// Sends nothing more; true once the bridge has closed its side too.
     pub(crate) async fn end(mut self) -> bool {
         self.writer.shutdown().await.unwrap();
-        tokio::time::timeout(LIMIT, self.lines.next())
+        tokio::time::timeout(TIMEOUT, self.lines.next())
             .await
             .expect("the bridge closes")
             .unwrap()

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::bridge::{Bridge, LIMIT};
+use crate::bridge::{Bridge, TIMEOUT};
 use crate::server::Server;
 
 const HEAD: &str = "POST /one/mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n";
@@ -64,7 +64,7 @@ impl Connection {
 
     /// Reads the next piece. Returns `None` at the end.
     async fn some(&mut self) -> Option<String> {
-        tokio::time::timeout(LIMIT, self.piece())
+        tokio::time::timeout(TIMEOUT, self.piece())
             .await
             .expect("the bridge says something")
     }
@@ -136,7 +136,7 @@ async fn client_of_socket_that_says_nothing_is_closed() {
             bridge.state().await;
             pass(Duration::from_secs(11)).await;
             let mut rest = Vec::new();
-            let end = tokio::time::timeout(LIMIT / 4, socket.read_to_end(&mut rest));
+            let end = tokio::time::timeout(TIMEOUT / 4, socket.read_to_end(&mut rest));
             end.await.expect("the bridge closes it").unwrap();
             assert_eq!(rest, b"");
         }

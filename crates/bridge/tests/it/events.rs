@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use mcp::sse::{Decoder, Event};
 
-use crate::bridge::LIMIT;
+use crate::bridge::TIMEOUT;
 
 /// The events, in order.
 pub(crate) struct Events {
@@ -27,7 +27,7 @@ impl Events {
             if let Some(event) = self.ready.pop_front() {
                 return event;
             }
-            let chunk = tokio::time::timeout(LIMIT, self.response.chunk()).await;
+            let chunk = tokio::time::timeout(TIMEOUT, self.response.chunk()).await;
             let chunk = chunk.expect("an event").unwrap().unwrap();
             self.ready.extend(self.decoder.push(chunk).unwrap());
         }

@@ -162,7 +162,7 @@ async fn cancelled_request_ends_without_response() {
     server.record.hanging((1, 0)).await;
     let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } });
     assert_eq!(post(cancel).await.unwrap().status(), 202);
-    let text = tokio::time::timeout(crate::bridge::LIMIT, hanging.text())
+    let text = tokio::time::timeout(crate::bridge::TIMEOUT, hanging.text())
         .await
         .expect("the response ends")
         .unwrap();
@@ -192,7 +192,7 @@ async fn host_with_unread_stream_gets_responses() {
         .await
         .unwrap();
     assert_eq!(removed.status(), 204);
-    let rest = tokio::time::timeout(crate::bridge::LIMIT, stream.text()).await;
+    let rest = tokio::time::timeout(crate::bridge::TIMEOUT, stream.text()).await;
     assert_eq!(rest.expect("the stream ends with its session").unwrap(), "");
     bridge.until_state(|state| sessions(state) == 0).await;
 }
@@ -292,7 +292,7 @@ async fn other_process(base: &str) -> (tokio::process::Child, String) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let session = tokio::time::timeout(crate::bridge::LIMIT, async {
+    let session = tokio::time::timeout(crate::bridge::TIMEOUT, async {
         loop {
             let line = lines.next_line().await.unwrap().expect("an answer");
             if let Some(id) = line.strip_prefix("mcp-session-id: ") {

@@ -307,7 +307,7 @@ async fn unreading_host_does_not_delay_shutdown() {
     let text = "x".repeat(64 * 1024);
     for id in 1..=200 {
         let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "text": text } });
-        tokio::time::timeout(crate::bridge::LIMIT, host.send(&call.to_string()))
+        tokio::time::timeout(crate::bridge::TIMEOUT, host.send(&call.to_string()))
             .await
             .expect("the bridge reads on");
     }

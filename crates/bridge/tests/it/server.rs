@@ -305,7 +305,7 @@ impl Record {
     pub(crate) async fn hanging(&self, wanted: (u32, u32)) {
         let mut hanging = self.0.lock().unwrap().hanging.subscribe();
         let there = hanging.wait_for(|now| *now == wanted);
-        tokio::time::timeout(crate::bridge::LIMIT, there)
+        tokio::time::timeout(crate::bridge::TIMEOUT, there)
             .await
             .expect("the server sees it")
             .unwrap();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::bridge::{Bridge, Host, LIMIT};
+use crate::bridge::{Bridge, Host, TIMEOUT};
 
 /// Wants `{"access_token":{"nbf":{"essential":true}}}`.
 const CHALLENGE: &str = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==""#;
@@ -85,7 +85,7 @@ impl Net {
     async fn refreshed(&self, times: usize) {
         let mut refreshes = self.0.refreshes.subscribe();
         let there = refreshes.wait_for(|asked| asked.len() == times);
-        let there = tokio::time::timeout(LIMIT, there).await;
+        let there = tokio::time::timeout(TIMEOUT, there).await;
         there.expect("a refresh is asked for").unwrap();
     }
 
@@ -295,7 +295,7 @@ async fn usable_token_is_sent_while_it_is_refreshed() {
     net.refreshed(1).await;
     assert_eq!(net.accepted(), ["access-1"; 4]);
     net.0.answers.send_replace(true);
-    let late = Instant::now() + LIMIT;
+    let late = Instant::now() + TIMEOUT;
     let mut id = 5;
     while net.accepted().last().unwrap() != "access-2" {
         assert!(Instant::now() < late, "the new token is sent");

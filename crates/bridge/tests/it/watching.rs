@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use control::Client;
 
-use crate::bridge::{Bridge, LIMIT};
+use crate::bridge::{Bridge, TIMEOUT};
 use crate::server::Server;
 
 /// For how long the bridge gathers changes.
@@ -20,7 +20,7 @@ async fn burst_of_sessions_sends_few_states() {
     assert_eq!(watch.next().await.unwrap().sessions.len(), 0);
 
     let start = Instant::now();
-    let counting = tokio::spawn(tokio::time::timeout(LIMIT, async move {
+    let counting = tokio::spawn(tokio::time::timeout(TIMEOUT, async move {
         let mut states = 1;
         while watch.next().await.unwrap().sessions.len() < HOSTS {
             states += 1;

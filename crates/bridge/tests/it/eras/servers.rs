@@ -73,7 +73,7 @@ impl Record {
 async fn reached<T>(state: &watch::Sender<T>, wanted: impl FnMut(&T) -> bool) {
     let mut state = state.subscribe();
     let there = state.wait_for(wanted);
-    tokio::time::timeout(crate::bridge::LIMIT, there)
+    tokio::time::timeout(crate::bridge::TIMEOUT, there)
         .await
         .expect("the server sees it")
         .unwrap();
