@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 pub(crate) mod bridge;
 pub(crate) mod connect;
@@ -22,9 +22,9 @@ pub(crate) mod snippets;
 pub(crate) mod status;
 
 /// Listens, or says which other address to choose.
-pub(crate) async fn listen(address: SocketAddr, choose: &str) -> Result<TcpListener, Failure> {
+pub(crate) async fn listen(address: SocketAddr, choose: &str) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(format_args!(
+        CliError::new(format_args!(
             "{address} cannot be listened on: {error}; hint: choose {choose}"
         ))
     })

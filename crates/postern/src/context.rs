@@ -10,8 +10,8 @@ use control::{CallError, Client, Home};
 use tokio::runtime::Builder;
 
 use crate::environment::Environment;
-use crate::failure::Failure;
-use crate::{descriptors, program};
+use crate::error::CliError;
+use crate::{exe_path, fd_limit};
 
 /// This program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,13 +26,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(environment: Environment, home: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(crate) fn new(environment: Environment, home: Option<PathBuf>) -> Result<Self, CliError> {
         let home = environment.home(home)?;
-        let invoked_as = std::env::args_os().next();
-        let program = program::stable_path(invoked_as.as_deref(), environment.search_path())
-            .map_err(|error| {
-                Failure::new(format_args!("this program cannot be found again: {error}"))
-            })?;
+        let argv0 = std::env::args_os().next();
+        let program = exe_path::stable_path(argv0.as_deref(), environment.search_path()).map_err(
+            |error| CliError::new(format_args!("this program cannot be found again: {error}")),
+        )?;
         Ok(Self {
             environment,
             home,
@@ -43,10 +42,10 @@ impl Context {
     /// Runs a command's work, on one thread.
     pub(crate) fn block_on<T>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+        work: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
         let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(Failure::new)?;
+        let runtime = runtime.map_err(CliError::new)?;
         let result = runtime.block_on(work);
         // A read of the terminal may never end.
         runtime.shutdown_background();
@@ -56,8 +55,8 @@ impl Context {
     /// Runs a server, on as many threads and with as many connections as help.
     pub(crate) fn block_on_all_cores<T>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+        work: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
         serve(Builder::new_multi_thread(), work)
     }
 
@@ -65,8 +64,8 @@ impl Context {
     /// each message to find nothing left to do, which costs more than the message.
     pub(crate) fn block_on_one_core<T>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+        work: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1);
         serve(builder, work)
@@ -74,9 +73,9 @@ impl Context {
 
     /// Refuses to look for a bridge, or to be one, inside of a Flatpak; `arguments` are what this
     /// program was started with.
-    pub(crate) fn outside_of_flatpak(&self, arguments: &str) -> Result<(), Failure> {
+    pub(crate) fn refuse_in_flatpak(&self, arguments: &str) -> Result<(), CliError> {
         match &self.environment.flatpak {
-            Some(flatpak) => Err(flatpak.refusal(&self.program, arguments)),
+            Some(flatpak) => Err(flatpak.error(&self.program, arguments)),
             None => Ok(()),
         }
     }
@@ -87,8 +86,8 @@ impl Context {
     }
 
     /// Connects to the bridge, starting one if none runs and replacing one that is older.
-    pub(crate) async fn bridge(&self) -> Result<Client, Failure> {
-        self.outside_of_flatpak("…")?;
+    pub(crate) async fn bridge(&self) -> Result<Client, CliError> {
+        self.refuse_in_flatpak("…")?;
         let replace_older = match self.connect().await {
             Ok(client) if Version::of(&client.welcome().version) >= Version::of(VERSION) => {
                 return Ok(client);
@@ -98,7 +97,7 @@ impl Context {
             Err(error) => return Err(error.into()),
         };
         let options = StartOptions {
-            idle_exit: Some(shim::IDLE_EXIT),
+            idle_exit: Some(shim::IDLE_TIMEOUT),
             replace_older,
         };
         ensure_running(&self.home, &self.program, &options).await?;
@@ -106,12 +105,12 @@ impl Context {
     }
 
     /// Makes one call.
-    pub(crate) async fn call(&self, request: &Request) -> Result<Reply, Failure> {
+    pub(crate) async fn call(&self, request: &Request) -> Result<Reply, CliError> {
         Ok(self.bridge().await?.call(request).await?)
     }
 
     /// What there is now.
-    pub(crate) async fn state(&self) -> Result<State, Failure> {
+    pub(crate) async fn state(&self) -> Result<State, CliError> {
         match self.call(&Request::Status).await? {
             Reply::State(state) => Ok(*state),
             other => Err(unexpected(&other)),
@@ -121,20 +120,20 @@ impl Context {
 
 fn serve<T>(
     mut builder: Builder,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    descriptors::raise_limit();
-    let runtime = builder.enable_all().build().map_err(Failure::new)?;
+    work: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
+    fd_limit::raise_limit();
+    let runtime = builder.enable_all().build().map_err(CliError::new)?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result
 }
 
 /// A reply that does not go with its request, as only another version would send it.
-pub(crate) fn unexpected(reply: &Reply) -> Failure {
+pub(crate) fn unexpected(reply: &Reply) -> CliError {
     let text = serde_json::to_string(reply).unwrap_or_default();
     let start: String = text.chars().take(60).collect();
-    Failure::new(format_args!(
+    CliError::new(format_args!(
         "the bridge replied with something else ({start}…); hint: restart it with `postern bridge --replace --detach`"
     ))
 }

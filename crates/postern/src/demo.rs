@@ -1,14 +1,14 @@
 //! `postern demo`: the whole line on this machine, with nothing to set up.
 //!
-//! Owns: starting the world ([`world`]), signing in by script ([`browser`]), and showing a tool
-//! call on every face ([`face`]). Does not own: anything that a user's installation has; what it
+//! Owns: starting the world ([`stack`]), signing in by script ([`browser`]), and showing a tool
+//! call on every face ([`client`]). Does not own: anything that a user's installation has; what it
 //! starts are the programs that others run, with their ordinary configuration files.
 
 pub(crate) mod browser;
-mod face;
+mod client;
 mod files;
 mod form;
-mod world;
+mod stack;
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,29 +21,29 @@ use tokio::process::Command;
 use crate::cli::DemoArgs;
 use crate::commands::sign_in::show_page;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::{logging, signals, terminal};
-use face::Face;
-use world::World;
+use client::DemoClient;
+use stack::DemoStack;
 
 /// How long the scripted sign-in may take.
-const SIGN_IN: Duration = Duration::from_secs(60);
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts the world and shows it, or lets a person try it.
-pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
     let quiet = context.environment.log.as_deref().unwrap_or("warn");
     logging::to_stderr(Some(quiet));
     context.block_on_all_cores(async {
         let scripted = args.scripted || !context.environment.has_display;
-        let (world, mut parts) = World::start(args, context, scripted).await?;
-        terminal::say(world.announcement());
+        let (stack, mut servers) = DemoStack::start(args, context, scripted).await?;
+        terminal::print(stack.announcement());
         let stop = signals::shutdown();
         let shown = tokio::select! {
-            shown = show(args, scripted, &world, context) => shown,
-            ended = parts.ended() => ended,
+            shown = show(args, scripted, &stack, context) => shown,
+            ended = servers.ended() => ended,
             () = stop.cancelled() => Ok(()),
         };
-        world.end(parts).await;
+        stack.end(servers).await;
         Ok(shown?)
     })
 }
@@ -51,27 +51,27 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<(), Failure> {
 async fn show(
     args: &DemoArgs,
     scripted: bool,
-    world: &World,
+    stack: &DemoStack,
     context: &Context,
 ) -> anyhow::Result<()> {
     if scripted {
-        sign_in(world).await?;
-        transcript(world, context).await?;
+        sign_in(stack).await?;
+        transcript(stack, context).await?;
         if !args.keep {
             return Ok(());
         }
     }
-    terminal::say(world.suggestions(context));
+    terminal::print(stack.suggestions(context));
     match &args.app {
-        Some(app) => until_the_app_ends(app, world).await,
+        Some(app) => run_app(app, stack).await,
         None => std::future::pending().await,
     }
 }
 
-async fn until_the_app_ends(app: &Path, world: &World) -> anyhow::Result<()> {
+async fn run_app(app: &Path, stack: &DemoStack) -> anyhow::Result<()> {
     let mut command = Command::new(app);
-    command.arg("--home").arg(world.folder()).kill_on_drop(true);
-    world.surroundings(&mut command);
+    command.arg("--home").arg(stack.folder()).kill_on_drop(true);
+    stack.set_environment(&mut command);
     let mut child = command
         .spawn()
         .with_context(|| format!("{} cannot be started", app.display()))?;
@@ -80,50 +80,50 @@ async fn until_the_app_ends(app: &Path, world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sign_in(world: &World) -> anyhow::Result<()> {
-    terminal::say(format_args!("\n$ postern sign-in {}", world::SERVER));
-    let mut client = world.client().await?;
+async fn sign_in(stack: &DemoStack) -> anyhow::Result<()> {
+    terminal::print(format_args!("\n$ postern sign-in {}", stack::SERVER));
+    let mut client = stack.client().await?;
     let request = Request::SignIn {
-        server: world::SERVER.to_owned(),
+        server: stack::SERVER.to_owned(),
         way: SignInWay::Here,
     };
-    let watching = world.client().await?;
+    let watching = stack.client().await?;
     let signed_in = async {
         tokio::select! {
             reply = client.call(&request) => reply,
-            never = show_page(watching, world::SERVER) => match never {},
+            never = show_page(watching, stack::SERVER) => match never {},
         }
     };
-    tokio::time::timeout(SIGN_IN, signed_in)
+    tokio::time::timeout(SIGN_IN_TIMEOUT, signed_in)
         .await
         .context("nobody signed in within a minute")??;
-    let state = state(world).await?;
+    let state = state(stack).await?;
     let who = state
         .accounts
         .iter()
         .find_map(|account| account.username.as_deref().or(account.name.as_deref()));
-    terminal::say(format_args!(
+    terminal::print(format_args!(
         "Signed in to {} as {}.",
-        world::SERVER,
+        stack::SERVER,
         who.unwrap_or("somebody")
     ));
     Ok(())
 }
 
-async fn state(world: &World) -> anyhow::Result<State> {
-    match world.client().await?.call(&Request::Status).await? {
+async fn state(stack: &DemoStack) -> anyhow::Result<State> {
+    match stack.client().await?.call(&Request::Status).await? {
         Reply::State(state) => Ok(*state),
         other => anyhow::bail!("not a state: {other:?}"),
     }
 }
 
 /// The three tools over the three faces.
-async fn transcript(world: &World, context: &Context) -> anyhow::Result<()> {
-    let state = state(world).await?;
+async fn transcript(stack: &DemoStack, context: &Context) -> anyhow::Result<()> {
+    let state = state(stack).await?;
     let server = state
         .servers
         .iter()
-        .find(|server| server.name == world::SERVER);
+        .find(|server| server.name == stack::SERVER);
     let server = server.context("the bridge does not know the server")?;
     let http = server
         .endpoint
@@ -134,31 +134,32 @@ async fn transcript(world: &World, context: &Context) -> anyhow::Result<()> {
         .as_deref()
         .context("there is no SSE endpoint")?;
 
-    terminal::say(format_args!("\nstdio: postern connect {}", world::SERVER));
-    converse("stdio", Face::stdio(world, context)?).await?;
-    terminal::say(format_args!("\nStreamable HTTP: {http}"));
-    converse("http", Face::http(http)?).await?;
-    terminal::say(format_args!("\nHTTP+SSE: {sse}"));
-    converse("sse", Face::sse(sse)?).await
+    terminal::print(format_args!("\nstdio: postern connect {}", stack::SERVER));
+    call_all_tools("stdio", DemoClient::stdio(stack, context)?).await?;
+    terminal::print(format_args!("\nStreamable HTTP: {http}"));
+    call_all_tools("http", DemoClient::http(http)?).await?;
+    terminal::print(format_args!("\nHTTP+SSE: {sse}"));
+    call_all_tools("sse", DemoClient::sse(sse)?).await
 }
 
-async fn converse(name: &str, mut face: Face) -> anyhow::Result<()> {
-    face.shake_hands().await?;
-    let greeting = face.call("hello_mcp", json!({})).await?;
+async fn call_all_tools(name: &str, mut client: DemoClient) -> anyhow::Result<()> {
+    client.initialize().await?;
+    let greeting = client.call("hello_mcp", json!({})).await?;
     anyhow::ensure!(greeting.contains("Hello"), "that was no greeting");
     let (key, text) = (format!("demo-{name}"), format!("said over {name}"));
-    face.call(
-        "save_snippet",
-        json!({ "snippetname": key, "snippet": text }),
-    )
-    .await?;
-    let kept = face
+    client
+        .call(
+            "save_snippet",
+            json!({ "snippetname": key, "snippet": text }),
+        )
+        .await?;
+    let kept = client
         .call("get_snippet", json!({ "snippetname": key }))
         .await?;
     anyhow::ensure!(
         kept.contains(&text),
         "the snippet is not the one that was saved"
     );
-    face.end().await;
+    client.end().await;
     Ok(())
 }

@@ -11,7 +11,7 @@ use bridge::browser::{Clues, Surroundings};
 use bridge::hosts::{Os, Places};
 use control::Home;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::flatpak::Flatpak;
 
 /// Flatpak puts it into each sandbox, and no host can drop it as it drops variables.
@@ -62,7 +62,7 @@ impl Environment {
             has_display: cfg!(any(windows, target_os = "macos"))
                 || variable("DISPLAY").is_some()
                 || variable("WAYLAND_DISPLAY").is_some(),
-            flatpak: Flatpak::around(Path::new(FLATPAK_INFO)),
+            flatpak: Flatpak::detect(Path::new(FLATPAK_INFO)),
             ssh: text("SSH_CONNECTION"),
             wsl: variable("WSL_DISTRO_NAME").is_some(),
             dev_container: variable("REMOTE_CONTAINERS").is_some()
@@ -75,7 +75,7 @@ impl Environment {
     }
 
     /// The bridge's folders: those of `--home`, of `POSTERN_HOME`, or the usual ones.
-    pub(crate) fn home(&self, option: Option<PathBuf>) -> Result<Home, Failure> {
+    pub(crate) fn home(&self, option: Option<PathBuf>) -> Result<Home, CliError> {
         let home = match option.or_else(|| self.home.clone()) {
             Some(root) => Home::under(&root)?,
             None => Home::of_user()?,
@@ -85,11 +85,11 @@ impl Environment {
 
     /// What guards the tokens. The choice of a key file, once made, holds for shims as well,
     /// whose hosts drop the variable: the key file tells.
-    pub(crate) fn vault(&self, home: &Home) -> Result<VaultChoice, Failure> {
+    pub(crate) fn vault(&self, home: &Home) -> Result<VaultChoice, CliError> {
         match self.vault.as_deref() {
             Some("file") => Ok(VaultChoice::File),
             Some("keychain") => Ok(VaultChoice::Keychain),
-            Some(other) => Err(Failure::usage(
+            Some(other) => Err(CliError::usage(
                 format!("POSTERN_VAULT is `{other}`"),
                 "set it to keychain or file, or leave it out",
             )),

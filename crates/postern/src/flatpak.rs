@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// The sandbox around this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct Flatpak {
 
 impl Flatpak {
     /// What `info` says, the file that each sandbox has (flatpak-metadata(5)); none outside of one.
-    pub(crate) fn around(info: &Path) -> Option<Self> {
+    pub(crate) fn detect(info: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(info).ok()?;
         let mut application = text
             .lines()
@@ -34,14 +34,14 @@ impl Flatpak {
     }
 
     /// Why nothing can be done from in here, and how `program` is started outside instead.
-    pub(crate) fn refusal(&self, program: &Path, arguments: &str) -> Failure {
+    pub(crate) fn error(&self, program: &Path, arguments: &str) -> CliError {
         // Where a sandbox has the system's own folders.
         let outside = program
             .strip_prefix("/run/host")
             .map(|rest| Path::new("/").join(rest));
         let program = outside.as_deref().unwrap_or(program).display();
         let id = &self.id;
-        Failure::unreachable(format_args!(
+        CliError::unreachable(format_args!(
             "the Flatpak {id} keeps what it starts away from Postern; hint: let it start \
              `flatpak-spawn --host {program} {arguments}` instead, and allow that once with \
              `flatpak override --user --talk-name=org.freedesktop.Flatpak {id}`"
@@ -59,12 +59,12 @@ mod tests {
     fn the_sandbox_is_told_by_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let info = folder.path().join("info");
-        assert_eq!(Flatpak::around(&info), None);
+        assert_eq!(Flatpak::detect(&info), None);
         let text = "[Instance]\nname=other\n\n[Application]\nname=com.vscodium.codium\nruntime=r\n";
         std::fs::write(&info, text).unwrap();
-        let around = Flatpak::around(&info).unwrap();
+        let around = Flatpak::detect(&info).unwrap();
         assert_eq!(around.id, "com.vscodium.codium");
-        let told = around.refusal(Path::new("/run/host/usr/bin/postern"), "connect crm");
+        let told = around.error(Path::new("/run/host/usr/bin/postern"), "connect crm");
         let hint = told.hint().unwrap();
         assert!(
             hint.contains("`flatpak-spawn --host /usr/bin/postern connect crm`"),

@@ -8,14 +8,14 @@ use std::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 
 /// When the file is put aside, in bytes. The one put aside before is dropped.
-const LARGEST: u64 = 4 * 1024 * 1024;
+const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
 /// What is logged unless `POSTERN_LOG` says otherwise.
-const DEFAULT: &str = "info";
+const DEFAULT_FILTER: &str = "info";
 
 /// Libraries that would write down headers, and so credentials, if they were let. h2 would have a
 /// warning for each frame of a client that breaks the rules.
-const QUIET: [&str; 6] = [
+const QUIET_LIBRARIES: [&str; 6] = [
     "h2=error",
     "hyper=info",
     "hyper_util=info",
@@ -27,7 +27,7 @@ const QUIET: [&str; 6] = [
 /// Logs to stderr.
 pub(crate) fn to_stderr(filter: Option<&str>) {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filtering(filter))
+        .with_env_filter(env_filter(filter))
         .with_writer(io::stderr)
         // It would say on stderr, and panic, that stderr cannot be written.
         .log_internal_errors(false)
@@ -40,7 +40,7 @@ pub(crate) fn to_stderr(filter: Option<&str>) {
 pub(crate) fn to_file(path: &Path, filter: Option<&str>) -> io::Result<()> {
     let file = BoundedFile::open(path)?;
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filtering(filter))
+        .with_env_filter(env_filter(filter))
         .with_writer(Mutex::new(file))
         .log_internal_errors(false)
         .with_ansi(false);
@@ -49,21 +49,21 @@ pub(crate) fn to_file(path: &Path, filter: Option<&str>) -> io::Result<()> {
     Ok(())
 }
 
-fn filtering(filter: Option<&str>) -> EnvFilter {
+fn env_filter(filter: Option<&str>) -> EnvFilter {
     let filter = EnvFilter::builder()
-        .parse(filter.unwrap_or(DEFAULT))
+        .parse(filter.unwrap_or(DEFAULT_FILTER))
         .unwrap_or_else(|error| {
-            shim::complain(format_args!("POSTERN_LOG is not a filter ({error}); hint: write it as in `debug` or `bridge=trace`"));
-            EnvFilter::new(DEFAULT)
+            shim::print_error(format_args!("POSTERN_LOG is not a filter ({error}); hint: write it as in `debug` or `bridge=trace`"));
+            EnvFilter::new(DEFAULT_FILTER)
         });
-    QUIET
+    QUIET_LIBRARIES
         .iter()
         .filter_map(|quiet| quiet.parse().ok())
         .fold(filter, EnvFilter::add_directive)
 }
 
 /// A new folder is its owner's alone.
-fn own_folder(dir: &Path) -> io::Result<()> {
+fn create_private_dir(dir: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -80,7 +80,7 @@ struct BoundedFile {
 impl BoundedFile {
     fn open(path: &Path) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
-            own_folder(dir)?;
+            create_private_dir(dir)?;
         }
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -95,7 +95,7 @@ impl BoundedFile {
         })
     }
 
-    fn put_aside(&mut self) -> io::Result<()> {
+    fn rotate(&mut self) -> io::Result<()> {
         std::fs::rename(&self.path, self.path.with_extension("log.old"))?;
         *self = Self::open(&self.path)?;
         Ok(())
@@ -104,8 +104,8 @@ impl BoundedFile {
 
 impl Write for BoundedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.size >= LARGEST {
-            self.put_aside()?;
+        if self.size >= MAX_SIZE {
+            self.rotate()?;
         }
         let written = self.file.write(bytes)?;
         self.size += written as u64;
@@ -121,14 +121,14 @@ impl Write for BoundedFile {
 mod tests {
     use std::io::Write;
 
-    use super::{BoundedFile, LARGEST, filtering};
+    use super::{BoundedFile, MAX_SIZE, env_filter};
 
     #[test]
     fn the_file_is_put_aside_before_it_grows_without_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/bridge.log");
         let mut log = BoundedFile::open(&path).unwrap();
-        log.size = LARGEST;
+        log.size = MAX_SIZE;
         log.write_all(b"after\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "after\n");
         assert!(path.with_extension("log.old").exists());
@@ -141,13 +141,13 @@ mod tests {
 
     #[test]
     fn no_filter_makes_libraries_write_headers_down() {
-        let filter = filtering(Some("trace")).to_string();
+        let filter = env_filter(Some("trace")).to_string();
         assert!(
             filter.contains("hyper=info") && filter.contains("trace"),
             "{filter}"
         );
         assert!(
-            !filtering(Some("hyper=trace"))
+            !env_filter(Some("hyper=trace"))
                 .to_string()
                 .contains("hyper=trace")
         );

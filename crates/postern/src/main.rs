@@ -8,12 +8,12 @@ mod cli;
 mod commands;
 mod context;
 mod demo;
-mod descriptors;
 mod environment;
-mod failure;
+mod error;
+mod exe_path;
+mod fd_limit;
 mod flatpak;
 mod logging;
-mod program;
 mod signals;
 mod terminal;
 mod ui;
@@ -25,7 +25,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use context::Context;
 use environment::Environment;
-use failure::Failure;
+use error::CliError;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<(), CliError> {
     let context = Context::new(Environment::read(), cli.home)?;
     if let Command::Connect(args) = cli.command {
         return commands::connect::run(args, &context);

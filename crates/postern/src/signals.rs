@@ -2,7 +2,7 @@
 
 use std::io;
 
-use shim::told_to_end;
+use shim::termination_signal;
 use tokio_util::sync::CancellationToken;
 
 /// A token that the first signal cancels; the second ends the process at once.
@@ -10,16 +10,16 @@ pub(crate) fn shutdown() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        told_to_end().await;
+        termination_signal().await;
         cancelled.cancel();
-        told_to_end().await;
+        termination_signal().await;
         std::process::exit(1);
     });
     token
 }
 
 /// Cancels `token` when stdin has ended. What comes before its end is thrown away.
-pub(crate) fn at_the_end_of_stdin(token: CancellationToken) {
+pub(crate) fn on_stdin_eof(token: CancellationToken) {
     // A thread of its own: no runtime waits for it, and a read cannot be called off.
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use control::api::Problem;
 
 /// Says something on stdout. Whoever reads it may have read enough, as `head` has.
-pub(crate) fn say(text: impl Display) {
+pub(crate) fn print(text: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn note(text: impl Display) {
 
 /// Prints a value for scripts.
 pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<()> {
-    say(serde_json::to_string_pretty(value)?);
+    print(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn is_yes(answer: &str) -> bool {
 }
 
 /// Whether somebody can type something.
-pub(crate) fn is_there() -> bool {
+pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal()
 }
 

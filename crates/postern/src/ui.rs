@@ -3,8 +3,8 @@
 //! Owns: the page's files, the HTTP face of the management API, and who may use it.
 //! Does not own: the API. It is never part of the endpoints that hosts reach.
 
+mod access;
 mod api;
-mod door;
 mod page;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,12 +17,12 @@ use crate::cli::UiArgs;
 use crate::commands::listen;
 use crate::context::Context;
 use crate::environment::Environment;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::{signals, terminal};
-use door::Door;
+use access::AccessPolicy;
 
 /// Serves the page until a signal, and opens it in the browser.
-pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         drop(context.bridge().await?);
         let listener = listen(
@@ -30,23 +30,23 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
             "another --port",
         )
         .await?;
-        let address = listener.local_addr().map_err(Failure::new)?;
-        let door = Door::new(address)?;
-        let page = door.entrance()?;
-        terminal::say(format_args!(
+        let address = listener.local_addr().map_err(CliError::new)?;
+        let policy = AccessPolicy::new(address)?;
+        let page = policy.new_link()?;
+        terminal::print(format_args!(
             "Postern's window, for as long as this command runs (Ctrl-C ends it):\n\n  {page}\n\n\
              The address works once, and for five minutes."
         ));
         if !args.no_open {
-            let page = page.parse().map_err(Failure::new)?;
+            let page = page.parse().map_err(CliError::new)?;
             // Beside the serving: a browser may take its time to say that it cannot open.
             tokio::spawn(open(page, context.environment.clone()));
         }
         let service =
-            router(door, context.clone()).into_make_service_with_connect_info::<SocketAddr>();
+            router(policy, context.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let shutdown = signals::shutdown();
         tokio::select! {
-            served = async { axum::serve(listener, service).await } => served.map_err(Failure::new),
+            served = async { axum::serve(listener, service).await } => served.map_err(CliError::new),
             () = shutdown.cancelled() => Ok(()),
         }
     })
@@ -61,18 +61,24 @@ async fn open(page: Url, environment: Environment) {
     }
 }
 
-fn router(door: Door, context: Context) -> Router {
+fn router(policy: AccessPolicy, context: Context) -> Router {
     let api = Router::new()
         .route("/api/call", post(api::call))
         .route("/api/state", get(api::state))
         .with_state(context)
         .route_layer(axum::middleware::from_fn_with_state(
-            door.clone(),
-            door::holds_token,
+            policy.clone(),
+            access::require_token,
         ));
-    api.route("/enter/{code}", get(door::enter).with_state(door.clone()))
-        .fallback(page::file)
-        .layer(axum::middleware::from_fn_with_state(door, door::knocks))
+    api.route(
+        "/enter/{code}",
+        get(access::enter).with_state(policy.clone()),
+    )
+    .fallback(page::file)
+    .layer(axum::middleware::from_fn_with_state(
+        policy,
+        access::check_access,
+    ))
 }
 
 #[cfg(test)]

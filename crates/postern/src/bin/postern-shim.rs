@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use control::Home;
-use shim::{Options, complain};
+use shim::{Options, print_error};
 
 fn main() -> ExitCode {
     let served = options(std::env::args_os()).and_then(serve);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            complain(why);
+            print_error(why);
             ExitCode::from(2)
         }
     }

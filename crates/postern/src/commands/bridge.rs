@@ -14,20 +14,20 @@ use tokio::time::Instant;
 
 use crate::cli::{BridgeArgs, Replace};
 use crate::context::{Context, VERSION};
-use crate::failure::Failure;
-use crate::{descriptors, logging, signals};
+use crate::error::CliError;
+use crate::{fd_limit, logging, signals};
 
 /// How long the bridge that is replaced may take to finish what it owes.
-const HANDOVER: Duration = Duration::from_secs(20);
+const YIELD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long the lock of a bridge that ends may be waited for.
-const LAST_BREATH: Duration = bridge::LONGEST_END.saturating_add(Duration::from_secs(2));
+const LOCK_TIMEOUT: Duration = bridge::LONGEST_END.saturating_add(Duration::from_secs(2));
 
 /// How often free memory goes back to the system. The bridge wakes up as often anyway.
-const RETURN_INTERVAL: Duration = Duration::from_secs(10);
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
-    context.outside_of_flatpak("bridge --detach")?;
+pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
+    context.refuse_in_flatpak("bridge --detach")?;
     if args.detach {
         detach(args, &context)
     } else if args.detached {
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
     }
 }
 
-fn foreground(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
+fn foreground(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
     logging::to_stderr(context.environment.log.as_deref());
     let log = context.home.clone();
     let ready = move || tracing::info!(folder = %log.run_dir().display(), "the bridge listens");
@@ -47,7 +47,7 @@ fn foreground(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
 }
 
 /// The process in the middle: see [`control::start`].
-fn detach(args: &BridgeArgs, context: &Context) -> Result<(), Failure> {
+fn detach(args: &BridgeArgs, context: &Context) -> Result<(), CliError> {
     let mut command = Command::new(&context.program);
     command.args(["bridge", "--detached"]);
     if let Some(root) = context.home.root() {
@@ -64,7 +64,7 @@ fn detach(args: &BridgeArgs, context: &Context) -> Result<(), Failure> {
     Ok(start::detach(command, &context.home.log_file())?)
 }
 
-fn detached(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
+fn detached(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
     let report = Report::owed();
     let log = context.home.log_file();
     if let Err(error) = logging::to_file(&log, context.environment.log.as_deref()) {
@@ -92,7 +92,7 @@ async fn serve(
     args: &BridgeArgs,
     context: Context,
     ready: &mut Option<impl FnOnce() + Send>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     // What is wrong with it ends this bridge before the one that runs.
     let options = options(args, &context)?;
     if let Some(which) = args.replace {
@@ -101,50 +101,50 @@ async fn serve(
     shim::limit_free_memory();
     tokio::spawn(return_free_memory());
     let shutdown = signals::shutdown();
-    let patience = Instant::now() + LAST_BREATH;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         let call_ready = || ready.take().map_or((), |ready| ready());
         let ended = bridge::serve(options.clone(), call_ready, shutdown.clone()).await;
         if !matches!(ended, Err(ServeError::Sockets(BindError::Taken))) {
             return Ok(ended?);
         }
-        match holder(&context, patience).await {
-            Holder::Changes => tokio::time::sleep(Duration::from_millis(20)).await,
-            Holder::Hangs(hung) => return Err(hung.into()),
+        match lock_holder(&context, deadline).await {
+            LockHolder::InTransition => tokio::time::sleep(Duration::from_millis(20)).await,
+            LockHolder::Hung(hung) => return Err(hung.into()),
             // The caller wanted a bridge, and there is one.
-            Holder::Stays if args.detached => return Ok(()),
-            Holder::Stays => return Ok(ended?),
+            LockHolder::Serving if args.detached => return Ok(()),
+            LockHolder::Serving => return Ok(ended?),
         }
     }
 }
 
 async fn return_free_memory() {
     loop {
-        tokio::time::sleep(RETURN_INTERVAL).await;
+        tokio::time::sleep(TRIM_INTERVAL).await;
         // It walks the whole heap, while no message is relayed on this thread.
         let _ = tokio::task::spawn_blocking(shim::return_free_memory).await;
     }
 }
 
 /// How the bridge is that has the lock.
-enum Holder {
+enum LockHolder {
     /// About to end, or to start: it answers no client.
-    Changes,
+    InTransition,
     /// It does not react.
-    Hangs(CallError),
+    Hung(CallError),
     /// It serves, or has taken too long to end.
-    Stays,
+    Serving,
 }
 
-async fn holder(context: &Context, patience: Instant) -> Holder {
-    match tokio::time::timeout_at(patience, context.connect()).await {
-        Ok(Err(hung @ CallError::Hung(_))) => Holder::Hangs(hung),
-        Ok(Err(_)) if Instant::now() < patience => Holder::Changes,
-        Ok(_) | Err(_) => Holder::Stays,
+async fn lock_holder(context: &Context, deadline: Instant) -> LockHolder {
+    match tokio::time::timeout_at(deadline, context.connect()).await {
+        Ok(Err(hung @ CallError::Hung(_))) => LockHolder::Hung(hung),
+        Ok(Err(_)) if Instant::now() < deadline => LockHolder::InTransition,
+        Ok(_) | Err(_) => LockHolder::Serving,
     }
 }
 
-fn options(args: &BridgeArgs, context: &Context) -> Result<Options, Failure> {
+fn options(args: &BridgeArgs, context: &Context) -> Result<Options, CliError> {
     Ok(Options {
         home: context.home.clone(),
         version: VERSION.to_owned(),
@@ -156,18 +156,18 @@ fn options(args: &BridgeArgs, context: &Context) -> Result<Options, Failure> {
         idle_exit: args.idle_exit.map(Duration::from_secs),
         places: context.environment.places(),
         extra_roots: context.environment.extra_ca.clone(),
-        descriptors: DescriptorLimits::from_limit(descriptors::limit()),
+        descriptors: DescriptorLimits::from_limit(fd_limit::limit()),
     })
 }
 
 /// Has the bridge that runs make room. One that does not is ended if a user asked for that. A shim
 /// or the desktop app does not end it: it cannot tell a stuck bridge from one in a debugger, or on
 /// a machine that has no time for it.
-async fn take_over(context: &Context, which: Replace) -> Result<(), Failure> {
-    match (make_room(context, which).await?, which) {
-        (Room::Made, Replace::Any | Replace::Older) => Ok(()),
-        (Room::Stuck(why), Replace::Older) => Err(why),
-        (Room::Stuck(why), Replace::Any) => {
+async fn take_over(context: &Context, which: Replace) -> Result<(), CliError> {
+    match (request_yield(context, which).await?, which) {
+        (YieldOutcome::Free, Replace::Any | Replace::Older) => Ok(()),
+        (YieldOutcome::Stuck(why), Replace::Older) => Err(why),
+        (YieldOutcome::Stuck(why), Replace::Any) => {
             tracing::warn!("{}; it is ended", why.message());
             if let Some(pid) = control::end(&context.home).await? {
                 tracing::warn!(pid, "ended the bridge that did not react");
@@ -178,44 +178,46 @@ async fn take_over(context: &Context, which: Replace) -> Result<(), Failure> {
 }
 
 /// How the bridge that runs took the request to make room.
-enum Room {
+enum YieldOutcome {
     /// It is gone, or may stay.
-    Made,
+    Free,
     /// It does not react, or does not end.
-    Stuck(Failure),
+    Stuck(CliError),
 }
 
 /// Asks the bridge that runs to make room, and waits until it has.
-async fn make_room(context: &Context, which: Replace) -> Result<Room, Failure> {
+async fn request_yield(context: &Context, which: Replace) -> Result<YieldOutcome, CliError> {
     let mut client = match context.connect().await {
         Ok(client) => client,
-        Err(CallError::NotRunning) => return Ok(Room::Made),
-        Err(hung @ CallError::Hung(_)) => return Ok(Room::Stuck(hung.into())),
+        Err(CallError::NotRunning) => return Ok(YieldOutcome::Free),
+        Err(hung @ CallError::Hung(_)) => return Ok(YieldOutcome::Stuck(hung.into())),
         Err(error) => return Err(error.into()),
     };
     let is_older = Version::of(&client.welcome().version) < Version::of(VERSION);
     if which == Replace::Older && !is_older {
-        return Ok(Room::Made);
+        return Ok(YieldOutcome::Free);
     }
     match client.call(&Request::Yield).await {
         Ok(_) => {}
-        Err(hung @ CallError::Hung(_)) => return Ok(Room::Stuck(hung.into())),
+        Err(hung @ CallError::Hung(_)) => return Ok(YieldOutcome::Stuck(hung.into())),
         Err(error) => return Err(error.into()),
     }
     let pid = client.welcome().pid;
-    Ok(match tokio::time::timeout(HANDOVER, gone(client)).await {
-        Ok(()) => Room::Made,
-        Err(_) => Room::Stuck(Failure::new(format_args!(
-            "the bridge that runs (process {pid}) did not end within {} seconds; hint: end it with `postern bridge --replace --detach`",
-            HANDOVER.as_secs()
-        ))),
-    })
+    Ok(
+        match tokio::time::timeout(YIELD_TIMEOUT, closed(client)).await {
+            Ok(()) => YieldOutcome::Free,
+            Err(_) => YieldOutcome::Stuck(CliError::new(format_args!(
+                "the bridge that runs (process {pid}) did not end within {} seconds; hint: end it with `postern bridge --replace --detach`",
+                YIELD_TIMEOUT.as_secs()
+            ))),
+        },
+    )
 }
 
 /// Returns when the other end of the connection is closed.
-async fn gone(client: Client) {
+async fn closed(client: Client) {
     match client.watch().await {
         Ok(mut watch) => while let Ok(_) | Err(CallError::Hung(_)) = watch.next().await {},
-        Err(error) => shim::complain(error),
+        Err(error) => shim::print_error(error),
     }
 }

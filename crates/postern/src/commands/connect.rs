@@ -5,12 +5,12 @@
 
 use crate::cli::ConnectArgs;
 use crate::context::{Context, VERSION};
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// Serves the host until it ends the conversation.
-pub(crate) fn run(args: ConnectArgs, context: &Context) -> Result<(), Failure> {
-    context.outside_of_flatpak(&format!("connect {}", args.server))?;
-    become_the_shim(&args, context);
+pub(crate) fn run(args: ConnectArgs, context: &Context) -> Result<(), CliError> {
+    context.refuse_in_flatpak(&format!("connect {}", args.server))?;
+    exec_shim(&args, context);
     let options = shim::Options {
         home: context.home.clone(),
         program: context.program.clone(),
@@ -26,7 +26,7 @@ pub(crate) fn run(args: ConnectArgs, context: &Context) -> Result<(), Failure> {
 /// Returns only where the small program is not there, as after `cargo run`, or where no process
 /// can become another.
 #[cfg(unix)]
-fn become_the_shim(args: &ConnectArgs, context: &Context) {
+fn exec_shim(args: &ConnectArgs, context: &Context) {
     use std::os::unix::process::CommandExt;
 
     let Some(program) = std::env::current_exe()
@@ -48,4 +48,4 @@ fn become_the_shim(args: &ConnectArgs, context: &Context) {
 }
 
 #[cfg(windows)]
-fn become_the_shim(_args: &ConnectArgs, _context: &Context) {}
+fn exec_shim(_args: &ConnectArgs, _context: &Context) {}

@@ -6,13 +6,13 @@ use control::api::{ConsentList, ConsentView, Problem, Reply, Request};
 
 use crate::cli::ConsentsCommand;
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal::{self, table};
 
 /// What to do about servers that could not be asked.
-const MORE: &str = "`postern consents list NAME` says more about one of them";
+const DETAILS_HINT: &str = "`postern consents list NAME` says more about one of them";
 
-pub(crate) fn run(command: ConsentsCommand, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(command: ConsentsCommand, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         match command {
             ConsentsCommand::List { server, json } => list(server, json.json, context).await,
@@ -21,36 +21,41 @@ pub(crate) fn run(command: ConsentsCommand, context: &Context) -> Result<(), Fai
     })
 }
 
-async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(), Failure> {
-    let list = listed(server, context).await?;
+async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(), CliError> {
+    let list = fetch_consents(server, context).await?;
     if json {
         terminal::json(&list.consents)?;
     } else if !list.consents.is_empty() {
-        terminal::say(text(&list.consents));
+        terminal::print(text(&list.consents));
     } else if list.not_asked.is_empty() {
-        terminal::say("No gateway allows anything yet.");
+        terminal::print("No gateway allows anything yet.");
     } else if list.answered > 0 {
-        terminal::say("The gateways that could be asked allow nothing yet.");
+        terminal::print("The gateways that could be asked allow nothing yet.");
     }
     match list.not_asked.as_slice() {
         [] => Ok(()),
         [..] if list.answered > 0 => {
-            terminal::note(format_args!("{}\nhint: {MORE}", not_asked(&list)));
+            terminal::note(format_args!("{}\nhint: {DETAILS_HINT}", not_asked(&list)));
             Ok(())
         }
         // An empty list would claim that there are none.
         [first, others @ ..] => {
             if others.is_empty() {
                 // Its own error says more.
-                listed(Some(first.server.clone()), context).await?;
+                fetch_consents(Some(first.server.clone()), context).await?;
             }
             let text = format!("no consents could be listed; {}", not_asked(&list));
-            Err(Problem::new(first.kind, text).with_hint(MORE).into())
+            Err(Problem::new(first.kind, text)
+                .with_hint(DETAILS_HINT)
+                .into())
         }
     }
 }
 
-async fn listed(server: Option<String>, context: &Context) -> Result<ConsentList, Failure> {
+async fn fetch_consents(
+    server: Option<String>,
+    context: &Context,
+) -> Result<ConsentList, CliError> {
     match context.call(&Request::ListConsents { server }).await? {
         Reply::Consents(list) => Ok(list),
         other => Err(unexpected(&other)),

@@ -5,17 +5,17 @@ use control::api::{DoctorCheck, DoctorOutcome, Reply, Request};
 
 use crate::cli::JsonArgs;
 use crate::context::{Context, VERSION, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
 /// Asks the bridge to look everything over, and starts one if none runs.
-pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         let checks = checks(context).await?;
         if args.json {
             terminal::json(&checks)?;
         } else {
-            terminal::say(text(&checks));
+            terminal::print(text(&checks));
         }
         let broken = checks
             .iter()
@@ -23,42 +23,42 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
             .count();
         match broken {
             0 => Ok(()),
-            1 => Err(Failure::new("one thing does not work")),
-            several => Err(Failure::new(format_args!("{several} things do not work"))),
+            1 => Err(CliError::new("one thing does not work")),
+            several => Err(CliError::new(format_args!("{several} things do not work"))),
         }
     })
 }
 
-async fn checks(context: &Context) -> Result<Vec<DoctorCheck>, Failure> {
+async fn checks(context: &Context) -> Result<Vec<DoctorCheck>, CliError> {
     let mut client = match context.connect().await {
         Ok(client) => client,
         Err(CallError::NotRunning) => match context.bridge().await {
             Ok(client) => client,
             Err(failure) => {
                 let finding = format!("does not start: {}", failure.message());
-                return Ok(vec![not_serving(finding, failure.hint(), context)]);
+                return Ok(vec![failed_check(finding, failure.hint(), context)]);
             }
         },
-        Err(hung @ CallError::Hung(_)) => return Ok(vec![hanging(hung, context)]),
+        Err(hung @ CallError::Hung(_)) => return Ok(vec![hung_check(hung, context)]),
         Err(error) => return Err(error.into()),
     };
-    let mut checks = vec![version(&client.welcome().version)];
+    let mut checks = vec![version_check(&client.welcome().version)];
     match client.call(&Request::Doctor).await {
         Ok(Reply::Doctor(found)) => checks.extend(found),
         Ok(other) => return Err(unexpected(&other)),
-        Err(hung @ CallError::Hung(_)) => checks.push(hanging(hung, context)),
+        Err(hung @ CallError::Hung(_)) => checks.push(hung_check(hung, context)),
         Err(error) => return Err(error.into()),
     }
     Ok(checks)
 }
 
-fn hanging(hung: CallError, context: &Context) -> DoctorCheck {
-    let failure = Failure::from(hung);
-    not_serving(failure.message().to_owned(), failure.hint(), context)
+fn hung_check(hung: CallError, context: &Context) -> DoctorCheck {
+    let failure = CliError::from(hung);
+    failed_check(failure.message().to_owned(), failure.hint(), context)
 }
 
 /// Without a bridge there is nobody to look at the rest.
-fn not_serving(finding: String, first: Option<&str>, context: &Context) -> DoctorCheck {
+fn failed_check(finding: String, first: Option<&str>, context: &Context) -> DoctorCheck {
     let hint = format!(
         "its log is {}; nothing else was looked at",
         context.home.log_file().display()
@@ -74,8 +74,8 @@ fn not_serving(finding: String, first: Option<&str>, context: &Context) -> Docto
     }
 }
 
-fn version(of_bridge: &str) -> DoctorCheck {
-    let same = of_bridge == VERSION;
+fn version_check(bridge_version: &str) -> DoctorCheck {
+    let same = bridge_version == VERSION;
     DoctorCheck {
         subject: "version".to_owned(),
         outcome: if same {
@@ -83,7 +83,7 @@ fn version(of_bridge: &str) -> DoctorCheck {
         } else {
             DoctorOutcome::Warning
         },
-        finding: format!("the bridge is {of_bridge}, this program is {VERSION}"),
+        finding: format!("the bridge is {bridge_version}, this program is {VERSION}"),
         hint: (!same).then(|| "`postern bridge --replace --detach` runs this version".to_owned()),
     }
 }
@@ -108,11 +108,14 @@ fn text(checks: &[DoctorCheck]) -> String {
 mod tests {
     use control::api::DoctorOutcome;
 
-    use super::{text, version};
+    use super::{text, version_check};
 
     #[test]
     fn what_is_wrong_comes_with_what_to_do() {
-        let checks = [version(crate::context::VERSION), version("0.0.1")];
+        let checks = [
+            version_check(crate::context::VERSION),
+            version_check("0.0.1"),
+        ];
         assert_eq!(checks[0].outcome, DoctorOutcome::Fine);
         let text = text(&checks);
         assert!(

@@ -11,11 +11,11 @@ use model::config::emulator::EmulatorConfig;
 use super::listen;
 use crate::cli::EmulatorArgs;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::{logging, signals, terminal};
 
 /// Serves the demo's tenants, or those of a file, until a signal.
-pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), CliError> {
     logging::to_stderr(context.environment.log.as_deref());
     let options = options(args)?;
     let tenants = tenant_ids(&options);
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure>
             Some(_) => announcement_of_file(base, &tenants),
             None => announcement(base),
         };
-        terminal::say(shown + &trust(authority_file.as_deref()));
+        terminal::print(shown + &trust(authority_file.as_deref()));
         Ok(emulator.serve(signals::shutdown()).await?)
     })
 }

@@ -16,15 +16,15 @@ use secrecy::SecretString;
 
 use crate::cli::{EntraSetupArgs, EntraSetupCommand};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 use graph::Graph;
 use registration::Registration;
 
-pub(crate) fn run(command: EntraSetupCommand, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(command: EntraSetupCommand, context: &Context) -> Result<(), CliError> {
     let (registration, args) = match command {
-        EntraSetupCommand::Bridge(args) => (Registration::of_bridge(&args), args.setup),
-        EntraSetupCommand::Gateway(args) => (Registration::of_gateway(&args)?, args.setup),
+        EntraSetupCommand::Bridge(args) => (Registration::for_bridge(&args), args.setup),
+        EntraSetupCommand::Gateway(args) => (Registration::for_gateway(&args)?, args.setup),
     };
     if args.apply {
         let token = token(&args)?;
@@ -36,22 +36,22 @@ pub(crate) fn run(command: EntraSetupCommand, context: &Context) -> Result<(), F
     if args.json {
         terminal::json(&registration.documents())?;
     } else {
-        terminal::say(steps::text(&registration)?);
+        terminal::print(steps::text(&registration)?);
     }
     Ok(())
 }
 
-fn token(args: &EntraSetupArgs) -> Result<SecretString, Failure> {
+fn token(args: &EntraSetupArgs) -> Result<SecretString, CliError> {
     let text = match &args.token_file {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| format!("{} cannot be read: {error}", file.display())),
         None => terminal::secret("Token for Microsoft Graph: ")
             .map_err(|error| format!("the token cannot be read: {error}")),
     };
-    let text = text.map_err(Failure::new)?;
+    let text = text.map_err(CliError::new)?;
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::new(
+        return Err(CliError::new(
             "what was read is no token; hint: `az account get-access-token --resource-type ms-graph --query accessToken --output tsv` prints one",
         ));
     }
@@ -59,15 +59,15 @@ fn token(args: &EntraSetupArgs) -> Result<SecretString, Failure> {
 }
 
 /// The client that goes out as the bridge does.
-fn http(context: &Context) -> Result<reqwest::Client, Failure> {
+fn http(context: &Context) -> Result<reqwest::Client, CliError> {
     let way = WayOut::of(&context.home, &context.environment.extra_ca)?;
-    auth::http::client(way.roots, &way.proxy).map_err(Failure::new)
+    auth::http::client(way.roots, &way.proxy).map_err(CliError::new)
 }
 
 /// The certificate in a PEM file.
-fn certificate(file: &std::path::Path) -> Result<CertificateDer<'static>, Failure> {
+fn certificate(file: &std::path::Path) -> Result<CertificateDer<'static>, CliError> {
     CertificateDer::from_pem_file(file).map_err(|error| {
-        Failure::new(format_args!(
+        CliError::new(format_args!(
             "{} holds no certificate in PEM: {error}; hint: name the one of the gateway",
             file.display()
         ))

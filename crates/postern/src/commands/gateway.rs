@@ -9,45 +9,45 @@ use model::config::gateway::GatewayConfig;
 use super::listen;
 use crate::cli::GatewayArgs;
 use crate::context::Context;
-use crate::failure::Failure;
-use crate::{descriptors, environment, logging, signals, terminal};
+use crate::error::CliError;
+use crate::{environment, fd_limit, logging, signals, terminal};
 
 /// Serves until a signal; requests under way may finish.
-pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), CliError> {
     logging::to_stderr(context.environment.log.as_deref());
     let mut options = options(args)?;
     context.block_on_all_cores(async {
         // The limit has been raised only now.
-        options.descriptors = descriptors::limit();
+        options.descriptors = fd_limit::limit();
         let (address, public_url) = (options.config.listen, options.config.public_url.clone());
         let listener = listen(address, "another address as `listen` in the configuration").await?;
-        let address = listener.local_addr().map_err(Failure::new)?;
+        let address = listener.local_addr().map_err(CliError::new)?;
         let ready = || {
-            terminal::say(format_args!(
+            terminal::print(format_args!(
                 "The gateway {public_url} listens on {address}."
             ));
         };
         let shutdown = signals::shutdown();
         if args.until_stdin_ends {
-            signals::at_the_end_of_stdin(shutdown.clone());
+            signals::on_stdin_eof(shutdown.clone());
         }
         Ok(gateway::serve(options, listener, ready, shutdown).await?)
     })
 }
 
 /// What the file and the secrets that it names say.
-pub(crate) fn options(args: &GatewayArgs) -> Result<Options, Failure> {
-    let file = std::path::absolute(&args.config).map_err(Failure::new)?;
+pub(crate) fn options(args: &GatewayArgs) -> Result<Options, CliError> {
+    let file = std::path::absolute(&args.config).map_err(CliError::new)?;
     let text = std::fs::read_to_string(&file).map_err(|error| {
-        Failure::new(format_args!(
+        CliError::new(format_args!(
             "{} cannot be read: {error}; hint: name it with --config FILE",
             file.display()
         ))
     })?;
     let config = GatewayConfig::parse(&text)
-        .map_err(|error| Failure::new(format_args!("{}, {error}", file.display())))?;
+        .map_err(|error| CliError::new(format_args!("{}, {error}", file.display())))?;
     let base = file.parent().unwrap_or(Path::new("/"));
-    let secrets = Secrets::resolve(&config, base, environment::secret).map_err(Failure::new)?;
+    let secrets = Secrets::resolve(&config, base, environment::secret).map_err(CliError::new)?;
     Ok(Options {
         data_dir: args.data_dir.clone().unwrap_or_else(|| base.join("data")),
         config,

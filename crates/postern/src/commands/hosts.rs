@@ -6,10 +6,10 @@ use control::api::{HostChange, HostView, Problem, Reply, Request};
 
 use crate::cli::{HostArgs, HostsCommand};
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal::{self, table_with_problems};
 
-pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         match command {
             HostsCommand::List(args) => list(args.json, context).await,
@@ -44,7 +44,7 @@ pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), Failur
     })
 }
 
-async fn list(json: bool, context: &Context) -> Result<(), Failure> {
+async fn list(json: bool, context: &Context) -> Result<(), CliError> {
     let reply = context.call(&Request::ListHosts).await?;
     let Reply::Hosts(hosts) = reply else {
         return Err(unexpected(&reply));
@@ -53,11 +53,11 @@ async fn list(json: bool, context: &Context) -> Result<(), Failure> {
         return Ok(terminal::json(&hosts)?);
     }
     let rows: Vec<_> = hosts.iter().map(row).collect::<Result<_, _>>()?;
-    terminal::say(table_with_problems(rows));
+    terminal::print(table_with_problems(rows));
     Ok(())
 }
 
-fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), Failure> {
+fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), CliError> {
     let finding = match (&view.problem, view.exists, view.servers.as_slice()) {
         (Some(_), _, _) => "unreadable".to_owned(),
         (None, false, _) => "no file yet".to_owned(),
@@ -74,7 +74,7 @@ fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), Failure> {
 }
 
 /// The host as commands name it.
-pub(super) fn host_id(view: &HostView) -> Result<String, Failure> {
+pub(super) fn host_id(view: &HostView) -> Result<String, CliError> {
     let id = serde_json::to_value(view.id)?;
     Ok(id.as_str().unwrap_or_default().to_owned())
 }
@@ -85,16 +85,16 @@ async fn change(
     make: impl FnOnce(String) -> Request,
     yes: bool,
     context: &Context,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let planned = host_change(context.call(preview).await?)?;
     if planned.diff.is_empty() {
-        terminal::say(format_args!(
+        terminal::print(format_args!(
             "{} is as it should be; nothing to change.",
             planned.path
         ));
         return Ok(());
     }
-    terminal::say(format_args!(
+    terminal::print(format_args!(
         "{}\n\n{}",
         planned.path,
         planned.diff.trim_end()
@@ -102,9 +102,9 @@ async fn change(
     if !yes {
         match terminal::confirm("\nWrite this?") {
             Some(true) => {}
-            Some(false) => return Err(Failure::new("nothing was written")),
+            Some(false) => return Err(CliError::new("nothing was written")),
             None => {
-                return Err(Failure::usage(
+                return Err(CliError::usage(
                     "nothing was written, because nobody is there to ask",
                     "run it at a terminal, or say --yes",
                 ));
@@ -113,15 +113,15 @@ async fn change(
     }
     let made = host_change(context.call(&make(planned.diff)).await?)?;
     if let Some(backup) = &made.backup {
-        terminal::say(format_args!("\nThe file as it was: {backup}"));
+        terminal::print(format_args!("\nThe file as it was: {backup}"));
     }
     if let Some(afterwards) = &made.afterwards {
-        terminal::say(afterwards);
+        terminal::print(afterwards);
     }
     Ok(())
 }
 
-fn host_change(reply: Reply) -> Result<HostChange, Failure> {
+fn host_change(reply: Reply) -> Result<HostChange, CliError> {
     match reply {
         Reply::HostChange(change) => Ok(change),
         other => Err(unexpected(&other)),

@@ -7,10 +7,10 @@ use control::api::{HeaderSecret, Reply, Request, SecretView};
 
 use crate::cli::SecretsCommand;
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal::{self, table};
 
-pub(crate) fn run(command: SecretsCommand, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(command: SecretsCommand, context: &Context) -> Result<(), CliError> {
     match command {
         SecretsCommand::List(args) => context.block_on(list(args.json, context)),
         SecretsCommand::Set { name } => {
@@ -21,22 +21,22 @@ pub(crate) fn run(command: SecretsCommand, context: &Context) -> Result<(), Fail
     }
 }
 
-fn read(name: &str) -> Result<HeaderSecret, Failure> {
+fn read(name: &str) -> Result<HeaderSecret, CliError> {
     let text = terminal::secret(&format!("Value of {name}: ")).map_err(|error| {
-        Failure::new(format_args!(
+        CliError::new(format_args!(
             "the secret cannot be read: {error}; hint: type it at a terminal or pass it on stdin"
         ))
     })?;
     Ok(HeaderSecret::from(text))
 }
 
-async fn set(name: String, value: HeaderSecret, context: &Context) -> Result<(), Failure> {
+async fn set(name: String, value: HeaderSecret, context: &Context) -> Result<(), CliError> {
     let request = Request::SetSecret {
         name: name.clone(),
         value,
     };
     context.call(&request).await?;
-    terminal::say(format_args!("Stored {name}."));
+    terminal::print(format_args!("Stored {name}."));
     let listed = secrets(context).await?;
     if listed
         .iter()
@@ -49,11 +49,11 @@ async fn set(name: String, value: HeaderSecret, context: &Context) -> Result<(),
     Ok(())
 }
 
-async fn remove(name: String, context: &Context) -> Result<(), Failure> {
+async fn remove(name: String, context: &Context) -> Result<(), CliError> {
     context
         .call(&Request::RemoveSecret { name: name.clone() })
         .await?;
-    terminal::say(format_args!("Removed {name}."));
+    terminal::print(format_args!("Removed {name}."));
     let listed = secrets(context).await?;
     if let Some(view) = listed.iter().find(|view| view.name == name) {
         terminal::note(format_args!("Still needed by {}.", view.servers.join(", ")));
@@ -61,19 +61,19 @@ async fn remove(name: String, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(json: bool, context: &Context) -> Result<(), Failure> {
+async fn list(json: bool, context: &Context) -> Result<(), CliError> {
     let listed = secrets(context).await?;
     if json {
         terminal::json(&listed)?;
     } else if listed.is_empty() {
-        terminal::say("No secrets yet.\nhint: `postern secrets set NAME` stores one");
+        terminal::print("No secrets yet.\nhint: `postern secrets set NAME` stores one");
     } else {
-        terminal::say(text(&listed));
+        terminal::print(text(&listed));
     }
     Ok(())
 }
 
-async fn secrets(context: &Context) -> Result<Vec<SecretView>, Failure> {
+async fn secrets(context: &Context) -> Result<Vec<SecretView>, CliError> {
     match context.call(&Request::ListSecrets).await? {
         Reply::Secrets(listed) => Ok(listed),
         other => Err(unexpected(&other)),

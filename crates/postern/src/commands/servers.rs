@@ -8,10 +8,10 @@ use super::hosts::host_id;
 use super::status;
 use crate::cli::ServersCommand;
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
-pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         match command {
             ServersCommand::List(args) => list(args.json, context).await,
@@ -24,8 +24,8 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
                 context
                     .call(&Request::RemoveServer { name: name.clone() })
                     .await?;
-                terminal::say(format_args!("Removed {name}."));
-                say_who_still_names(&name, context).await
+                terminal::print(format_args!("Removed {name}."));
+                warn_about_hosts_with(&name, context).await
             }
             ServersCommand::Test { name, json } => test(name, json.json, context).await,
         }
@@ -33,21 +33,21 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
 }
 
 /// Nobody but a person may say that others may listen in.
-pub(super) fn agree_to_http(url: &str, deed: &str, undone: &str) -> Result<(), Failure> {
+pub(super) fn confirm_http(url: &str, deed: &str, undone: &str) -> Result<(), CliError> {
     let question = format!(
         "{url} is neither https nor on this machine: everybody on the way there can read and change what is sent, headers with secrets too. {deed} all the same?"
     );
     match terminal::confirm(&question) {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(undone)),
-        None => Err(Failure::usage(
+        Some(false) => Err(CliError::new(undone)),
+        None => Err(CliError::usage(
             format!("{url} is neither https nor on this machine"),
             "use https, or run it at a terminal, which asks; config.toml has `allow_http = true` for it",
         )),
     }
 }
 
-async fn list(json: bool, context: &Context) -> Result<(), Failure> {
+async fn list(json: bool, context: &Context) -> Result<(), CliError> {
     let State {
         servers, bridge, ..
     } = context.state().await?;
@@ -58,15 +58,15 @@ async fn list(json: bool, context: &Context) -> Result<(), Failure> {
     if json {
         terminal::json(&servers)?;
     } else if !servers.is_empty() {
-        terminal::say(status::servers(&servers));
+        terminal::print(status::servers(&servers));
     } else if bridge.config_problem.is_none() {
-        terminal::say(status::NO_SERVERS);
+        terminal::print(status::NO_SERVERS);
     }
     Ok(())
 }
 
 /// A host goes on to start the shim for a server that is gone.
-async fn say_who_still_names(name: &str, context: &Context) -> Result<(), Failure> {
+async fn warn_about_hosts_with(name: &str, context: &Context) -> Result<(), CliError> {
     let reply = context.call(&Request::ListHosts).await?;
     let Reply::Hosts(hosts) = reply else {
         return Err(unexpected(&reply));
@@ -84,7 +84,7 @@ async fn say_who_still_names(name: &str, context: &Context) -> Result<(), Failur
     Ok(())
 }
 
-async fn test(name: String, json: bool, context: &Context) -> Result<(), Failure> {
+async fn test(name: String, json: bool, context: &Context) -> Result<(), CliError> {
     let reply = context
         .call(&Request::TestServer { name: name.clone() })
         .await?;
@@ -94,7 +94,7 @@ async fn test(name: String, json: bool, context: &Context) -> Result<(), Failure
     if json {
         return Ok(terminal::json(&report)?);
     }
-    terminal::say(text(&name, &report));
+    terminal::print(text(&name, &report));
     Ok(())
 }
 

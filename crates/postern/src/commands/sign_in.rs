@@ -11,35 +11,35 @@ use tokio::sync::watch;
 use super::sign_out;
 use crate::cli::SignInArgs;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
-use announcement::{Announcer, Asked};
-use signed_in::Offer;
+use announcement::{Announcer, Requested};
+use signed_in::SignInAgain;
 
 /// Opens the browser, by the bridge, or shows what to do without one, and waits until somebody
 /// signed in there.
-pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
-        let chooses = match signed_in::offer(args, context).await? {
-            Offer::Kept => return Ok(()),
-            Offer::Again => true,
-            Offer::NotMade => args.choose,
+        let select_account = match signed_in::ask_to_sign_in_again(args, context).await? {
+            SignInAgain::No => return Ok(()),
+            SignInAgain::Yes => true,
+            SignInAgain::NotAsked => args.choose,
         };
         let way = way(args, context);
         let mut client = context.bridge().await?;
         let mut watch = context.connect().await?.watch().await?;
-        let before = waiting(&mut watch, &args.server).await?;
-        let request = request(args, chooses, way, context).await?;
-        let reads_address = way != SignInWay::Here
+        let before = next_sign_in(&mut watch, &args.server).await?;
+        let request = request(args, select_account, way, context).await?;
+        let reads_callback_url = way != SignInWay::Here
             && way != SignInWay::Code
-            && (args.paste || terminal::is_there());
-        let can_approve = terminal::is_there();
+            && (args.paste || terminal::is_interactive());
+        let can_approve = terminal::is_interactive();
         let announcer = Announcer {
             server: args.server.clone(),
-            reads_address: (way != SignInWay::Here).then_some(reads_address),
+            reads_callback_url: (way != SignInWay::Here).then_some(reads_callback_url),
             can_approve,
             machine: context.environment.ssh_server().map(str::to_owned),
-            asked: Some(Asked {
+            requested: Some(Requested {
                 joins: matches!(request, Request::SignIn { .. }).then_some(way),
                 before: before.clone(),
             }),
@@ -48,29 +48,29 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
         let ended = tokio::select! {
             reply = client.call(&request) => reply,
             never = show(watch, before, &announcer, pending) => match never {},
-            never = read_lines(context, &args.server, &question, reads_address), if reads_address || can_approve => match never {},
-            () = shim::told_to_end() => return cancel(args, context).await,
+            never = read_lines(context, &args.server, &question, reads_callback_url), if reads_callback_url || can_approve => match never {},
+            () = shim::termination_signal() => return cancel(args, context).await,
         };
         ended?;
-        let who = signed_in_as(context, &args.server).await?;
-        terminal::say(format_args!("Signed in to {}{who}.", args.server));
+        let who = account_suffix(context, &args.server).await?;
+        terminal::print(format_args!("Signed in to {}{who}.", args.server));
         Ok(())
     })
 }
 
 async fn request(
     args: &SignInArgs,
-    chooses: bool,
+    select_account: bool,
     way: SignInWay,
     context: &Context,
-) -> Result<Request, Failure> {
+) -> Result<Request, CliError> {
     let server = args.server.clone();
-    let account = match (&args.account, chooses) {
+    let account = match (&args.account, select_account) {
         (None, false) => return Ok(Request::SignIn { server, way }),
         (None, true) => None,
         (Some(name), _) => {
             let accounts = context.state().await?.accounts;
-            Some(sign_out::named(name, &accounts)?.id)
+            Some(sign_out::find_account(name, &accounts)?.id)
         }
     };
     Ok(Request::SwitchAccount {
@@ -103,17 +103,17 @@ fn way(args: &SignInArgs, context: &Context) -> SignInWay {
 pub(crate) async fn show_page(client: Client, server: &str) -> std::convert::Infallible {
     let announcer = Announcer {
         server: server.to_owned(),
-        reads_address: None,
+        reads_callback_url: None,
         can_approve: false,
         machine: None,
-        asked: None,
+        requested: None,
     };
     let shown = async {
         let mut watch = client.watch().await?;
-        let first = waiting(&mut watch, server).await?;
-        follow(watch, first, &announcer, None).await
+        let first = next_sign_in(&mut watch, server).await?;
+        announce_pages(watch, first, &announcer, None).await
     };
-    until_the_call_ends(shown.await).await
+    wait_for_call(shown.await).await
 }
 
 /// A question that waits for an answer at the terminal.
@@ -125,22 +125,22 @@ async fn show(
     announcer: &Announcer,
     pending: watch::Sender<PendingApproval>,
 ) -> std::convert::Infallible {
-    until_the_call_ends(follow(watch, first, announcer, Some(&pending)).await).await
+    wait_for_call(announce_pages(watch, first, announcer, Some(&pending)).await).await
 }
 
 /// Waits for the call itself, which says how it ends.
-async fn until_the_call_ends(shown: Result<(), CallError>) -> std::convert::Infallible {
+async fn wait_for_call(shown: Result<(), CallError>) -> std::convert::Infallible {
     match shown {
         // The call says that too.
         Ok(()) | Err(CallError::Hung(_)) => {}
-        Err(error) => shim::complain(error),
+        Err(error) => shim::print_error(error),
     }
     std::future::pending().await
 }
 
 /// Announces the page of the sign-in to that server, now `next`, whenever there is another one,
 /// and tells `pending` which question waits.
-async fn follow(
+async fn announce_pages(
     mut watch: Watch,
     mut next: Option<SignInView>,
     announcer: &Announcer,
@@ -148,7 +148,7 @@ async fn follow(
 ) -> Result<(), CallError> {
     let mut shown: Option<SignInView> = None;
     loop {
-        next = next.filter(|page| announcer.is_live(page));
+        next = next.filter(|page| announcer.is_current(page));
         if let Some(pending) = pending {
             let question = next.as_ref().and_then(|page| page.approval.clone());
             let question = question.filter(|question| !question.on_page);
@@ -164,12 +164,12 @@ async fn follow(
             terminal::note(announcer.announcement(page, shown.as_ref()));
         }
         shown = next;
-        next = waiting(&mut watch, &announcer.server).await?;
+        next = next_sign_in(&mut watch, &announcer.server).await?;
     }
 }
 
 /// The page of the sign-in to that server in the next state, if one waits.
-async fn waiting(watch: &mut Watch, server: &str) -> Result<Option<SignInView>, CallError> {
+async fn next_sign_in(watch: &mut Watch, server: &str) -> Result<Option<SignInView>, CallError> {
     let mut sign_ins = watch.next().await?.sign_ins.into_iter();
     Ok(sign_ins.find(|sign_in| sign_in.server == server))
 }
@@ -180,18 +180,18 @@ async fn read_lines(
     context: &Context,
     server: &str,
     question: &watch::Receiver<PendingApproval>,
-    reads_address: bool,
+    reads_callback_url: bool,
 ) -> std::convert::Infallible {
     let mut asked = question.clone();
     let mut is_answered = false;
     // What runs in the background is stopped if it reads from its terminal for no reason.
-    while reads_address || asked.wait_for(Option::is_some).await.is_ok() {
+    while reads_callback_url || asked.wait_for(Option::is_some).await.is_ok() {
         let line = terminal::line().await;
         let (server, is_end) = (server.to_owned(), line.is_none());
         // A question is answered once: the bridge may take a while to ask for nothing more.
         is_answered &= !asked.has_changed().unwrap_or_default();
         let pending = asked.borrow_and_update().clone();
-        let pending = pending.filter(|_| terminal::is_there());
+        let pending = pending.filter(|_| terminal::is_interactive());
         let is_known = pending.is_some() && std::mem::replace(&mut is_answered, true);
         let request = match (pending, line) {
             (Some(_), Some(_)) if is_known => continue,
@@ -204,7 +204,7 @@ async fn read_lines(
             // The end of the input is no yes either.
             (Some(_), _) => Request::CancelSignIn { server },
             (None, None) => break,
-            (None, Some(line)) if line.trim().is_empty() || !reads_address => continue,
+            (None, Some(line)) if line.trim().is_empty() || !reads_callback_url => continue,
             (None, Some(line)) => Request::FinishSignIn {
                 server,
                 address: BrowserAnswer::from(line),
@@ -220,7 +220,7 @@ async fn read_lines(
     std::future::pending().await
 }
 
-async fn cancel(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
+async fn cancel(args: &SignInArgs, context: &Context) -> Result<(), CliError> {
     let server = args.server.clone();
     context.call(&Request::CancelSignIn { server }).await?;
     Err(control::api::Problem::new(
@@ -234,7 +234,7 @@ async fn cancel(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     .into())
 }
 
-async fn signed_in_as(context: &Context, server: &str) -> Result<String, Failure> {
+async fn account_suffix(context: &Context, server: &str) -> Result<String, CliError> {
     let state = context.state().await?;
     let id = state
         .servers

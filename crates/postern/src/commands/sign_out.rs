@@ -4,28 +4,28 @@ use control::api::{AccountView, Request, State};
 
 use crate::cli::SignOutArgs;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
 /// Forgets one account's tokens, or everybody's.
-pub(crate) fn run(args: &SignOutArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &SignOutArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         let state = context.state().await?;
-        let whom = match args.all {
-            true if !state.accounts.is_empty() => Whom::Everybody,
-            true => Whom::Nobody(None),
-            false => whom(args.name.as_deref(), &state)?,
+        let target = match args.all {
+            true if !state.accounts.is_empty() => SignOutTarget::All,
+            true => SignOutTarget::None(None),
+            false => target(args.name.as_deref(), &state)?,
         };
-        let (account, told) = match whom {
-            Whom::Nobody(server) => {
+        let (account, description) = match target {
+            SignOutTarget::None(server) => {
                 let place = server.map_or(String::new(), |server| format!(" to {server}"));
-                terminal::say(format_args!("Nobody is signed in{place}."));
+                terminal::print(format_args!("Nobody is signed in{place}."));
                 return Ok(());
             }
-            Whom::Everybody => (None, "everybody".to_owned()),
-            Whom::Account(account) => {
-                let told = with_servers(&account, &state);
-                (Some(account.id), told)
+            SignOutTarget::All => (None, "everybody".to_owned()),
+            SignOutTarget::Account(account) => {
+                let description = describe(&account, &state);
+                (Some(account.id), description)
             }
         };
         let request = Request::SignOut {
@@ -33,18 +33,18 @@ pub(crate) fn run(args: &SignOutArgs, context: &Context) -> Result<(), Failure> 
             everywhere: args.everywhere,
         };
         context.call(&request).await?;
-        terminal::say(format_args!("Signed out {told}."));
+        terminal::print(format_args!("Signed out {description}."));
         Ok(())
     })
 }
 
 /// Who is to be signed out.
 #[derive(Debug, PartialEq)]
-enum Whom {
-    Everybody,
+enum SignOutTarget {
+    All,
     Account(AccountView),
     /// Nobody is signed in, or nobody to this server.
-    Nobody(Option<String>),
+    None(Option<String>),
 }
 
 /// The account of that id, user name or name, or the one that opens the server of that name. If
@@ -53,13 +53,13 @@ enum Whom {
 /// # Errors
 ///
 /// If there is nothing of that name, or several accounts are meant.
-fn whom(name: Option<&str>, state: &State) -> Result<Whom, Failure> {
+fn target(name: Option<&str>, state: &State) -> Result<SignOutTarget, CliError> {
     let accounts = &state.accounts;
     let Some(name) = name else {
         return match accounts.as_slice() {
-            [] => Ok(Whom::Nobody(None)),
-            [only] => Ok(Whom::Account(only.clone())),
-            several => Err(Failure::usage(
+            [] => Ok(SignOutTarget::None(None)),
+            [only] => Ok(SignOutTarget::Account(only.clone())),
+            several => Err(CliError::usage(
                 "several accounts are signed in",
                 &format!(
                     "name a server that the account opens, or one of {}, or say --all",
@@ -70,25 +70,25 @@ fn whom(name: Option<&str>, state: &State) -> Result<Whom, Failure> {
     };
     let server = state.servers.iter().find(|server| server.name == name);
     let Some(server) = server else {
-        let called = called(name, accounts);
-        return match called.is_empty() {
-            true => Err(Failure::new(format_args!(
+        let matching = matching(name, accounts);
+        return match matching.is_empty() {
+            true => Err(CliError::new(format_args!(
                 "no account and no server is called `{name}`; hint: `postern status` lists both"
             ))),
-            false => Ok(Whom::Account(only(name, called)?)),
+            false => Ok(SignOutTarget::Account(only(name, matching)?)),
         };
     };
     let id = server.account.as_ref();
     let opener = accounts.iter().find(|account| Some(&account.id) == id);
-    let mut meant = called(name, accounts);
+    let mut meant = matching(name, accounts);
     meant.retain(|account| Some(&account.id) != id);
     match (opener, meant.as_slice()) {
-        (Some(account), []) => Ok(Whom::Account(account.clone())),
-        (None, []) if id.is_some() => Err(Failure::new(format_args!(
+        (Some(account), []) => Ok(SignOutTarget::Account(account.clone())),
+        (None, []) if id.is_some() => Err(CliError::new(format_args!(
             "no account opens {name}: Postern signs in there by itself; hint: take `auth` out of [servers.{name}] in config.toml to end that"
         ))),
-        (None, []) => Ok(Whom::Nobody(Some(name.to_owned()))),
-        (_, others) => Err(Failure::usage(
+        (None, []) => Ok(SignOutTarget::None(Some(name.to_owned()))),
+        (_, others) => Err(CliError::usage(
             format!("`{name}` is a server and an account that does not open it"),
             &match opener {
                 Some(opener) => format!(
@@ -110,17 +110,17 @@ fn whom(name: Option<&str>, state: &State) -> Result<Whom, Failure> {
 /// # Errors
 ///
 /// If there is none, or several have it.
-pub(super) fn named(name: &str, accounts: &[AccountView]) -> Result<AccountView, Failure> {
-    let called = called(name, accounts);
-    match called.is_empty() {
-        true => Err(Failure::new(format_args!(
+pub(super) fn find_account(name: &str, accounts: &[AccountView]) -> Result<AccountView, CliError> {
+    let matching = matching(name, accounts);
+    match matching.is_empty() {
+        true => Err(CliError::new(format_args!(
             "nobody called `{name}` is signed in; hint: `postern status` lists the accounts"
         ))),
-        false => only(name, called),
+        false => only(name, matching),
     }
 }
 
-fn called(name: &str, accounts: &[AccountView]) -> Vec<AccountView> {
+fn matching(name: &str, accounts: &[AccountView]) -> Vec<AccountView> {
     let is_called = |account: &&AccountView| {
         let names = [
             Some(&account.id),
@@ -135,10 +135,10 @@ fn called(name: &str, accounts: &[AccountView]) -> Vec<AccountView> {
     accounts.iter().filter(is_called).cloned().collect()
 }
 
-fn only(name: &str, accounts: Vec<AccountView>) -> Result<AccountView, Failure> {
+fn only(name: &str, accounts: Vec<AccountView>) -> Result<AccountView, CliError> {
     match <[AccountView; 1]>::try_from(accounts) {
         Ok([one]) => Ok(one),
-        Err(several) => Err(Failure::usage(
+        Err(several) => Err(CliError::usage(
             format!("several accounts are called `{name}`"),
             &format!("name one of {}", ids(&several)),
         )),
@@ -151,17 +151,17 @@ fn ids(accounts: &[AccountView]) -> String {
 }
 
 /// The account, and every server that it opened.
-fn with_servers(account: &AccountView, state: &State) -> String {
+fn describe(account: &AccountView, state: &State) -> String {
     let servers = state.servers.iter();
     let opened = servers.filter(|server| server.account.as_ref() == Some(&account.id));
     let opened: Vec<&str> = opened.map(|server| server.name.as_str()).collect();
     match opened.is_empty() {
-        true => shown(account).to_owned(),
-        false => format!("{} of {}", shown(account), opened.join(", ")),
+        true => display_name(account).to_owned(),
+        false => format!("{} of {}", display_name(account), opened.join(", ")),
     }
 }
 
-pub(super) fn shown(account: &AccountView) -> &str {
+pub(super) fn display_name(account: &AccountView) -> &str {
     account
         .username
         .as_deref()

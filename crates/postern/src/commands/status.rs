@@ -11,7 +11,7 @@ use model::Clock;
 use super::sign_out;
 use crate::cli::JsonArgs;
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal::{self, table, table_with_problems};
 
 /// What there is to say, and to do, before the first server.
@@ -19,7 +19,7 @@ pub(super) const NO_SERVERS: &str =
     "No servers yet.\nhint: `postern servers add NAME URL` adds one";
 
 /// Shows what there is. Starts nothing: that no bridge runs is an answer too.
-pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         let mut client = match context.connect().await {
             Ok(client) => client,
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
         match client.call(&Request::Status).await? {
             Reply::State(state) if args.json => Ok(terminal::json(&state)?),
             Reply::State(state) => {
-                terminal::say(text(&state, Clock::system().unix()));
+                terminal::print(text(&state, Clock::system().unix()));
                 Ok(())
             }
             other => Err(unexpected(&other)),
@@ -119,7 +119,7 @@ fn account(view: &AccountView) -> [String; 3] {
         AccountState::SignInNeeded => "sign-in needed",
     };
     [
-        sign_out::shown(view).to_owned(),
+        sign_out::display_name(view).to_owned(),
         state.to_owned(),
         view.issuer.clone(),
     ]

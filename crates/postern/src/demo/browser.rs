@@ -10,13 +10,13 @@ use reqwest::{Client, Response, Url};
 
 use super::form::Form;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// More pages than a sign-in has.
-const MOST_PAGES: usize = 12;
+const MAX_PAGES: usize = 12;
 
 /// Follows the page to the end of the sign-in.
-pub(crate) fn run(url: &str, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(url: &str, context: &Context) -> Result<(), CliError> {
     context.block_on(async { Ok(sign_in(url).await?) })
 }
 
@@ -24,7 +24,7 @@ async fn sign_in(url: &str) -> anyhow::Result<()> {
     let client = client()?;
     let url: Url = url.parse().context("not a URL")?;
     let mut response = client.get(on_this_machine(url)?).send().await?;
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let (status, url) = (response.status(), response.url().clone());
         let page = response.text().await?;
         let Some((form, button)) = answer(&page) else {

@@ -14,10 +14,10 @@ use control::Home;
 use emulator::demo;
 use toml_edit::DocumentMut;
 
-use super::world::SERVER;
+use super::stack::SERVER;
 
 /// How a file begins that a demo wrote.
-const MARK: &str = "# Written by `postern demo`.";
+const DEMO_HEADER: &str = "# Written by `postern demo`.";
 
 /// Where the parts listen.
 pub(super) struct Addresses {
@@ -35,7 +35,7 @@ pub(super) fn check_unused(home: &Home) -> anyhow::Result<()> {
     for file in std::iter::once(home.config_file()).chain(of_gateway) {
         let text = text_of(&file)?;
         anyhow::ensure!(
-            text.is_none_or(|text| text.starts_with(MARK)),
+            text.is_none_or(|text| text.starts_with(DEMO_HEADER)),
             "{} is not a demo's, and the demo would replace it; hint: give the demo another --home",
             file.display()
         );
@@ -95,7 +95,7 @@ fn gateway_config(
     }: &Addresses,
 ) -> String {
     format!(
-        "{MARK}\n\
+        "{DEMO_HEADER}\n\
          version = 1\n\
          public_url = \"{public_url}\"\n\
          listen = \"{gateway}\"\n\
@@ -137,7 +137,7 @@ pub(super) fn write_bridge_config(home: &Home, addresses: &Addresses) -> anyhow:
 /// Port 0 takes any free one, so that the demo stands in nobody's way.
 fn bridge_config(url: &str) -> String {
     format!(
-        "{MARK}\n\
+        "{DEMO_HEADER}\n\
          version = 1\n\n\
          [bridge]\n\
          port = 0\n\n\

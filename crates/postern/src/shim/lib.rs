@@ -5,15 +5,15 @@
 //! does, and not because a server is unknown: a host would only start it again.
 //!
 //! Owns: the one loop over everything that can happen. Does not own: what must be remembered
-//! ([`memory`]), and how a bridge is found ([`link`]).
+//! ([`replay`]), and how a bridge is found ([`connection`]).
 
 mod allocator;
-mod answer;
-mod contact;
+mod connection;
 mod line_queue;
-mod link;
-mod memory;
+mod liveness;
 mod parent;
+mod replay;
+mod responses;
 mod signals;
 mod stdio;
 
@@ -32,31 +32,31 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use contact::Contact;
+use connection::{BridgeConnection, ConnectError, ConnectFuture, Connector, DialMode, unavailable};
 use line_queue::LineQueue;
-use link::{Dialler, Dialling, Link, Need, NoLink, unavailable};
-use memory::Memory;
+use liveness::LivenessProbe;
+use replay::ReplayState;
 
 pub use allocator::{limit_free_memory, return_free_memory};
-pub use link::{Dialler as Options, IDLE_EXIT};
-pub use signals::told_to_end;
-pub use stdio::complain;
+pub use connection::{Connector as Options, IDLE_TIMEOUT};
+pub use signals::termination_signal;
+pub use stdio::print_error;
 
 /// How many bytes may wait for the host before the bridge is left unread.
-const ROOM: usize = 64 * 1024;
+const MAX_UNREAD: usize = 64 * 1024;
 
 /// How long after the end of stdin answers are waited for.
-const DRAIN: Duration = Duration::from_secs(120);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often it is looked meanwhile whether anybody is left to read them.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long after a long line free memory is given back to the system: once its buffer is gone
 /// ([`Lines`]), and not while more of them come.
 const TRIM_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a refusal stands before the next request asks again.
-const REFUSAL: Duration = Duration::from_secs(1);
+const ERROR_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Serves the host on stdin and stdout until stdin ends and everything owed is delivered, or
 /// the host goes, or a signal comes.
@@ -66,17 +66,17 @@ pub async fn run(options: Options) {
         host: Lines::new(stdio::input(), LONGEST_MESSAGE),
         host_state: HostState::Open,
         long: LongMessage::default(),
-        answers: stdio::output(),
+        stdout: stdio::output(),
         to_host: LineQueue::default(),
         trim_at: None,
-        memory: Memory::new(options.shown_server(), LONGEST_MESSAGE),
-        bridge: Bridge::dial(options.clone(), Need::Now, false),
-        contact: Contact::new(),
-        dialler: options,
+        replay: ReplayState::new(options.shown_server(), LONGEST_MESSAGE),
+        bridge: Bridge::connect(options.clone(), DialMode::Start, false),
+        liveness: LivenessProbe::new(),
+        connector: options,
     };
     tokio::select! {
         () = shim.serve() => {}
-        () = signals::told_to_end() => {}
+        () = signals::termination_signal() => {}
     }
 }
 
@@ -85,14 +85,14 @@ struct Shim<R, W> {
     host_state: HostState,
     /// The line of the host's that is too long and has not ended.
     long: LongMessage,
-    answers: W,
+    stdout: W,
     to_host: LineQueue,
     /// When the memory of long lines is given back to the system.
     trim_at: Option<Instant>,
-    memory: Memory,
+    replay: ReplayState,
     bridge: Bridge,
-    contact: Contact,
-    dialler: Dialler,
+    liveness: LivenessProbe,
+    connector: Connector,
 }
 
 enum HostState {
@@ -106,16 +106,16 @@ enum HostState {
 }
 
 enum Bridge {
-    Up(Box<Link>),
-    Dialling {
-        dialling: Dialling,
+    Connected(Box<BridgeConnection>),
+    Connecting {
+        connecting: ConnectFuture,
         /// Tells it that the host waits.
-        hurry: Rc<Notify>,
+        start_now: Rc<Notify>,
     },
     /// There is one that does not react: the host is answered, and the bridge waited for.
     Hung {
         problem: Problem,
-        waiting: Dialling,
+        waiting: ConnectFuture,
     },
     /// There is none that would serve us.
     Refused(Problem, Instant),
@@ -123,13 +123,13 @@ enum Bridge {
 
 /// Everything that can happen.
 enum Event {
-    HostSaid(io::Result<Option<Piece>>),
-    HostTook(io::Result<usize>),
-    HostLooked,
-    BridgeSaid(io::Result<Option<Bytes>>),
-    BridgeTook(io::Result<()>),
-    BridgeHangs(CallError),
-    Dialled(Result<Box<Link>, NoLink>),
+    HostRead(io::Result<Option<Piece>>),
+    HostWritten(io::Result<usize>),
+    HostPoll,
+    BridgeRead(io::Result<Option<Bytes>>),
+    BridgeWritten(io::Result<()>),
+    BridgeHung(CallError),
+    Connected(Result<Box<BridgeConnection>, ConnectError>),
     Trim,
 }
 
@@ -137,10 +137,10 @@ impl Event {
     /// Returns how many bytes were read.
     fn length(&self) -> usize {
         match self {
-            Self::HostSaid(Ok(Some(Piece::Line(line) | Piece::Part(Part { bytes: line, .. })))) => {
+            Self::HostRead(Ok(Some(Piece::Line(line) | Piece::Part(Part { bytes: line, .. })))) => {
                 line.len()
             }
-            Self::BridgeSaid(Ok(Some(line))) => line.len(),
+            Self::BridgeRead(Ok(Some(line))) => line.len(),
             _ => 0,
         }
     }
@@ -155,7 +155,7 @@ async fn pause_until(instant: Option<Instant>) {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
     async fn serve(mut self) {
-        while !self.is_over() {
+        while !self.is_finished() {
             let event = self.event().await;
             self.handle(event).await;
         }
@@ -170,19 +170,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
             HostState::Open | HostState::Gone => Instant::now(),
         };
         loop {
-            let flushed = tokio::time::timeout(LOOK, self.answers.flush()).await;
-            if flushed.is_ok() || Instant::now() >= until || stdio::nobody_reads() {
+            let flushed = tokio::time::timeout(POLL_INTERVAL, self.stdout.flush()).await;
+            if flushed.is_ok() || Instant::now() >= until || stdio::stdout_is_closed() {
                 return;
             }
         }
     }
 
-    fn is_over(&self) -> bool {
+    fn is_finished(&self) -> bool {
         match self.host_state {
             HostState::Open => false,
             HostState::Draining { until } => {
-                let delivered = self.to_host.is_empty() && !self.memory.owes();
-                let passed_on = !self.memory.needs_bridge() && !self.bridge.is_sending();
+                let delivered = self.to_host.is_empty() && !self.replay.has_pending();
+                let passed_on = !self.replay.needs_bridge() && !self.bridge.is_sending();
                 (delivered && passed_on) || Instant::now() >= until
             }
             HostState::Gone => true,
@@ -191,24 +191,25 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
 
     /// The bridge comes first: its end must be noticed before more is sent to it.
     async fn event(&mut self) -> Event {
-        let has_room = self.to_host.remaining() < ROOM;
+        let has_room = self.to_host.remaining() < MAX_UNREAD;
         let has_answers = !self.to_host.is_empty();
         let is_open = matches!(self.host_state, HostState::Open);
-        let awaits_bridge = matches!(self.bridge, Bridge::Up(_)) && self.memory.owes();
+        let awaits_bridge =
+            matches!(self.bridge, Bridge::Connected(_)) && self.replay.has_pending();
         tokio::select! {
             biased;
             event = self.bridge.event(has_room) => event,
-            written = self.answers.write_buf(&mut self.to_host), if has_answers => Event::HostTook(written),
-            piece = self.host.next_piece(), if is_open && !self.memory.is_full() => Event::HostSaid(piece),
-            () = tokio::time::sleep(LOOK), if !is_open => Event::HostLooked,
+            written = self.stdout.write_buf(&mut self.to_host), if has_answers => Event::HostWritten(written),
+            piece = self.host.next_piece(), if is_open && !self.replay.is_full() => Event::HostRead(piece),
+            () = tokio::time::sleep(POLL_INTERVAL), if !is_open => Event::HostPoll,
             () = pause_until(self.trim_at) => Event::Trim,
-            hung = self.contact.lost(&self.dialler), if awaits_bridge => Event::BridgeHangs(hung),
+            hung = self.liveness.bridge_hung(&self.connector), if awaits_bridge => Event::BridgeHung(hung),
         }
     }
 
     async fn handle(&mut self, event: Event) {
-        if matches!(event, Event::BridgeSaid(_) | Event::BridgeTook(_)) {
-            self.contact.renew();
+        if matches!(event, Event::BridgeRead(_) | Event::BridgeWritten(_)) {
+            self.liveness.reset();
         }
         if event.length() > MAX_SHORT_LINE {
             self.trim_at = Some(Instant::now() + TRIM_AFTER);
@@ -220,47 +221,47 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                 let is_left = !self.to_host.is_empty();
                 self.trim_at = is_left.then(|| Instant::now() + TRIM_AFTER);
             }
-            Event::HostSaid(Ok(Some(Piece::Line(line)))) => {
-                for answer in self.memory.host_said(line) {
-                    self.tell(&answer);
+            Event::HostRead(Ok(Some(Piece::Line(line)))) => {
+                for answer in self.replay.receive_from_host(line) {
+                    self.queue_for_host(&answer);
                 }
             }
-            Event::HostSaid(Ok(Some(Piece::Part(Part { bytes, is_last })))) => {
+            Event::HostRead(Ok(Some(Piece::Part(Part { bytes, is_last })))) => {
                 self.long.read(&bytes);
                 if is_last {
-                    self.drop_long();
+                    self.answer_oversized();
                 }
             }
-            Event::HostSaid(Ok(None) | Err(_)) => {
-                let until = Instant::now() + DRAIN;
+            Event::HostRead(Ok(None) | Err(_)) => {
+                let until = Instant::now() + DRAIN_TIMEOUT;
                 self.host_state = HostState::Draining { until };
             }
-            Event::HostTook(Ok(_)) => {}
-            Event::HostTook(Err(_)) => self.host_state = HostState::Gone,
-            Event::HostLooked => {
-                if stdio::nobody_reads() {
+            Event::HostWritten(Ok(_)) => {}
+            Event::HostWritten(Err(_)) => self.host_state = HostState::Gone,
+            Event::HostPoll => {
+                if stdio::stdout_is_closed() {
                     self.host_state = HostState::Gone;
                 }
             }
-            Event::BridgeSaid(Ok(Some(line))) if line.first() == Some(&b'#') => {
-                self.bridge.heard(&line);
+            Event::BridgeRead(Ok(Some(line))) if line.first() == Some(&b'#') => {
+                self.bridge.handle_control_line(&line);
             }
-            Event::BridgeSaid(Ok(Some(line))) => self.pass_on(line),
-            Event::BridgeSaid(Ok(None) | Err(_)) => self.lost(None),
-            Event::BridgeHangs(hung) => self.lost(Some(&unavailable(&hung))),
-            Event::BridgeTook(Err(_)) => self.bridge_stopped_reading(),
-            Event::BridgeTook(Ok(())) => {
-                if let Some(message) = self.bridge.sent() {
-                    self.memory.sent(&message);
+            Event::BridgeRead(Ok(Some(line))) => self.forward_to_host(line),
+            Event::BridgeRead(Ok(None) | Err(_)) => self.bridge_lost(None),
+            Event::BridgeHung(hung) => self.bridge_lost(Some(&unavailable(&hung))),
+            Event::BridgeWritten(Err(_)) => self.bridge_stopped_reading(),
+            Event::BridgeWritten(Ok(())) => {
+                if let Some(message) = self.bridge.take_written() {
+                    self.replay.mark_sent(&message);
                 }
             }
-            Event::Dialled(Ok(link)) => {
-                self.bridge = Bridge::Up(link);
-                self.memory.found();
+            Event::Connected(Ok(connection)) => {
+                self.bridge = Bridge::Connected(connection);
+                self.replay.bridge_connected();
             }
-            Event::Dialled(Err(NoLink::Refused(problem))) => self.refused(problem),
-            Event::Dialled(Err(NoLink::Hung { problem, waiting })) => {
-                stdio::complain(format_args!("{}: {problem}", self.dialler.shown_server()));
+            Event::Connected(Err(ConnectError::Refused(problem))) => self.bridge_refused(problem),
+            Event::Connected(Err(ConnectError::Hung { problem, waiting })) => {
+                stdio::print_error(format_args!("{}: {problem}", self.connector.shown_server()));
                 self.bridge = Bridge::Hung { problem, waiting };
             }
         }
@@ -271,84 +272,88 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
     async fn advance(&mut self) {
         let ended = !matches!(self.host_state, HostState::Open);
         match &mut self.bridge {
-            Bridge::Up(link) => {
-                if link.sending.is_none() && link.yielding {
-                    link.half_close().await;
-                } else if link.sending.is_none() && !link.half_closed {
-                    match self.memory.next() {
-                        Some(message) => link.send(message),
-                        None if ended && !self.memory.needs_bridge() => link.half_close().await,
+            Bridge::Connected(connection) => {
+                if connection.sending.is_none() && connection.yielding {
+                    connection.half_close().await;
+                } else if connection.sending.is_none() && !connection.half_closed {
+                    match self.replay.next_to_send() {
+                        Some(message) => connection.send(message),
+                        None if ended && !self.replay.needs_bridge() => {
+                            connection.half_close().await
+                        }
                         None => {}
                     }
                 }
             }
-            Bridge::Dialling { hurry, .. } if self.memory.needs_bridge() => hurry.notify_one(),
-            Bridge::Refused(problem, since) if self.memory.needs_bridge() => {
-                if since.elapsed() < REFUSAL {
+            Bridge::Connecting { start_now, .. } if self.replay.needs_bridge() => {
+                start_now.notify_one()
+            }
+            Bridge::Refused(problem, since) if self.replay.needs_bridge() => {
+                if since.elapsed() < ERROR_LIFETIME {
                     let problem = problem.clone();
-                    self.tell_refusal(&problem);
+                    self.fail_queued(&problem);
                 } else {
-                    self.dial(Need::Now);
+                    self.connect(DialMode::Start);
                 }
             }
-            Bridge::Hung { problem, .. } if self.memory.needs_bridge() => {
-                for answer in self.memory.hung(problem) {
-                    self.tell(&answer);
+            Bridge::Hung { problem, .. } if self.replay.needs_bridge() => {
+                for answer in self.replay.answer_queued(problem) {
+                    self.queue_for_host(&answer);
                 }
             }
-            Bridge::Dialling { .. } | Bridge::Hung { .. } | Bridge::Refused(..) => {}
+            Bridge::Connecting { .. } | Bridge::Hung { .. } | Bridge::Refused(..) => {}
         }
     }
 
     /// Answers a message that was too long to be kept.
-    fn drop_long(&mut self) {
+    fn answer_oversized(&mut self) {
         let long = std::mem::take(&mut self.long);
-        match self.memory.host_said_too_much(long.kind()) {
-            Some(answer) => self.tell(&answer),
-            None => stdio::complain(format_args!(
+        match self.replay.receive_oversized(long.kind()) {
+            Some(answer) => self.queue_for_host(&answer),
+            None => stdio::print_error(format_args!(
                 "{}: the host's answer is longer than 64 MiB; the server gets an error instead",
-                self.dialler.shown_server()
+                self.connector.shown_server()
             )),
         }
     }
 
-    fn pass_on(&mut self, line: Bytes) {
-        match self.memory.bridge_said(line) {
+    fn forward_to_host(&mut self, line: Bytes) {
+        match self.replay.receive_from_bridge(line) {
             Ok(Some(line)) => self.to_host.push(line),
             Ok(None) => {
-                for news in self.memory.news() {
-                    self.tell(&news);
+                for news in self.replay.take_list_changes() {
+                    self.queue_for_host(&news);
                 }
             }
-            Err(error) => stdio::complain(format_args!(
+            Err(error) => stdio::print_error(format_args!(
                 "{}: the bridge said something that is not MCP, which is dropped: {error}",
-                self.dialler.shown_server()
+                self.connector.shown_server()
             )),
         }
     }
 
     /// A bridge that takes no more may still have answers on their way: its end comes after them.
     fn bridge_stopped_reading(&mut self) {
-        let Bridge::Up(link) = &mut self.bridge else {
+        let Bridge::Connected(connection) = &mut self.bridge else {
             return;
         };
-        link.half_closed = true;
-        match link.sending.take() {
-            Some(sending) if sending.is_untouched() => self.memory.not_sent(sending.message),
-            Some(sending) => self.memory.sent(&sending.message),
+        connection.half_closed = true;
+        match connection.sending.take() {
+            Some(sending) if sending.is_untouched() => self.replay.requeue(sending.message),
+            Some(sending) => self.replay.mark_sent(&sending.message),
             None => {}
         }
     }
 
     /// The connection is over: the bridge ended, or hangs.
-    fn lost(&mut self, hung: Option<&Problem>) {
-        let Bridge::Up(link) = &self.bridge else {
+    fn bridge_lost(&mut self, hung: Option<&Problem>) {
+        let Bridge::Connected(connection) = &self.bridge else {
             return;
         };
-        let (yielding, half_closed) = (link.yielding, link.half_closed);
+        let (yielding, half_closed) = (connection.yielding, connection.half_closed);
         self.bridge_stopped_reading();
-        for told in self.memory.lost(hung) {
-            self.tell(&told);
+        for told in self.replay.bridge_lost(hung) {
+            self.queue_for_host(&told);
         }
         let ended = !matches!(self.host_state, HostState::Open);
         if ended && half_closed && !yielding {
@@ -357,83 +362,86 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                 ProblemKind::Unreachable,
                 "the bridge ended without an answer",
             );
-            self.tell_refusal(&problem.with_hint("try again"));
+            self.fail_queued(&problem.with_hint("try again"));
         }
-        self.dial(match (yielding, self.memory.needs_bridge()) {
-            (true, _) => Need::Successor,
-            (false, true) => Need::Now,
-            (false, false) => Need::WhenThere,
+        self.connect(match (yielding, self.replay.needs_bridge()) {
+            (true, _) => DialMode::Successor,
+            (false, true) => DialMode::Start,
+            (false, false) => DialMode::AttachOnly,
         });
     }
 
-    fn refused(&mut self, problem: Problem) {
-        stdio::complain(format_args!("{}: {problem}", self.dialler.shown_server()));
-        self.tell_refusal(&problem);
+    fn bridge_refused(&mut self, problem: Problem) {
+        stdio::print_error(format_args!("{}: {problem}", self.connector.shown_server()));
+        self.fail_queued(&problem);
         self.bridge = Bridge::Refused(problem, Instant::now());
     }
 
-    fn tell_refusal(&mut self, problem: &Problem) {
-        for answer in self.memory.refused(problem) {
-            self.tell(&answer);
+    fn fail_queued(&mut self, problem: &Problem) {
+        for answer in self.replay.fail_queued(problem) {
+            self.queue_for_host(&answer);
         }
     }
 
-    fn dial(&mut self, need: Need) {
-        self.bridge = Bridge::dial(self.dialler.clone(), need, self.memory.is_resumed());
+    fn connect(&mut self, mode: DialMode) {
+        self.bridge = Bridge::connect(self.connector.clone(), mode, self.replay.is_resumed());
     }
 
-    fn tell(&mut self, message: &Message) {
+    fn queue_for_host(&mut self, message: &Message) {
         self.to_host.push(message.line());
     }
 }
 
 impl Bridge {
-    fn dial(dialler: Dialler, need: Need, resumed: bool) -> Self {
-        let hurry = Rc::new(Notify::new());
-        Self::Dialling {
-            dialling: dialler.dial(need, resumed, Rc::clone(&hurry)),
-            hurry,
+    fn connect(connector: Connector, mode: DialMode, resumed: bool) -> Self {
+        let start_now = Rc::new(Notify::new());
+        Self::Connecting {
+            connecting: connector.connect(mode, resumed, Rc::clone(&start_now)),
+            start_now,
         }
     }
 
     async fn event(&mut self, has_room: bool) -> Event {
         match self {
-            Self::Up(link) => link_event(link, has_room).await,
-            Self::Dialling { dialling, .. } => Event::Dialled(dialling.await),
-            Self::Hung { waiting, .. } => Event::Dialled(waiting.await),
+            Self::Connected(connection) => connection_event(connection, has_room).await,
+            Self::Connecting { connecting, .. } => Event::Connected(connecting.await),
+            Self::Hung { waiting, .. } => Event::Connected(waiting.await),
             Self::Refused(..) => pending().await,
         }
     }
 
     /// The bridge's own words. Those that a newer bridge may have and we do not know mean nothing.
-    fn heard(&mut self, word: &[u8]) {
-        if let Self::Up(link) = self
+    fn handle_control_line(&mut self, word: &[u8]) {
+        if let Self::Connected(connection) = self
             && word == YIELDING.as_bytes()
         {
-            link.yielding = true;
+            connection.yielding = true;
         }
     }
 
     /// The message that left whole with the last write.
-    fn sent(&mut self) -> Option<Message> {
-        let Self::Up(link) = self else { return None };
-        link.sending
+    fn take_written(&mut self) -> Option<Message> {
+        let Self::Connected(connection) = self else {
+            return None;
+        };
+        connection
+            .sending
             .take_if(|sending| sending.is_done())
             .map(|sending| sending.message)
     }
 
     fn is_sending(&self) -> bool {
-        matches!(self, Self::Up(link) if link.sending.is_some())
+        matches!(self, Self::Connected(connection) if connection.sending.is_some())
     }
 }
 
-async fn link_event(link: &mut Link, has_room: bool) -> Event {
-    let Link {
+async fn connection_event(connection: &mut BridgeConnection, has_room: bool) -> Event {
+    let BridgeConnection {
         lines,
         writer,
         sending,
         ..
-    } = link;
+    } = connection;
     let write = async {
         match sending {
             Some(sending) => sending.write(writer).await,
@@ -442,7 +450,7 @@ async fn link_event(link: &mut Link, has_room: bool) -> Event {
     };
     tokio::select! {
         biased;
-        line = lines.next(), if has_room => Event::BridgeSaid(line),
-        written = write => Event::BridgeTook(written),
+        line = lines.next(), if has_room => Event::BridgeRead(line),
+        written = write => Event::BridgeWritten(written),
     }
 }

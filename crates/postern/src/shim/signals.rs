@@ -2,7 +2,7 @@
 
 /// Returns once somebody asks this process to end.
 #[cfg(unix)]
-pub async fn told_to_end() {
+pub async fn termination_signal() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let listen = |kind| signal(kind).ok();
@@ -23,7 +23,7 @@ pub async fn told_to_end() {
 
 /// Returns once somebody asks this process to end.
 #[cfg(windows)]
-pub async fn told_to_end() {
+pub async fn termination_signal() {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
 
     let (Ok(mut interrupt), Ok(mut stop), Ok(mut close), Ok(mut logoff), Ok(mut shutdown)) = (

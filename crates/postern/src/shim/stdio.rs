@@ -34,13 +34,13 @@ pub(crate) fn output() -> Output {
 }
 
 /// Says on stderr what is wrong, as programs do.
-pub fn complain(text: impl Display) {
+pub fn print_error(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "postern: {text}");
 }
 
 /// Whether the other end of stdout is closed, as it is once the host has died.
 #[cfg(unix)]
-pub(crate) fn nobody_reads() -> bool {
+pub(crate) fn stdout_is_closed() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     let stdout = std::io::stdout();
@@ -55,6 +55,6 @@ pub(crate) fn nobody_reads() -> bool {
 
 /// A write tells.
 #[cfg(windows)]
-pub(crate) fn nobody_reads() -> bool {
+pub(crate) fn stdout_is_closed() -> bool {
     false
 }

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::context::Context;
 
 /// How often a bridge that is gone is looked for.
-const LOOK: Duration = Duration::from_secs(1);
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Answers with the reply, or with the problem and a status that is not a success.
 pub(super) async fn call(State(context): State<Context>, Json(request): Json<Request>) -> Response {
@@ -49,7 +49,7 @@ pub(super) async fn state(State(context): State<Context>) -> impl IntoResponse {
             if send(&events, lost).await.is_none() {
                 return;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(RECONNECT_INTERVAL).await;
         }
     });
     Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default())

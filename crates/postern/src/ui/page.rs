@@ -18,7 +18,7 @@ const WITHOUT_WINDOW: &str = "<!doctype html><html lang=\"en\"><meta charset=\"u
     <code>ui</code>, then build Postern again; <code>cargo xtask run</code> does both.</p>\
     <p>Everything else works: <code>postern --help</code>.</p>";
 
-const CLOSED: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Postern</title>\
+const EXPIRED_LINK: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Postern</title>\
     <body style=\"font: 1rem/1.5 system-ui; max-width: 40rem; margin: 4rem auto\">\
     <h1>This address does not open Postern any more</h1>\
     <p>The address that <code>postern ui</code> prints works once, and for five minutes. For a new one, \
@@ -27,8 +27,8 @@ const CLOSED: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><
     address in time, somebody else was faster: end the command.</p>";
 
 /// What an address shows that was used, or that waited too long.
-pub(super) fn closed() -> Response {
-    guarded((StatusCode::GONE, Html(CLOSED)))
+pub(super) fn expired_link() -> Response {
+    with_security_headers((StatusCode::GONE, Html(EXPIRED_LINK)))
 }
 
 /// A file of the window; its page where no file is named.
@@ -47,17 +47,17 @@ pub(super) async fn file(method: Method, uri: Uri) -> Response {
             None => StatusCode::NOT_FOUND.into_response(),
         },
     };
-    guarded(response)
+    with_security_headers(response)
 }
 
-fn guarded(response: impl IntoResponse) -> Response {
-    let guards: [(HeaderName, &str); 4] = [
+fn with_security_headers(response: impl IntoResponse) -> Response {
+    let headers: [(HeaderName, &str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (guards, response).into_response()
+    (headers, response).into_response()
 }
 
 fn content(path: &str) -> Option<&'static [u8]> {

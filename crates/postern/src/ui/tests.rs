@@ -5,7 +5,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode, header};
 use tower::ServiceExt;
 
-use super::door::{Door, OPEN};
+use super::access::{AccessPolicy, LINK_LIFETIME};
 use super::router;
 use crate::context::Context;
 use crate::environment::Environment;
@@ -21,7 +21,7 @@ const OWN: [(&str, &str); 3] = [
 const NAVIGATION: [(&str, &str); 2] = [("host", "127.0.0.1:9"), ("sec-fetch-site", "none")];
 
 struct Ui {
-    door: Door,
+    policy: AccessPolicy,
     folder: tempfile::TempDir,
     /// A connection of this user's, for the kernel's table.
     peer: std::net::TcpStream,
@@ -34,7 +34,7 @@ impl Ui {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let here = listener.local_addr().unwrap();
         Self {
-            door: Door::new(here).unwrap(),
+            policy: AccessPolicy::new(here).unwrap(),
             folder: tempfile::tempdir().unwrap(),
             peer: std::net::TcpStream::connect(here).unwrap(),
             here,
@@ -44,15 +44,15 @@ impl Ui {
 
     /// What the person's browser does with a new address.
     async fn token(&self) -> String {
-        let entrance = self.entrance();
-        let entered = self.send("GET", &entrance, &NAVIGATION).await;
+        let link = self.new_link();
+        let entered = self.send("GET", &link, &NAVIGATION).await;
         assert_eq!(entered.status(), StatusCode::SEE_OTHER);
         let page = entered.headers()[header::LOCATION].to_str().unwrap();
         page.strip_prefix("/#token=").unwrap().to_owned()
     }
 
-    fn entrance(&self) -> String {
-        let address = self.door.entrance().unwrap();
+    fn new_link(&self) -> String {
+        let address = self.policy.new_link().unwrap();
         let own = format!("http://{}", self.here);
         address.strip_prefix(&own).unwrap().to_owned()
     }
@@ -77,7 +77,7 @@ impl Ui {
             .unwrap();
         let context =
             Context::new(Environment::default(), Some(self.folder.path().to_owned())).unwrap();
-        router(self.door.clone(), context)
+        router(self.policy.clone(), context)
             .oneshot(request)
             .await
             .unwrap()
@@ -110,7 +110,7 @@ async fn the_page_needs_no_token_and_the_api_does() {
 #[tokio::test(start_paused = true)]
 async fn an_address_opens_the_page_once_and_soon() {
     let ui = Ui::new();
-    let first = ui.entrance();
+    let first = ui.new_link();
     let looked = ui.send("HEAD", &first, &NAVIGATION).await;
     assert_eq!(looked.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(
@@ -125,16 +125,16 @@ async fn an_address_opens_the_page_once_and_soon() {
     let page = String::from_utf8(page.unwrap().to_vec()).unwrap();
     assert!(page.contains("run it again"), "{page}");
 
-    let late = ui.entrance();
-    tokio::time::advance(OPEN).await;
+    let late = ui.new_link();
+    tokio::time::advance(LINK_LIFETIME).await;
     assert_eq!(ui.status(&late, &NAVIGATION).await, StatusCode::GONE);
 }
 
 #[tokio::test]
 async fn the_address_opens_nothing_but_the_page() {
     let ui = Ui::new();
-    let entrance = ui.entrance();
-    let code = entrance.strip_prefix("/enter/").unwrap();
+    let link = ui.new_link();
+    let code = link.strip_prefix("/enter/").unwrap();
     let bearer = format!("Bearer {code}");
     let shown = [&OWN[..], &[("authorization", bearer.as_str())]].concat();
     assert_eq!(
@@ -142,7 +142,7 @@ async fn the_address_opens_nothing_but_the_page() {
         StatusCode::UNAUTHORIZED
     );
     let linked = [("host", "127.0.0.1:9"), ("sec-fetch-site", "cross-site")];
-    assert_eq!(ui.status(&entrance, &linked).await, StatusCode::FORBIDDEN);
+    assert_eq!(ui.status(&link, &linked).await, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

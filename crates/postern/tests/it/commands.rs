@@ -14,7 +14,7 @@ fn json(ended: &Ended) -> Value {
 }
 
 #[tokio::test]
-async fn help_says_what_there_is_and_how_it_ends() {
+async fn help_lists_commands_and_exit_codes() {
     let installation = Installation::new();
     let help = installation.run(&["--help"]).await.stdout;
     for word in [
@@ -55,7 +55,7 @@ async fn help_says_what_there_is_and_how_it_ends() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_a_usage_error() {
+async fn invalid_arguments_are_usage_error() {
     let installation = Installation::new();
     for arguments in [
         &["frobnicate"][..],
@@ -79,7 +79,7 @@ async fn what_makes_no_sense_is_a_usage_error() {
 }
 
 #[tokio::test]
-async fn looking_starts_nothing() {
+async fn status_does_not_start_bridge() {
     let installation = Installation::new();
     let status = installation.run(&["status"]).await;
     assert_eq!((status.stdout.as_str(), status.code), ("", Some(4)));
@@ -95,7 +95,7 @@ async fn looking_starts_nothing() {
 }
 
 #[tokio::test]
-async fn the_doctor_names_what_a_hosts_file_has_that_leads_nowhere() {
+async fn doctor_reports_host_entry_without_server() {
     let installation = Installation::new();
     installation
         .run(&["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"])
@@ -134,7 +134,7 @@ async fn the_doctor_names_what_a_hosts_file_has_that_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn the_doctor_looks_at_each_server_for_scripts_too() {
+async fn doctor_json_contains_checks_of_each_server() {
     let installation = Installation::new();
     let config = "[bridge]\nport = 0\n[servers.files]\nurl = 'http://127.0.0.1:9/mcp'\n\
         auth = { kind = 'entra', authority = 'http://127.0.0.1:9/tenant/v2.0', client_id = 'the-app', resource = 'api://files' }\n";
@@ -155,7 +155,7 @@ async fn the_doctor_looks_at_each_server_for_scripts_too() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_not_in_force_yet_is_named() {
+async fn changed_port_is_reported_until_restart() {
     let installation = Installation::new();
     assert_eq!(
         installation.run(&["bridge", "--detach"]).await.code,
@@ -173,7 +173,7 @@ async fn a_port_that_is_not_in_force_yet_is_named() {
 }
 
 #[tokio::test]
-async fn consents_that_nobody_could_ask_for_are_not_called_none() {
+async fn consents_list_fails_if_no_gateway_can_be_asked() {
     let installation = Installation::new();
     let none = installation.run(&["consents", "list"]).await;
     assert_eq!(none.code, Some(0), "there is nobody to ask: {none:?}");
@@ -206,7 +206,7 @@ async fn consents_that_nobody_could_ask_for_are_not_called_none() {
 }
 
 #[tokio::test]
-async fn http_to_another_machine_is_a_persons_to_allow() {
+async fn http_to_other_machine_requires_confirmation() {
     let installation = Installation::new();
     let add = ["servers", "add", "far", "http://far.example/mcp"];
     let refused = installation.run(&add).await;
@@ -227,7 +227,7 @@ async fn http_to_another_machine_is_a_persons_to_allow() {
 }
 
 #[tokio::test]
-async fn a_secret_comes_from_stdin_and_is_never_shown() {
+async fn secret_is_read_from_stdin_and_never_shown() {
     let installation = Installation::new();
     let none = installation.run(&["secrets", "list"]).await;
     assert!(
@@ -287,7 +287,7 @@ async fn a_secret_comes_from_stdin_and_is_never_shown() {
 }
 
 #[tokio::test]
-async fn a_host_that_ends_the_conversation_gets_no_error_and_no_secret() {
+async fn connect_exits_with_0_and_shows_no_secret() {
     let installation = Installation::new();
     let help = installation.run(&["connect", "--help"]).await;
     assert!(help.stdout.contains("The exit code is 0"), "{help:?}");
@@ -313,7 +313,7 @@ async fn a_host_that_ends_the_conversation_gets_no_error_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_bad_certificate_of_the_environment_is_named() {
+async fn invalid_ca_file_is_named() {
     let installation = Installation::new();
     let file = installation.folder().join("bad.pem");
     let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -329,7 +329,7 @@ async fn a_bad_certificate_of_the_environment_is_named() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_cannot_start_does_not_say_that_it_listens() {
+async fn gateway_with_invalid_keys_does_not_listen() {
     let installation = Installation::new();
     let file = installation.folder().join("gateway.toml");
     let config = "public_url = \"http://localhost:4180\"
@@ -352,7 +352,7 @@ url = \"http://127.0.0.1:9/mcp\"
 }
 
 #[tokio::test]
-async fn an_emulator_that_cannot_use_its_files_does_not_say_that_it_listens() {
+async fn emulator_with_invalid_files_does_not_listen() {
     let installation = Installation::new();
     let file = |name: &str, text: &str| {
         let file = installation.folder().join(name);
@@ -381,7 +381,7 @@ async fn an_emulator_that_cannot_use_its_files_does_not_say_that_it_listens() {
 }
 
 #[tokio::test]
-async fn servers_are_added_listed_tested_and_removed() {
+async fn servers_can_be_added_listed_tested_and_removed() {
     let installation = Installation::new();
     let none = installation.run(&["servers", "list"]).await;
     assert!(none.stdout.contains("postern servers add"), "{none:?}");
@@ -419,7 +419,7 @@ async fn servers_are_added_listed_tested_and_removed() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_read_is_named_with_its_place() {
+async fn configuration_error_names_file_and_line() {
     let installation = Installation::new();
     let file = installation.home().config_file();
     let text = "[bridge]\nport = 0\n[servers.far]\nurl = 'http://far.example/mcp'\n";
@@ -453,7 +453,7 @@ async fn a_configuration_that_cannot_be_read_is_named_with_its_place() {
 }
 
 #[tokio::test]
-async fn a_host_gets_a_server_and_loses_it_again() {
+async fn server_is_added_to_host_and_removed() {
     let installation = Installation::new();
     installation
         .run(&["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"])
@@ -495,7 +495,7 @@ async fn a_host_gets_a_server_and_loses_it_again() {
 }
 
 #[tokio::test]
-async fn an_import_is_shown_without_secrets_and_waits_for_a_person() {
+async fn import_preview_hides_secrets_and_requires_terminal() {
     let installation = Installation::new();
     let file = installation
         .folder()
@@ -540,7 +540,7 @@ async fn an_import_is_shown_without_secrets_and_waits_for_a_person() {
 }
 
 #[tokio::test]
-async fn a_sign_in_to_what_is_not_there_fails_with_what_to_do() {
+async fn unknown_server_fails_with_hint() {
     let installation = Installation::new();
     let unknown = installation.run(&["sign-in", "typo"]).await;
     assert_eq!(unknown.code, Some(1), "{unknown:?}");

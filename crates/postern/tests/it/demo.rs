@@ -47,7 +47,7 @@ impl SignedIn {
 }
 
 #[tokio::test]
-async fn a_tool_call_reaches_the_server_behind_entra_on_every_face() {
+async fn demo_calls_tools_on_every_transport() {
     let installation = Installation::unused();
     let shown = demo(&installation).await.stdout;
     assert!(
@@ -75,7 +75,7 @@ async fn a_tool_call_reaches_the_server_behind_entra_on_every_face() {
 }
 
 #[tokio::test]
-async fn two_demos_do_not_share_a_folder() {
+async fn second_demo_in_same_folder_fails() {
     let installation = Installation::unused();
     std::fs::write(
         installation.home().config_file(),
@@ -92,7 +92,7 @@ async fn two_demos_do_not_share_a_folder() {
 }
 
 #[tokio::test]
-async fn a_consent_that_is_taken_back_takes_the_sign_in_with_it() {
+async fn revoking_consent_signs_out() {
     let installation = Installation::unused();
     let _demo = SignedIn::start(&installation).await;
     let list = installation.run(&["consents", "list", "--json"]).await;
@@ -119,7 +119,7 @@ async fn a_consent_that_is_taken_back_takes_the_sign_in_with_it() {
 }
 
 #[tokio::test]
-async fn a_demo_leaves_an_installation_as_it_is() {
+async fn demo_does_not_replace_existing_configuration() {
     let installation = Installation::new();
     let file = installation.home().config_file();
     let before = std::fs::read_to_string(&file).unwrap();
@@ -138,7 +138,7 @@ async fn a_demo_leaves_an_installation_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_browser_that_cannot_be_opened_costs_a_person_one_copied_address() {
+async fn sign_in_page_can_be_opened_by_hand() {
     let installation = Installation::unused();
     let mut command = installation.command(&["demo", "--scripted"]);
     command.env("POSTERN_BROWSER", "/bin/false");

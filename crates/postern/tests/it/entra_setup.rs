@@ -41,7 +41,7 @@ fn token(scopes: &str) -> String {
     )
 }
 
-fn able() -> String {
+fn permitted_token() -> String {
     token("User.Read Application.ReadWrite.All")
 }
 
@@ -89,7 +89,7 @@ fn graph_scopes() -> Value {
 }
 
 #[tokio::test]
-async fn what_to_register_is_printed_as_steps_and_as_json() {
+async fn registration_is_printed_as_steps_and_as_json() {
     let installation = Installation::new();
     let steps = installation.run(&BRIDGE).await;
     assert_eq!(steps.code, Some(0), "{steps:?}");
@@ -128,15 +128,15 @@ async fn what_to_register_is_printed_as_steps_and_as_json() {
 }
 
 #[tokio::test]
-async fn the_bridge_is_registered_once_and_then_left_alone() {
+async fn second_apply_changes_nothing() {
     let graph = Graph::start().await;
-    graph.books().lag = 1;
-    let first = apply(&graph, &BRIDGE, &able()).await;
+    graph.directory().lag = 1;
+    let first = apply(&graph, &BRIDGE, &permitted_token()).await;
     assert_eq!(first.code, Some(0), "{first:?}");
     assert!(first.stdout.contains("Client id: client-1"), "{first:?}");
     {
-        let books = graph.books();
-        assert_eq!(books.token, format!("Bearer {}", able()));
+        let directory = graph.directory();
+        assert_eq!(directory.token, format!("Bearer {}", permitted_token()));
         let expected = json!({
             "id": "object-1",
             "appId": "client-1",
@@ -149,35 +149,35 @@ async fn the_bridge_is_registered_once_and_then_left_alone() {
                 "resourceAccess": [{ "id": MCP_READ, "type": "Scope" }],
             }],
         });
-        assert_eq!(books.applications, [expected]);
-        assert_eq!(books.principals[0]["appId"], "client-1");
+        assert_eq!(directory.applications, [expected]);
+        assert_eq!(directory.principals[0]["appId"], "client-1");
     }
-    graph.books().written.clear();
-    let second = apply(&graph, &BRIDGE, &able()).await;
+    graph.directory().written.clear();
+    let second = apply(&graph, &BRIDGE, &permitted_token()).await;
     assert_eq!(second.code, Some(0), "{second:?}");
     assert!(second.stdout.starts_with("Nothing to change"), "{second:?}");
-    assert_eq!(graph.books().written, [""; 0]);
+    assert_eq!(graph.directory().written, [""; 0]);
 }
 
 #[tokio::test]
-async fn what_others_registered_stays() {
+async fn apply_keeps_existing_settings() {
     let graph = Graph::start().await;
     let other = json!({ "resourceAppId": "other", "resourceAccess": [] });
-    graph.books().applications.push(json!({
+    graph.directory().applications.push(json!({
         "id": "object-9", "appId": "client-9", "displayName": "Postern gateway",
         "web": { "redirectUris": ["https://old.example.com/oauth-callback"] },
         "spa": { "redirectUris": ["https://gateway.example.com/oauth-callback"] },
         "requiredResourceAccess": [other],
     }));
-    let applied = apply(&graph, &GATEWAY, &able()).await;
+    let applied = apply(&graph, &GATEWAY, &permitted_token()).await;
     assert_eq!(applied.code, Some(0), "{applied:?}");
     assert!(
         applied.stderr.contains("registered under `spa` too"),
         "{applied:?}"
     );
     {
-        let books = graph.books();
-        let application = &books.applications[0];
+        let directory = graph.directory();
+        let application = &directory.applications[0];
         assert_eq!(
             application["web"]["redirectUris"],
             json!([
@@ -191,41 +191,43 @@ async fn what_others_registered_stays() {
         );
         assert_eq!(application["api"]["requestedAccessTokenVersion"], 2);
         assert_eq!(
-            books.federated[0]["subject"],
+            directory.federated[0]["subject"],
             "system:serviceaccount:mcp:gateway"
         );
     }
-    graph.books().federated[0]["subject"] = json!("another");
-    graph.books().written.clear();
-    let mended = apply(&graph, &GATEWAY, &able()).await;
+    graph.directory().federated[0]["subject"] = json!("another");
+    graph.directory().written.clear();
+    let mended = apply(&graph, &GATEWAY, &permitted_token()).await;
     assert!(
         mended.stdout.contains("Changed its federated credential"),
         "{mended:?}"
     );
     assert_eq!(
-        graph.books().written,
+        graph.directory().written,
         ["PATCH /applications/object-9/federatedIdentityCredentials/id-1"]
     );
 }
 
 #[tokio::test]
-async fn a_certificate_is_added_once() {
+async fn certificate_is_added_once() {
     let graph = Graph::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.pem");
     let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     std::fs::write(&file, pem).unwrap();
     let arguments = [&GATEWAY[..4], &["--certificate", file.to_str().unwrap()]].concat();
-    graph.books().applications.push(json!({
+    graph.directory().applications.push(json!({
         "id": "object-9", "appId": "client-9", "displayName": "Postern gateway",
         "keyCredentials": [{ "key": "b2xk", "keyId": "old" }],
     }));
     for _ in 0..2 {
-        let applied = apply(&graph, &arguments, &able()).await;
+        let applied = apply(&graph, &arguments, &permitted_token()).await;
         assert_eq!(applied.code, Some(0), "{applied:?}");
     }
-    let books = graph.books();
-    let keys = books.applications[0]["keyCredentials"].as_array().unwrap();
+    let directory = graph.directory();
+    let keys = directory.applications[0]["keyCredentials"]
+        .as_array()
+        .unwrap();
     let keys: Vec<_> = keys
         .iter()
         .map(|key| key["key"].as_str().unwrap())
@@ -234,7 +236,7 @@ async fn a_certificate_is_added_once() {
 }
 
 #[tokio::test]
-async fn without_the_right_nothing_is_touched() {
+async fn apply_without_permission_changes_nothing() {
     let graph = Graph::start().await;
     let unable = apply(&graph, &BRIDGE, &token("User.Read Application.Read.All")).await;
     assert_eq!(unable.code, Some(1), "{unable:?}");
@@ -244,10 +246,10 @@ async fn without_the_right_nothing_is_touched() {
             .contains("it grants User.Read, Application.Read.All; nothing was changed"),
         "{unable:?}"
     );
-    assert_eq!(graph.books().token, "", "nobody was asked");
+    assert_eq!(graph.directory().token, "", "nobody was asked");
 
-    graph.books().is_closed = true;
-    for token in [able(), "opaque".to_owned()] {
+    graph.directory().is_read_only = true;
+    for token in [permitted_token(), "opaque".to_owned()] {
         let refused = apply(&graph, &BRIDGE, &token).await;
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert!(
@@ -259,34 +261,34 @@ async fn without_the_right_nothing_is_touched() {
             "{refused:?}"
         );
     }
-    graph.books().is_closed = false;
+    graph.directory().is_read_only = false;
     let mut unknown = BRIDGE;
     unknown[5] = "mcp.everything";
-    let unknown = apply(&graph, &unknown, &able()).await;
+    let unknown = apply(&graph, &unknown, &permitted_token()).await;
     assert!(unknown.stderr.contains("it has mcp.read"), "{unknown:?}");
-    let books = graph.books();
-    assert!(books.applications.is_empty() && books.written.is_empty());
+    let directory = graph.directory();
+    assert!(directory.applications.is_empty() && directory.written.is_empty());
 }
 
 #[tokio::test]
-async fn of_several_by_one_name_one_has_to_be_meant() {
+async fn ambiguous_name_requires_client_id() {
     let graph = Graph::start().await;
     for number in [1, 2] {
-        graph.books().applications.push(json!({
+        graph.directory().applications.push(json!({
             "id": format!("object-{number}"), "appId": format!("client-{number}"),
             "displayName": "Postern",
         }));
     }
-    let both = apply(&graph, &BRIDGE, &able()).await;
+    let both = apply(&graph, &BRIDGE, &permitted_token()).await;
     assert_eq!(both.code, Some(1), "{both:?}");
     assert!(both.stderr.contains("client-1, client-2"), "{both:?}");
-    assert!(graph.books().written.is_empty());
+    assert!(graph.directory().written.is_empty());
     let one = [&BRIDGE[..], &["--client-id", "client-2"]].concat();
-    let one = apply(&graph, &one, &able()).await;
+    let one = apply(&graph, &one, &permitted_token()).await;
     assert_eq!(one.code, Some(0), "{one:?}");
     assert!(
         graph
-            .books()
+            .directory()
             .written
             .contains(&"PATCH /applications/object-2".to_owned())
     );
@@ -302,7 +304,7 @@ fn configure(installation: &Installation, bridge: &str) {
 }
 
 #[tokio::test]
-async fn whoever_the_bridge_trusts_may_vouch_for_graph() {
+async fn graph_is_trusted_by_ca_files_of_bridge() {
     let installation = Installation::new();
     let transport = Transport::Https {
         folder: installation.folder().to_owned(),
@@ -315,7 +317,7 @@ async fn whoever_the_bridge_trusts_may_vouch_for_graph() {
     let server = Emulator::open(options, listener).await.unwrap();
     let graph = server.base_url().to_owned();
     tokio::spawn(server.serve(CancellationToken::new()));
-    let apply = async || apply_with(&installation, &graph, &BRIDGE, &able()).await;
+    let apply = async || apply_with(&installation, &graph, &BRIDGE, &permitted_token()).await;
 
     let untrusted = apply().await;
     assert_eq!(untrusted.code, Some(4), "{untrusted:?}");
@@ -341,7 +343,7 @@ async fn whoever_the_bridge_trusts_may_vouch_for_graph() {
 }
 
 #[tokio::test]
-async fn graph_is_reached_through_the_proxy_of_the_bridge() {
+async fn graph_is_reached_through_proxy_of_bridge() {
     let installation = Installation::new();
     let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = proxy.local_addr().unwrap();
@@ -351,7 +353,7 @@ async fn graph_is_reached_through_the_proxy_of_the_bridge() {
         let (stream, _) = proxy.accept().await.unwrap();
         BufReader::new(stream).lines().next_line().await.unwrap()
     };
-    let token = able();
+    let token = permitted_token();
     let applied = apply_with(&installation, graph, &BRIDGE, &token);
     let (refused, asked) = tokio::join!(applied, asked);
     assert_eq!(asked.unwrap(), "CONNECT graph.example:443 HTTP/1.1");

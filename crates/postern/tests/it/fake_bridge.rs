@@ -58,7 +58,7 @@ impl FakeBridge {
     }
 
     /// Waits until a newer bridge asks for room, and makes it.
-    pub(crate) async fn make_room(mut self) -> tempfile::TempDir {
+    pub(crate) async fn yield_to_newer(mut self) -> tempfile::TempDir {
         loop {
             let (stream, _) = self.control.accept().await.unwrap();
             let (reader, mut writer) = split(stream).unwrap();
@@ -111,12 +111,12 @@ impl FakeBridge {
 
 impl Session {
     /// The shim's next line; `None` once it closed its side.
-    pub(crate) async fn hear(&mut self) -> Option<String> {
+    pub(crate) async fn receive(&mut self) -> Option<String> {
         let line = self.lines.next().await.unwrap()?;
         Some(String::from_utf8(line.to_vec()).unwrap())
     }
 
-    pub(crate) async fn say(&mut self, line: &str) {
+    pub(crate) async fn send(&mut self, line: &str) {
         self.writer
             .write_all(format!("{line}\n").as_bytes())
             .await

@@ -16,32 +16,32 @@ pub(crate) const MCP_READ: &str = "aaaaaaaa-0000-4000-8000-000000000002";
 #[derive(Clone)]
 pub(crate) struct Graph {
     pub(crate) url: String,
-    books: Arc<Mutex<Books>>,
+    directory: Arc<Mutex<Directory>>,
 }
 
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct Directory {
     pub(crate) applications: Vec<Value>,
     pub(crate) principals: Vec<Value>,
     pub(crate) federated: Vec<Value>,
     /// What was written: method and path.
     pub(crate) written: Vec<String>,
     /// Whether nobody may write.
-    pub(crate) is_closed: bool,
+    pub(crate) is_read_only: bool,
     /// How often a new application is still unknown to the rest of Graph.
     pub(crate) lag: u32,
     /// The last token.
     pub(crate) token: String,
 }
 
-type Answer = (StatusCode, Json<Value>);
+type GraphResponse = (StatusCode, Json<Value>);
 
 impl Graph {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let graph = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
-            books: Arc::default(),
+            directory: Arc::default(),
         };
         let router = axum::Router::new()
             .fallback(answer)
@@ -50,8 +50,8 @@ impl Graph {
         graph
     }
 
-    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap()
+    pub(crate) fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap()
     }
 }
 
@@ -61,30 +61,30 @@ async fn answer(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer {
-    let mut books = graph.books();
+) -> GraphResponse {
+    let mut directory = graph.directory();
     let token = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    books.token = token.unwrap_or_default().to_owned();
+    directory.token = token.unwrap_or_default().to_owned();
     let path = uri.path().strip_prefix("/v1.0").unwrap().to_owned();
     let query = uri.query().unwrap_or_default().to_owned();
     if method == Method::GET {
-        return books.read(&path, &query);
+        return directory.read(&path, &query);
     }
-    if books.is_closed {
-        return refusal(
+    if directory.is_read_only {
+        return error_response(
             StatusCode::FORBIDDEN,
             "Insufficient privileges to complete the operation.",
         );
     }
-    books.written.push(format!("{method} {path}"));
+    directory.written.push(format!("{method} {path}"));
     let body = serde_json::from_slice(&body).unwrap();
-    books.write(&method, &path, body)
+    directory.write(&method, &path, body)
 }
 
-impl Books {
-    fn read(&self, path: &str, query: &str) -> Answer {
+impl Directory {
+    fn read(&self, path: &str, query: &str) -> GraphResponse {
         let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
         match parts.as_slice() {
             ["applications"] => {
@@ -120,7 +120,7 @@ impl Books {
         }
     }
 
-    fn write(&mut self, method: &Method, path: &str, body: Value) -> Answer {
+    fn write(&mut self, method: &Method, path: &str, body: Value) -> GraphResponse {
         let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
         match (method.as_str(), parts.as_slice()) {
             ("POST", ["applications"]) => {
@@ -133,7 +133,7 @@ impl Books {
             }
             ("POST", ["servicePrincipals"]) if self.lag > 0 => {
                 self.lag -= 1;
-                refusal(
+                error_response(
                     StatusCode::BAD_REQUEST,
                     "The appId does not reference an application.",
                 )
@@ -149,7 +149,7 @@ impl Books {
             ("PATCH", ["applications", _, "federatedIdentityCredentials", _])
                 if !body["name"].is_null() =>
             {
-                refusal(StatusCode::BAD_REQUEST, "The name cannot be changed.")
+                error_response(StatusCode::BAD_REQUEST, "The name cannot be changed.")
             }
             ("PATCH", ["applications", _, "federatedIdentityCredentials", id]) => {
                 let mut all = self.federated.iter_mut();
@@ -160,27 +160,27 @@ impl Books {
     }
 }
 
-fn keep(all: &mut Vec<Value>, mut one: Value) -> Answer {
+fn keep(all: &mut Vec<Value>, mut one: Value) -> GraphResponse {
     one["id"] = json!(format!("id-{}", all.len() + 1));
     all.push(one.clone());
     (StatusCode::CREATED, Json(one))
 }
 
-fn merge(known: &mut Value, change: &Value) -> Answer {
+fn merge(known: &mut Value, change: &Value) -> GraphResponse {
     for (field, value) in change.as_object().unwrap() {
         known[field] = value.clone();
     }
     (StatusCode::NO_CONTENT, Json(Value::Null))
 }
 
-fn found(one: Option<&Value>) -> Answer {
+fn found(one: Option<&Value>) -> GraphResponse {
     match one {
         Some(one) => (StatusCode::OK, Json(one.clone())),
-        None => refusal(StatusCode::NOT_FOUND, "It does not exist."),
+        None => error_response(StatusCode::NOT_FOUND, "It does not exist."),
     }
 }
 
-fn refusal(status: StatusCode, message: &str) -> Answer {
+fn error_response(status: StatusCode, message: &str) -> GraphResponse {
     let error = json!({ "error": { "code": "Request_Refused", "message": message } });
     (status, Json(error))
 }

@@ -12,7 +12,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
 /// Far longer than anything here takes: a test fails instead of hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
     child: Child,
@@ -58,7 +58,7 @@ impl Ends {
     }
 
     /// The process's own, as long as it is not spawned.
-    pub(crate) fn its_own(&self) -> [OwnedFd; 2] {
+    pub(crate) fn descriptors(&self) -> [OwnedFd; 2] {
         [&self.stdin, &self.stdout].map(|end| end.try_clone().unwrap())
     }
 }
@@ -71,7 +71,7 @@ impl Host {
     pub(crate) fn over(ends: Ends, home: &Path, server: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
         command.args(["connect", server, "--home"]).arg(home);
-        six_variables(&mut command, home);
+        set_host_environment(&mut command, home);
         command
             .process_group(0)
             .stdin(ends.stdin)
@@ -84,7 +84,7 @@ impl Host {
         }
     }
 
-    pub(crate) async fn say(&mut self, line: &str) {
+    pub(crate) async fn send(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin
             .write_all(format!("{line}\n").as_bytes())
@@ -93,10 +93,10 @@ impl Host {
         stdin.flush().await.unwrap();
     }
 
-    pub(crate) async fn hear(&mut self) -> Option<String> {
+    pub(crate) async fn receive(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.stdout.as_mut().unwrap().read_line(&mut line);
-        tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, read).await.unwrap().unwrap();
         line.pop().map(|_| line)
     }
 
@@ -127,14 +127,12 @@ impl Host {
     }
 
     /// Whether it still runs after so long.
-    pub(crate) async fn lives(&mut self, so_long: Duration) -> bool {
-        tokio::time::timeout(so_long, self.child.wait())
-            .await
-            .is_err()
+    pub(crate) async fn is_running_after(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.child.wait()).await.is_err()
     }
 
     pub(crate) async fn wait(&mut self) -> ExitStatus {
-        tokio::time::timeout(PATIENCE, self.child.wait())
+        tokio::time::timeout(TIMEOUT, self.child.wait())
             .await
             .unwrap()
             .unwrap()
@@ -154,21 +152,21 @@ impl Host {
                 .unwrap();
             errors.read_to_string(&mut stderr).await.unwrap();
         };
-        tokio::time::timeout(PATIENCE, read).await.unwrap();
+        tokio::time::timeout(TIMEOUT, read).await.unwrap();
         let status = self.wait().await;
         (stdout, stderr, status)
     }
 }
 
 /// HOME, LOGNAME, PATH, SHELL, TERM and USER: what the official SDKs pass on.
-pub(crate) fn six_variables(command: &mut Command, home: &Path) {
+pub(crate) fn set_host_environment(command: &mut Command, home: &Path) {
     command.env_clear();
     command
         .env("HOME", home)
         .env("PATH", "/usr/bin:/bin")
         .env("SHELL", "/bin/sh");
     command
-        .env("LOGNAME", "somebody")
-        .env("USER", "somebody")
+        .env("LOGNAME", "user")
+        .env("USER", "user")
         .env("TERM", "dumb");
 }

@@ -11,12 +11,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::host::{Host, PATIENCE};
+use crate::host::{Host, TIMEOUT};
 use crate::installation::{Ended, Installation};
 use crate::shim::INITIALIZE;
 
 /// How long a command may take: five seconds, and what a busy machine adds.
-const BOUND: Duration = Duration::from_secs(15);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
@@ -42,7 +42,7 @@ impl Bridge {
             }
             panic!("the bridge ended before it listened");
         };
-        timeout(PATIENCE, listens).await.unwrap();
+        timeout(TIMEOUT, listens).await.unwrap();
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let pid = process.id().unwrap();
         Self { process, pid }
@@ -70,7 +70,7 @@ impl Bridge {
 }
 
 async fn run(installation: &Installation, arguments: &[&str]) -> Ended {
-    let ended = timeout(BOUND, installation.run(arguments)).await;
+    let ended = timeout(COMMAND_TIMEOUT, installation.run(arguments)).await;
     ended.unwrap_or_else(|_| panic!("{arguments:?} hangs"))
 }
 
@@ -83,15 +83,17 @@ async fn with_server() -> (Installation, Bridge) {
     (installation, bridge)
 }
 
-async fn heard(host: &mut Host) -> Value {
-    let line = timeout(BOUND, host.hear()).await.expect("the host waits");
+async fn receive_json(host: &mut Host) -> Value {
+    let line = timeout(COMMAND_TIMEOUT, host.receive())
+        .await
+        .expect("the host waits");
     serde_json::from_str(&line.unwrap()).unwrap()
 }
 
-async fn hears_list_changes(host: &mut Host) {
+async fn expect_list_changes(host: &mut Host) {
     for list in ["tools", "prompts", "resources"] {
         let method = format!("notifications/{list}/list_changed");
-        assert_eq!(heard(host).await["method"], *method);
+        assert_eq!(receive_json(host).await["method"], *method);
     }
 }
 
@@ -109,7 +111,7 @@ async fn commands_name_process_of_hung_bridge() {
     ];
     let started = commands.map(|arguments| tokio::spawn(installation.command(arguments).output()));
     for (arguments, output) in commands.into_iter().zip(started) {
-        let output = timeout(BOUND, output).await.expect("it hangs");
+        let output = timeout(COMMAND_TIMEOUT, output).await.expect("it hangs");
         let ended = Ended::from(output.unwrap().unwrap());
         assert_eq!(ended.code, Some(4), "{arguments:?}: {ended:?}");
         assert!(
@@ -129,7 +131,7 @@ async fn bridge_that_hangs_during_call_is_reported() {
     let bridge = Bridge::start(&installation).await;
     let mut client = installation.client().await.unwrap();
     bridge.stop();
-    let called = timeout(BOUND, client.call(&Request::Status)).await;
+    let called = timeout(COMMAND_TIMEOUT, client.call(&Request::Status)).await;
     let Err(CallError::Hung(pid)) = called.expect("the call hangs") else {
         panic!("a stopped bridge answers");
     };
@@ -152,7 +154,7 @@ async fn bridge_that_hangs_under_watch_is_reported() {
             }
         }
     };
-    let pid = timeout(PATIENCE, hung).await.expect("the watch hangs");
+    let pid = timeout(TIMEOUT, hung).await.expect("the watch hangs");
     assert_eq!(pid, Some(bridge.pid));
 }
 
@@ -160,18 +162,18 @@ async fn bridge_that_hangs_under_watch_is_reported() {
 async fn call_under_way_is_answered_when_bridge_hangs() {
     let (installation, bridge) = with_server().await;
     let mut host = Host::spawn(installation.folder(), "nowhere");
-    host.say(INITIALIZE).await;
-    assert!(heard(&mut host).await["result"].is_object());
-    host.say(INITIALIZED).await;
+    host.send(INITIALIZE).await;
+    assert!(receive_json(&mut host).await["result"].is_object());
+    host.send(INITIALIZED).await;
     bridge.stop();
-    host.say(CALL).await;
-    let answer: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    host.send(CALL).await;
+    let answer: Value = serde_json::from_str(&host.receive().await.unwrap()).unwrap();
     assert_eq!(answer["error"]["code"], 1002, "{answer}");
     let message = answer["error"]["message"].as_str().unwrap().to_lowercase();
     assert!(bridge.is_named_in(&message), "{answer}");
     bridge.send(Signal::CONT);
-    host.say(LIST).await;
-    assert!(heard(&mut host).await["result"]["tools"].is_array());
+    host.send(LIST).await;
+    assert!(receive_json(&mut host).await["result"]["tools"].is_array());
 }
 
 #[tokio::test]
@@ -181,7 +183,9 @@ async fn replace_ends_hung_bridge() {
     bridge.stop();
     let ended = run(&installation, &["bridge", "--replace", "--detach"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let status = timeout(BOUND, bridge.process.wait()).await.unwrap();
+    let status = timeout(COMMAND_TIMEOUT, bridge.process.wait())
+        .await
+        .unwrap();
     assert!(!status.unwrap().success());
     let state = installation.state().await;
     assert_ne!(state.bridge.pid, bridge.pid);
@@ -192,24 +196,24 @@ async fn new_host_is_answered_while_bridge_hangs() {
     let (installation, bridge) = with_server().await;
     bridge.stop();
     let mut host = Host::spawn(installation.folder(), "nowhere");
-    host.say(INITIALIZE).await;
-    let answer = heard(&mut host).await;
+    host.send(INITIALIZE).await;
+    let answer = receive_json(&mut host).await;
     assert_eq!(
         answer["result"]["protocolVersion"], "2025-11-25",
         "{answer}"
     );
-    host.say(INITIALIZED).await;
-    host.say(LIST).await;
-    let answer = heard(&mut host).await;
+    host.send(INITIALIZED).await;
+    host.send(LIST).await;
+    let answer = receive_json(&mut host).await;
     assert_eq!(answer["error"]["code"], 1002, "{answer}");
     assert_eq!(answer["error"]["data"]["kind"], "unreachable", "{answer}");
     let message = answer["error"]["message"].as_str().unwrap().to_lowercase();
     assert!(bridge.is_named_in(&message), "{answer}");
 
     bridge.send(Signal::CONT);
-    hears_list_changes(&mut host).await;
-    host.say(LIST).await;
-    let answer = heard(&mut host).await;
+    expect_list_changes(&mut host).await;
+    host.send(LIST).await;
+    let answer = receive_json(&mut host).await;
     assert!(answer["result"]["tools"].is_array(), "{answer}");
     let (rest, stderr, status) = host.end().await;
     assert!(status.success(), "{rest} {stderr}");
@@ -221,10 +225,10 @@ async fn host_of_hung_bridge_gets_its_replacement() {
     let (installation, bridge) = with_server().await;
     bridge.stop();
     let mut host = Host::spawn(installation.folder(), "nowhere");
-    host.say(INITIALIZE).await;
-    assert!(heard(&mut host).await["result"].is_object());
-    host.say(INITIALIZED).await;
+    host.send(INITIALIZE).await;
+    assert!(receive_json(&mut host).await["result"].is_object());
+    host.send(INITIALIZED).await;
     let ended = run(&installation, &["bridge", "--replace", "--detach"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    hears_list_changes(&mut host).await;
+    expect_list_changes(&mut host).await;
 }

@@ -7,7 +7,7 @@ use control::api::{Reply, Request, State};
 use control::{CallError, Client, Home};
 use tokio::process::Command;
 
-use crate::host::six_variables;
+use crate::host::set_host_environment;
 
 pub(crate) struct Installation {
     folder: tempfile::TempDir,
@@ -46,7 +46,7 @@ impl Installation {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
         command.args(arguments).arg("--home").arg(self.folder());
-        six_variables(&mut command, self.folder());
+        set_host_environment(&mut command, self.folder());
         command
             .env("POSTERN_VAULT", "file")
             .stdin(Stdio::null())

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 use crate::fake_bridge::FakeBridge;
-use crate::host::{Host, PATIENCE, six_variables};
+use crate::host::{Host, TIMEOUT, set_host_environment};
 use crate::installation::Installation;
 use crate::shim::INITIALIZE;
 
@@ -26,11 +26,11 @@ fn is_unknown_server(line: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_shim_starts_the_bridge_and_the_hosts_end_does_not_end_it() {
+async fn bridge_started_by_shim_survives_host() {
     let installation = Installation::new();
     let mut host = Host::spawn(installation.folder(), "unknown");
-    host.say(INITIALIZE).await;
-    assert!(is_unknown_server(&host.hear().await.unwrap()));
+    host.send(INITIALIZE).await;
+    assert!(is_unknown_server(&host.receive().await.unwrap()));
     let before = pid(&installation).await;
     host.kill_group().await;
     assert_eq!(pid(&installation).await, before);
@@ -39,22 +39,22 @@ async fn a_shim_starts_the_bridge_and_the_hosts_end_does_not_end_it() {
 }
 
 #[tokio::test]
-async fn of_many_shims_that_start_at_once_one_bridge_remains() {
+async fn concurrent_shims_start_one_bridge() {
     let installation = Installation::new();
     let mut hosts: Vec<_> = (0..6)
         .map(|_| Host::spawn(installation.folder(), "unknown"))
         .collect();
     for host in &mut hosts {
-        host.say(INITIALIZE).await;
+        host.send(INITIALIZE).await;
     }
     for host in &mut hosts {
-        assert!(is_unknown_server(&host.hear().await.unwrap()));
+        assert!(is_unknown_server(&host.receive().await.unwrap()));
     }
     assert_eq!(bridges_of(&installation).len(), 1);
 }
 
 #[tokio::test]
-async fn a_detached_bridge_holds_nothing_of_whoever_started_it() {
+async fn detached_bridge_keeps_no_descriptors_of_starter() {
     let installation = Installation::new();
     let postern = env!("CARGO_BIN_EXE_postern");
     // The shell's copies of stdout would keep the pipe open, and this test waiting.
@@ -88,7 +88,7 @@ async fn a_detached_bridge_holds_nothing_of_whoever_started_it() {
 }
 
 #[tokio::test]
-async fn why_a_bridge_cannot_start_reaches_whoever_wanted_it() {
+async fn start_error_of_bridge_is_reported() {
     let installation = Installation::new();
     // Somebody else's folder in the place of ours.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -100,8 +100,8 @@ async fn why_a_bridge_cannot_start_reaches_whoever_wanted_it() {
         "{ended:?}"
     );
     let mut host = Host::spawn(installation.folder(), "unknown");
-    host.say(INITIALIZE).await;
-    let answer: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    host.send(INITIALIZE).await;
+    let answer: Value = serde_json::from_str(&host.receive().await.unwrap()).unwrap();
     assert_eq!(answer["error"]["code"], 1002);
     assert!(
         answer["error"]["message"].as_str().unwrap().contains("run"),
@@ -110,19 +110,19 @@ async fn why_a_bridge_cannot_start_reaches_whoever_wanted_it() {
 }
 
 #[tokio::test]
-async fn a_newer_shim_replaces_an_older_bridge() {
+async fn newer_shim_replaces_older_bridge() {
     let mut old = FakeBridge::of_version("0.0.1");
     let mut host = Host::spawn(old.folder(), "unknown");
-    host.say(INITIALIZE).await;
+    host.send(INITIALIZE).await;
     // It looks, sees the version, and asks for room.
     drop(old.accept().await);
-    let installation = Installation::in_folder(old.make_room().await);
-    assert!(is_unknown_server(&host.hear().await.unwrap()));
+    let installation = Installation::in_folder(old.yield_to_newer().await);
+    assert!(is_unknown_server(&host.receive().await.unwrap()));
     assert_ne!(pid(&installation).await, std::process::id());
 }
 
 #[tokio::test]
-async fn replacing_takes_over_from_any_bridge() {
+async fn replace_replaces_any_bridge() {
     let installation = Installation::new();
     assert_eq!(
         installation.run(&["bridge", "--detach"]).await.code,
@@ -148,24 +148,24 @@ async fn replacing_takes_over_from_any_bridge() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_was_ended_comes_back_with_the_next_request_and_not_before() {
+async fn stopped_bridge_restarts_with_next_request() {
     let installation = Installation::new();
     let add = ["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"];
     assert_eq!(installation.run(&add).await.code, Some(0));
     let mut host = Host::spawn(installation.folder(), "nowhere");
-    host.say(INITIALIZE).await;
-    host.hear().await.unwrap();
+    host.send(INITIALIZE).await;
+    host.receive().await.unwrap();
     installation.quit().await;
     assert!(installation.client().await.is_err());
-    host.say(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)
+    host.send(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)
         .await;
-    host.hear().await.unwrap();
+    host.receive().await.unwrap();
     assert!(installation.client().await.is_ok());
     assert!(host.end().await.2.success());
 }
 
 #[tokio::test]
-async fn an_idle_bridge_ends() {
+async fn idle_bridge_exits() {
     let installation = Installation::new();
     assert_eq!(
         installation
@@ -178,31 +178,31 @@ async fn an_idle_bridge_ends() {
     watch.next().await.unwrap();
     let bridge = watched_pid(&installation).await;
     drop(watch);
-    until_gone(bridge).await;
+    wait_for_exit(bridge).await;
 }
 
 #[tokio::test]
-async fn a_bridge_that_runs_out_of_descriptors_waits_until_there_are_some() {
+async fn bridge_without_free_descriptors_delays_connections() {
     const MANY: usize = 100;
     let installation = Installation::new();
     let mut bridge = limited(&installation, "ulimit -n 64");
     let mut log = BufReader::new(bridge.stderr.take().unwrap()).lines();
-    until_logged(&mut log, "the bridge listens").await;
+    wait_for_log(&mut log, "the bridge listens").await;
     let port = http_address(&installation).await;
     let mut held = Vec::new();
     for _ in 0..MANY {
         let connected = control::socket::connect(installation.home(), Face::Mcp).await;
         held.push(connected.unwrap());
     }
-    until_logged(&mut log, "no connection can be accepted for now").await;
+    wait_for_log(&mut log, "no connection can be accepted for now").await;
     let mut http = TcpStream::connect(port).await.unwrap();
-    until_logged(&mut log, "no HTTP connection can be accepted for now").await;
+    wait_for_log(&mut log, "no HTTP connection can be accepted for now").await;
     drop(held);
     let request = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
     http.write_all(request).await.unwrap();
     let mut response = String::new();
     let read = http.read_to_string(&mut response);
-    timeout(PATIENCE, read).await.expect("it waits").unwrap();
+    timeout(TIMEOUT, read).await.expect("it waits").unwrap();
     assert!(response.starts_with("HTTP/1.1 4"), "{response}");
     assert_eq!(Some(pid(&installation).await), bridge.id());
     assert!(
@@ -216,11 +216,11 @@ async fn a_bridge_that_runs_out_of_descriptors_waits_until_there_are_some() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_bridge_takes_all_the_descriptors_that_it_may() {
+async fn bridge_raises_descriptor_limit() {
     let installation = Installation::new();
     let mut bridge = limited(&installation, "ulimit -S -n 128");
     let mut log = BufReader::new(bridge.stderr.take().unwrap()).lines();
-    until_logged(&mut log, "the bridge listens").await;
+    wait_for_log(&mut log, "the bridge listens").await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", bridge.id().unwrap())).unwrap();
     let files = limits
         .lines()
@@ -253,13 +253,13 @@ fn limited(installation: &Installation, ulimit: &str) -> Child {
     command
         .args(["bridge", "--home"])
         .arg(installation.folder());
-    six_variables(&mut command, installation.folder());
+    set_host_environment(&mut command, installation.folder());
     command.env("POSTERN_VAULT", "file");
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     command.kill_on_drop(true).spawn().unwrap()
 }
 
-async fn until_logged(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
+async fn wait_for_log(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
     let heard = async {
         while let Some(line) = log.next_line().await.unwrap() {
             if line.contains(words) {
@@ -268,7 +268,7 @@ async fn until_logged(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
         }
         panic!("the bridge ended without saying that {words}");
     };
-    tokio::time::timeout(PATIENCE, heard).await.unwrap();
+    tokio::time::timeout(TIMEOUT, heard).await.unwrap();
 }
 
 async fn watched_pid(installation: &Installation) -> u32 {
@@ -276,7 +276,7 @@ async fn watched_pid(installation: &Installation) -> u32 {
 }
 
 /// Returns when the process is gone.
-async fn until_gone(pid: u32) {
+async fn wait_for_exit(pid: u32) {
     let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let Ok(handle) = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())
     else {
@@ -284,13 +284,13 @@ async fn until_gone(pid: u32) {
     };
     let ended = tokio::task::spawn_blocking(move || {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let patience = Timespec {
+        let timeout = Timespec {
             tv_sec: 60,
             tv_nsec: 0,
         };
         let mut process = [PollFd::new(&handle, PollFlags::IN)];
         // A signal, such as of the end of a child of another case, may come first.
-        rustix::io::retry_on_intr(|| poll(&mut process, Some(&patience))).unwrap()
+        rustix::io::retry_on_intr(|| poll(&mut process, Some(&timeout))).unwrap()
     });
     assert_eq!(ended.await.unwrap(), 1, "process {pid} lives");
 }

@@ -9,7 +9,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::process::Command;
 
 use crate::fake_bridge::{FakeBridge, Session};
-use crate::host::{Ends, Host, PATIENCE, six_variables};
+use crate::host::{Ends, Host, TIMEOUT, set_host_environment};
 
 pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -32,17 +32,17 @@ async fn established_over(ends: Ends) -> (FakeBridge, Session, Host) {
     let mut bridge = FakeBridge::new();
     let mut host = Host::over(ends, bridge.folder(), "snippets");
     let mut session = bridge.accept().await;
-    host.say(INITIALIZE).await;
-    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
-    session.say(ANSWER).await;
-    assert_eq!(host.hear().await.unwrap(), ANSWER);
-    host.say(INITIALIZED).await;
-    assert_eq!(session.hear().await.unwrap(), INITIALIZED);
+    host.send(INITIALIZE).await;
+    assert_eq!(session.receive().await.unwrap(), INITIALIZE);
+    session.send(ANSWER).await;
+    assert_eq!(host.receive().await.unwrap(), ANSWER);
+    host.send(INITIALIZED).await;
+    assert_eq!(session.receive().await.unwrap(), INITIALIZED);
     (bridge, session, host)
 }
 
 #[tokio::test]
-async fn every_byte_passes_unchanged_and_stdout_carries_nothing_else() {
+async fn messages_are_relayed_unchanged() {
     let (_bridge, mut session, mut host) = established().await;
     assert_eq!(session.server, "snippets");
     assert!(!session.resumed);
@@ -51,18 +51,18 @@ async fn every_byte_passes_unchanged_and_stdout_carries_nothing_else() {
         r#"{"jsonrpc":"2.0","method":"x/unknown","params":["a",{"é":"ü\u2028"}]}"#,
     ];
     for line in odd {
-        host.say(line).await;
-        assert_eq!(session.hear().await.unwrap(), line);
+        host.send(line).await;
+        assert_eq!(session.receive().await.unwrap(), line);
     }
     let answers = [
         r#"{"unknown":1,"id":"é","result":{"n":1.0,"tab":"\t"},"jsonrpc":"2.0"}"#,
         r#"{"jsonrpc":"2.0","id":"s-1","method":"roots/list"}"#,
     ];
-    session.say("#a word of a later version").await;
-    session.say("not MCP at all").await;
+    session.send("#a word of a later version").await;
+    session.send("not MCP at all").await;
     for line in answers {
-        session.say(line).await;
-        assert_eq!(host.hear().await.unwrap(), line);
+        session.send(line).await;
+        assert_eq!(host.receive().await.unwrap(), line);
     }
     let (rest, stderr, status) = host.end().await;
     assert_eq!(rest, "");
@@ -71,31 +71,31 @@ async fn every_byte_passes_unchanged_and_stdout_carries_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_mebibyte_and_256_calls_at_once_pass() {
+async fn one_mebibyte_and_256_concurrent_calls_are_relayed() {
     for ends in [Ends::pipes(), Ends::sockets()] {
-        much_passes(ends).await;
+        relay_large_and_many(ends).await;
     }
 }
 
-async fn much_passes(ends: Ends) {
+async fn relay_large_and_many(ends: Ends) {
     let (_bridge, mut session, mut host) = established_over(ends).await;
     let large = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"text":"{}"}}}}"#,
         "x".repeat(1 << 20)
     );
-    host.say(&large).await;
-    assert_eq!(session.hear().await.unwrap(), large);
+    host.send(&large).await;
+    assert_eq!(session.receive().await.unwrap(), large);
     let answer = large.replace("\"method\":\"tools/call\",\"params\"", "\"result\"");
-    session.say(&answer).await;
-    assert_eq!(host.hear().await.unwrap(), answer);
+    session.send(&answer).await;
+    assert_eq!(host.receive().await.unwrap(), answer);
     // The host reads nothing until it has said everything.
     for id in 0..256 {
-        host.say(&call(id)).await;
-        session.hear().await.unwrap();
-        session.say(&result(id)).await;
+        host.send(&call(id)).await;
+        session.receive().await.unwrap();
+        session.send(&result(id)).await;
     }
     for id in 0..256 {
-        assert_eq!(host.hear().await.unwrap(), result(id));
+        assert_eq!(host.receive().await.unwrap(), result(id));
     }
 }
 
@@ -117,28 +117,28 @@ async fn line_of_200_mb_is_answered_and_not_kept() {
     // As hosts on the TypeScript SDK write one, with the id at the end.
     let text = "x".repeat(200_000_000);
     let long = |member: &str, end: &str| format!(r#"{{{member}:{{"text":"{text}"}}{end}}}"#);
-    host.say(&long(
+    host.send(&long(
         r#""method":"tools/call","params""#,
         r#","jsonrpc":"2.0","id":7"#,
     ))
     .await;
-    let error: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    let error: Value = serde_json::from_str(&host.receive().await.unwrap()).unwrap();
     assert_eq!(error["id"], 7);
     let message = error["error"]["message"].as_str().unwrap();
     assert!(message.contains("longer than 64 MiB; hint: "), "{message}");
-    host.say(&call(8)).await;
-    assert_eq!(session.hear().await.unwrap(), call(8));
+    host.send(&call(8)).await;
+    assert_eq!(session.receive().await.unwrap(), call(8));
     let [now, most] = memory(process);
     assert!(now < before + 8 * 1024, "{now} KiB, {before} before");
     assert!(most < before + 96 * 1024, "{most} KiB at most");
 
     // An answer to the server that is too long becomes an error for the server.
     let question = r#"{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage"}"#;
-    session.say(question).await;
-    assert_eq!(host.hear().await.unwrap(), question);
-    host.say(&long(r#""jsonrpc":"2.0","id":"q","result""#, ""))
+    session.send(question).await;
+    assert_eq!(host.receive().await.unwrap(), question);
+    host.send(&long(r#""jsonrpc":"2.0","id":"q","result""#, ""))
         .await;
-    let answer: Value = serde_json::from_str(&session.hear().await.unwrap()).unwrap();
+    let answer: Value = serde_json::from_str(&session.receive().await.unwrap()).unwrap();
     assert_eq!(answer["id"], "q");
     assert!(answer["error"]["message"].is_string(), "{answer}");
 }
@@ -150,74 +150,74 @@ async fn memory_shrinks_after_long_messages_both_ways() {
     let [before, _] = memory(process);
     for id in 1..=3 {
         let long = call(id).replace(r#""x""#, &format!(r#""{}""#, "x".repeat(40 << 20)));
-        host.say(&long).await;
-        assert!(session.hear().await.unwrap() == long);
+        host.send(&long).await;
+        assert!(session.receive().await.unwrap() == long);
         let answer = result(id).replace("[]", &format!(r#"["{}"]"#, "x".repeat(40 << 20)));
-        session.say(&answer).await;
-        assert!(host.hear().await.unwrap() == answer);
+        session.send(&answer).await;
+        assert!(host.receive().await.unwrap() == answer);
     }
-    host.say(&call(4)).await;
-    session.hear().await.unwrap();
-    session.say(&result(4)).await;
-    host.hear().await.unwrap();
+    host.send(&call(4)).await;
+    session.receive().await.unwrap();
+    session.send(&result(4)).await;
+    host.receive().await.unwrap();
     let [now, _] = memory(process);
     assert!(now < before + 8 * 1024, "{now} KiB, {before} before");
 }
 
 #[tokio::test]
-async fn a_lost_bridge_is_found_again_and_told_the_handshake() {
+async fn handshake_is_replayed_to_next_bridge() {
     let (mut bridge, mut session, mut host) = established().await;
-    host.say(&call(1)).await;
-    session.hear().await.unwrap();
+    host.send(&call(1)).await;
+    session.receive().await.unwrap();
     drop(session);
-    let error: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    let error: Value = serde_json::from_str(&host.receive().await.unwrap()).unwrap();
     assert_eq!(error["id"], 1);
     assert_eq!(error["error"]["code"], 1002);
     assert_eq!(error["error"]["data"]["server"], "snippets");
 
     let mut session = bridge.accept().await;
     assert!(session.resumed);
-    host.say(&call(2)).await;
-    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
-    session.say(ANSWER).await;
-    assert_eq!(session.hear().await.unwrap(), INITIALIZED);
-    assert_eq!(session.hear().await.unwrap(), call(2));
-    session.say(&result(2)).await;
+    host.send(&call(2)).await;
+    assert_eq!(session.receive().await.unwrap(), INITIALIZE);
+    session.send(ANSWER).await;
+    assert_eq!(session.receive().await.unwrap(), INITIALIZED);
+    assert_eq!(session.receive().await.unwrap(), call(2));
+    session.send(&result(2)).await;
     // The second answer to the handshake was swallowed.
-    assert_eq!(host.hear().await.unwrap(), result(2));
+    assert_eq!(host.receive().await.unwrap(), result(2));
 }
 
 #[tokio::test]
-async fn a_bridge_that_makes_room_answers_what_it_owes_and_the_next_gets_the_rest() {
+async fn yielding_bridge_answers_pending_requests() {
     let (mut bridge, mut session, mut host) = established().await;
-    host.say(&call(1)).await;
-    session.hear().await.unwrap();
-    session.say("#yielding").await;
+    host.send(&call(1)).await;
+    session.receive().await.unwrap();
+    session.send("#yielding").await;
     // The shim closes its side: nothing more will come.
-    assert_eq!(session.hear().await, None);
-    host.say(&call(2)).await;
-    session.say(&result(1)).await;
-    assert_eq!(host.hear().await.unwrap(), result(1));
+    assert_eq!(session.receive().await, None);
+    host.send(&call(2)).await;
+    session.send(&result(1)).await;
+    assert_eq!(host.receive().await.unwrap(), result(1));
     drop(session);
 
     let mut session = bridge.accept().await;
-    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
-    session.say(ANSWER).await;
-    assert_eq!(session.hear().await.unwrap(), INITIALIZED);
-    assert_eq!(session.hear().await.unwrap(), call(2));
-    session.say(&result(2)).await;
-    assert_eq!(host.hear().await.unwrap(), result(2));
+    assert_eq!(session.receive().await.unwrap(), INITIALIZE);
+    session.send(ANSWER).await;
+    assert_eq!(session.receive().await.unwrap(), INITIALIZED);
+    assert_eq!(session.receive().await.unwrap(), call(2));
+    session.send(&result(2)).await;
+    assert_eq!(host.receive().await.unwrap(), result(2));
 }
 
 #[tokio::test]
 async fn pending_answers_are_delivered_after_stdin_ended() {
     let (_bridge, mut session, mut host) = established().await;
-    host.say(&call(1)).await;
-    session.hear().await.unwrap();
+    host.send(&call(1)).await;
+    session.receive().await.unwrap();
     host.close_stdin();
-    assert_eq!(session.hear().await, None);
-    session.say(&result(1)).await;
-    assert_eq!(host.hear().await.unwrap(), result(1));
+    assert_eq!(session.receive().await, None);
+    session.send(&result(1)).await;
+    assert_eq!(host.receive().await.unwrap(), result(1));
     let (rest, stderr, status) = host.end().await;
     assert_eq!((rest.as_str(), stderr.as_str()), ("", ""));
     assert!(status.success());
@@ -225,21 +225,21 @@ async fn pending_answers_are_delivered_after_stdin_ended() {
 
 /// Others may hold them too, and do not expect to be told that they are not ready.
 #[tokio::test]
-async fn what_the_host_gave_stays_as_it_was() {
+async fn descriptor_flags_of_host_are_unchanged() {
     for ends in [Ends::pipes(), Ends::sockets()] {
-        let its_own = ends.its_own();
-        let flags = || its_own.each_ref().map(|end| fcntl_getfl(end).unwrap());
+        let descriptors = ends.descriptors();
+        let flags = || descriptors.each_ref().map(|end| fcntl_getfl(end).unwrap());
         let before = flags();
         let (_bridge, mut session, mut host) = established_over(ends).await;
-        session.say(&call(1)).await;
-        host.hear().await.unwrap();
+        session.send(&call(1)).await;
+        host.receive().await.unwrap();
         assert_eq!(flags(), before);
         assert!(!before.iter().any(|flags| flags.contains(OFlags::NONBLOCK)));
     }
 }
 
 #[tokio::test]
-async fn files_will_do() {
+async fn files_work_as_stdin_and_stdout() {
     let mut bridge = FakeBridge::new();
     let (said, heard) = (bridge.folder().join("said"), bridge.folder().join("heard"));
     std::fs::write(&said, format!("{INITIALIZE}\n")).unwrap();
@@ -247,15 +247,15 @@ async fn files_will_do() {
     command
         .args(["connect", "snippets", "--home"])
         .arg(bridge.folder());
-    six_variables(&mut command, bridge.folder());
+    set_host_environment(&mut command, bridge.folder());
     command
         .stdin(std::fs::File::open(&said).unwrap())
         .stdout(std::fs::File::create(&heard).unwrap());
     let mut shim = command.kill_on_drop(true).spawn().unwrap();
     let mut session = bridge.accept().await;
-    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
-    session.say(ANSWER).await;
-    let status = tokio::time::timeout(PATIENCE, shim.wait()).await;
+    assert_eq!(session.receive().await.unwrap(), INITIALIZE);
+    session.send(ANSWER).await;
+    let status = tokio::time::timeout(TIMEOUT, shim.wait()).await;
     assert!(status.unwrap().unwrap().success());
     assert_eq!(
         std::fs::read_to_string(heard).unwrap(),
@@ -264,57 +264,57 @@ async fn files_will_do() {
 }
 
 #[tokio::test]
-async fn a_host_that_reads_late_gets_the_last_answer_whole() {
+async fn slow_host_gets_complete_last_response() {
     for ends in [Ends::pipes(), Ends::sockets()] {
-        late_answer_is_whole(ends).await;
+        check_late_response(ends).await;
     }
 }
 
-async fn late_answer_is_whole(ends: Ends) {
+async fn check_late_response(ends: Ends) {
     let (_bridge, mut session, mut host) = established_over(ends).await;
-    host.say(&call(1)).await;
-    session.hear().await.unwrap();
+    host.send(&call(1)).await;
+    session.receive().await.unwrap();
     host.close_stdin();
     let long = result(1).replace("[]", &format!("\"{}\"", "x".repeat(1 << 20)));
-    session.say(&long).await;
+    session.send(&long).await;
     drop(session);
-    assert!(host.lives(Duration::from_secs(2)).await);
-    assert_eq!(host.hear().await.unwrap(), long);
+    assert!(host.is_running_after(Duration::from_secs(2)).await);
+    assert_eq!(host.receive().await.unwrap(), long);
     assert!(host.wait().await.success());
 }
 
 #[tokio::test]
-async fn everything_said_before_the_end_of_stdin_is_passed_on() {
+async fn messages_before_end_of_stdin_are_relayed() {
     let mut bridge = FakeBridge::new();
     let mut host = Host::spawn(bridge.folder(), "snippets");
-    host.say(INITIALIZE).await;
-    host.say(INITIALIZED).await;
-    host.say(&call(1)).await;
+    host.send(INITIALIZE).await;
+    host.send(INITIALIZED).await;
+    host.send(&call(1)).await;
     host.close_stdin();
     let mut session = bridge.accept().await;
     for expected in [INITIALIZE, INITIALIZED, &call(1)] {
-        assert_eq!(session.hear().await.unwrap(), expected);
+        assert_eq!(session.receive().await.unwrap(), expected);
     }
-    assert_eq!(session.hear().await, None);
-    session.say(ANSWER).await;
-    session.say(&result(1)).await;
+    assert_eq!(session.receive().await, None);
+    session.send(ANSWER).await;
+    session.send(&result(1)).await;
     let (stdout, _, status) = host.end().await;
     assert_eq!(stdout, format!("{ANSWER}\n{}\n", result(1)));
     assert!(status.success());
 }
 
 #[tokio::test]
-async fn a_host_that_died_is_not_waited_for() {
+async fn shim_exits_after_host_died() {
     let (_bridge, mut session, mut host) = established().await;
-    host.say(&call(1)).await;
-    session.hear().await.unwrap();
+    host.send(&call(1)).await;
+    session.receive().await.unwrap();
     host.close_stdin();
     host.close_stdout();
     assert!(host.wait().await.success());
 }
 
 #[tokio::test]
-async fn signals_end_it_quietly() {
+async fn signals_end_shim_without_output() {
     for signal in [
         rustix::process::Signal::TERM,
         rustix::process::Signal::INT,
@@ -322,7 +322,7 @@ async fn signals_end_it_quietly() {
     ] {
         let (_bridge, mut session, host) = established().await;
         host.signal(signal);
-        assert_eq!(session.hear().await, None);
+        assert_eq!(session.receive().await, None);
         let (stdout, stderr, status) = host.end().await;
         assert_eq!((stdout.as_str(), stderr.as_str()), ("", ""));
         assert!(status.success());
@@ -330,23 +330,23 @@ async fn signals_end_it_quietly() {
 }
 
 #[tokio::test]
-async fn lines_that_are_no_messages_are_answered_and_survived() {
+async fn invalid_line_is_answered_with_error() {
     let (_bridge, mut session, mut host) = established().await;
     for (line, code) in [
         ("{", -32700),
         ("[]", -32600),
         (r#"{"jsonrpc":"1.0","id":1,"method":"x"}"#, -32600),
     ] {
-        host.say(line).await;
-        let answer: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+        host.send(line).await;
+        let answer: Value = serde_json::from_str(&host.receive().await.unwrap()).unwrap();
         assert_eq!(answer["error"]["code"], code);
     }
-    host.say(&call(1)).await;
-    assert_eq!(session.hear().await.unwrap(), call(1));
+    host.send(&call(1)).await;
+    assert_eq!(session.receive().await.unwrap(), call(1));
 }
 
 #[tokio::test]
-async fn an_unknown_server_is_an_error_that_may_pass() {
+async fn unknown_server_error_ends_after_server_is_added() {
     let mut bridge = FakeBridge::new();
     let mut host = Host::spawn(bridge.folder(), "typo");
     bridge
@@ -355,8 +355,8 @@ async fn an_unknown_server_is_an_error_that_may_pass() {
             "see `postern servers list`",
         )
         .await;
-    host.say(INITIALIZE).await;
-    let error: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    host.send(INITIALIZE).await;
+    let error: Value = serde_json::from_str(&host.receive().await.unwrap()).unwrap();
     assert_eq!(error["id"], 0);
     assert_eq!(error["error"]["code"], 1005);
     assert_eq!(
@@ -372,19 +372,19 @@ async fn an_unknown_server_is_an_error_that_may_pass() {
     // It was added meanwhile: the host's next attempt finds it.
     let mut id = 1;
     let mut accepted = loop {
-        host.say(&INITIALIZE.replace("\"id\":0", &format!("\"id\":{id}")))
+        host.send(&INITIALIZE.replace("\"id\":0", &format!("\"id\":{id}")))
             .await;
         tokio::select! {
             session = bridge.accept() => break session,
-            refused = host.hear() => assert!(refused.unwrap().contains("1005")),
+            refused = host.receive() => assert!(refused.unwrap().contains("1005")),
         }
         id += 1;
     };
     assert_eq!(accepted.server, "typo");
-    assert!(accepted.hear().await.unwrap().contains("initialize"));
+    assert!(accepted.receive().await.unwrap().contains("initialize"));
     let answer = ANSWER.replace("\"id\":0", &format!("\"id\":{id}"));
-    accepted.say(&answer).await;
-    assert_eq!(host.hear().await.unwrap(), answer);
+    accepted.send(&answer).await;
+    assert_eq!(host.receive().await.unwrap(), answer);
     let (_, stderr, status) = host.end().await;
     assert!(
         stderr.contains("there is no server called `typo`") && stderr.contains("hint: "),

@@ -14,11 +14,11 @@ use crate::demo::SignedIn;
 use crate::installation::{Ended, Installation};
 
 /// Far longer than anything here takes.
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const ADELE: &str = "adele@contoso.example";
 
-fn told(ended: &Ended) -> (Option<i32>, &str, &str) {
+fn output(ended: &Ended) -> (Option<i32>, &str, &str) {
     (ended.code, ended.stdout.as_str(), ended.stderr.as_str())
 }
 
@@ -26,7 +26,7 @@ fn told(ended: &Ended) -> (Option<i32>, &str, &str) {
 async fn with_browser(installation: &Installation, arguments: &[&str]) -> Ended {
     let mut command = installation.command(arguments);
     command.env("POSTERN_BROWSER", browser());
-    let ended = tokio::time::timeout(LIMIT, command.output()).await;
+    let ended = tokio::time::timeout(TIMEOUT, command.output()).await;
     Ended::from(ended.expect("the command ends").unwrap())
 }
 
@@ -110,7 +110,7 @@ async fn consent_is_revoked_by_its_id_or_its_server_alone() {
     }
     let unknown = installation.run(&["consents", "revoke", "typo"]).await;
     assert_eq!(
-        told(&unknown),
+        output(&unknown),
         (
             Some(1),
             "",
@@ -132,7 +132,7 @@ async fn sign_in_while_signed_in_names_account_and_starts_nothing() {
         let again = format!(
             "hint: `postern sign-in snippets --choose{way}` signs in again or as another account\n"
         );
-        assert_eq!(told(&ended), (Some(0), already.as_str(), again.as_str()));
+        assert_eq!(output(&ended), (Some(0), already.as_str(), again.as_str()));
     }
     // The command that it names does sign in.
     let again = with_browser(&installation, &["sign-in", "snippets", "--choose"]).await;
@@ -194,7 +194,7 @@ async fn at_terminal(installation: &Installation, command: &str, answer: &str) -
             }
         }
     };
-    tokio::time::timeout(LIMIT, reading).await.unwrap()
+    tokio::time::timeout(TIMEOUT, reading).await.unwrap()
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn sign_out_takes_name_of_server() {
     add_broken_servers(&installation).await;
     let unknown = installation.run(&["sign-out", "typo"]).await;
     assert_eq!(
-        told(&unknown),
+        output(&unknown),
         (
             Some(1),
             "",
@@ -230,9 +230,9 @@ async fn sign_out_takes_name_of_server() {
     );
     let nobody = "Nobody is signed in to contoso.\n";
     let contoso = installation.run(&["sign-out", "contoso"]).await;
-    assert_eq!(told(&contoso), (Some(0), nobody, ""));
+    assert_eq!(output(&contoso), (Some(0), nobody, ""));
     let signed_out = format!("Signed out {ADELE} of snippets.\n");
     let snippets = installation.run(&["sign-out", "snippets"]).await;
-    assert_eq!(told(&snippets), (Some(0), signed_out.as_str(), ""));
+    assert_eq!(output(&snippets), (Some(0), signed_out.as_str(), ""));
     assert_eq!(installation.state().await.accounts, []);
 }

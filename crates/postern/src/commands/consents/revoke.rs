@@ -2,9 +2,9 @@
 
 use control::api::{ConsentView, Request, ServerState};
 
-use super::{listed, not_asked};
+use super::{fetch_consents, not_asked};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
 /// Takes a consent back: `id` of the gateway of the server `consent`, or, without an `id`, the one
@@ -13,7 +13,7 @@ pub(super) async fn run(
     consent: String,
     id: Option<String>,
     context: &Context,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let (server, id) = match id {
         Some(id) => (consent, id),
         None => find(&consent, context).await?,
@@ -29,11 +29,11 @@ pub(super) async fn run(
         .iter()
         .any(|view| view.name == server && view.state == ServerState::SignInNeeded);
     if is_signed_out {
-        terminal::say(format_args!(
+        terminal::print(format_args!(
             "The consent is taken back, and you are signed out there. `postern sign-in {server}` asks for it again."
         ));
     } else {
-        terminal::say("The consent is taken back. The gateway asks again at the next sign-in.");
+        terminal::print("The consent is taken back. The gateway asks again at the next sign-in.");
     }
     Ok(())
 }
@@ -45,10 +45,10 @@ pub(super) async fn run(
 ///
 /// If there is none, or more than one could be meant. A gateway chooses the ids, so an id that is a
 /// server's name as well means neither.
-async fn find(named: &str, context: &Context) -> Result<(String, String), Failure> {
+async fn find(named: &str, context: &Context) -> Result<(String, String), CliError> {
     let is_server = context.state().await?;
     let is_server = is_server.servers.iter().any(|server| server.name == named);
-    let all = listed(None, context).await?;
+    let all = fetch_consents(None, context).await?;
     let with_id: Vec<_> = all.consents.iter().filter(|one| one.id == named).collect();
     match (with_id.as_slice(), is_server) {
         ([], true) => only_one_of(named, context).await,
@@ -58,14 +58,14 @@ async fn find(named: &str, context: &Context) -> Result<(String, String), Failur
     }
 }
 
-async fn only_one_of(server: &str, context: &Context) -> Result<(String, String), Failure> {
-    let list = listed(Some(server.to_owned()), context).await?;
+async fn only_one_of(server: &str, context: &Context) -> Result<(String, String), CliError> {
+    let list = fetch_consents(Some(server.to_owned()), context).await?;
     match list.consents.as_slice() {
-        [] => Err(Failure::new(format_args!(
+        [] => Err(CliError::new(format_args!(
             "the gateway of {server} lists no consent; hint: `postern consents list` lists those of the others"
         ))),
         [one] => Ok((server.to_owned(), one.id.clone())),
-        several => Err(Failure::usage(
+        several => Err(CliError::usage(
             format!("the gateway of {server} lists {} consents", several.len()),
             &format!(
                 "say which with `postern consents revoke ID`: {}",
@@ -79,20 +79,20 @@ async fn only_one_of(server: &str, context: &Context) -> Result<(String, String)
     }
 }
 
-fn unknown(named: &str, all: &control::api::ConsentList) -> Failure {
+fn unknown(named: &str, all: &control::api::ConsentList) -> CliError {
     let missing = match all.not_asked.is_empty() {
         true => String::new(),
         false => format!(" ({})", not_asked(all)),
     };
-    Failure::new(format_args!(
+    CliError::new(format_args!(
         "there is no consent and no server `{named}`{missing}; hint: `postern consents list` lists the consents"
     ))
 }
 
-fn ambiguous(named: &str, consents: &[&ConsentView]) -> Failure {
+fn ambiguous(named: &str, consents: &[&ConsentView]) -> CliError {
     let commands = consents.iter();
     let commands = commands.map(|one| format!("`postern consents revoke {} {}`", one.via, one.id));
-    Failure::usage(
+    CliError::usage(
         format!("`{named}` could be more than one consent"),
         &format!(
             "name the server too: {}",

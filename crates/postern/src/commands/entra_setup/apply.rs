@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 use super::graph::Graph;
 use super::registration::{Api, Registration, Role, resource};
 use super::steps;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
 /// What of an application matters here.
 const FIELDS: &str = "id,appId,displayName,isFallbackPublicClient,publicClient,web,spa,api,requiredResourceAccess,keyCredentials";
 
 /// What a federated credential says, beside its name, which cannot be changed.
-const SAYS: [&str; 3] = ["issuer", "subject", "audiences"];
+const FEDERATED_FIELDS: [&str; 3] = ["issuer", "subject", "audiences"];
 
 /// What there is.
 struct Found {
@@ -26,24 +26,24 @@ struct Found {
     federated: Option<Value>,
 }
 
-/// A change to an application, and what it is in words.
+/// A change to an application, and what it is in summary.
 #[derive(Default)]
 struct Change {
     fields: Map<String, Value>,
-    words: Vec<String>,
+    summary: Vec<String>,
 }
 
 pub(super) async fn apply(
     graph: &Graph,
     registration: &Registration,
     client_id: Option<&str>,
-) -> Result<(), Failure> {
-    graph.check_rights()?;
+) -> Result<(), CliError> {
+    graph.check_permissions()?;
     let api = match registration.api() {
         Some(api) => Some(resolve(graph, api).await?),
         None => None,
     };
-    let found = look(graph, registration, client_id).await?;
+    let found = find_existing(graph, registration, client_id).await?;
     let wanted = registration.application(api);
     let (application, mut changed) = match &found.application {
         Some(known) => (known.clone(), update(graph, known, &wanted).await?),
@@ -51,19 +51,19 @@ pub(super) async fn apply(
     };
     changed |= complete(graph, registration, &found, &application).await?;
     if !changed {
-        terminal::say("Nothing to change: everything is registered as it should be.");
+        terminal::print("Nothing to change: everything is registered as it should be.");
     }
     for note in notes(registration, &application) {
         terminal::note(note);
     }
     let id = text(&application["appId"]);
-    let next = steps::file(registration).replace("CLIENT", id);
-    terminal::say(format_args!("Client id: {id}\nNext, {next}"));
+    let next = steps::config_step(registration).replace("CLIENT", id);
+    terminal::print(format_args!("Client id: {id}\nNext, {next}"));
     Ok(())
 }
 
 /// The ids of the scopes of another registration.
-async fn resolve(graph: &Graph, api: &Api) -> Result<Value, Failure> {
+async fn resolve(graph: &Graph, api: &Api) -> Result<Value, CliError> {
     let name = api.app.replace('\'', "''");
     let filter = format!("servicePrincipalNames/any(name:name eq '{name}')");
     let query = [
@@ -73,7 +73,7 @@ async fn resolve(graph: &Graph, api: &Api) -> Result<Value, Failure> {
     let answer = graph.find("/servicePrincipals", &query).await?;
     let principals = list(answer.as_ref().map(|answer| &answer["value"]));
     let [principal] = principals else {
-        return Err(Failure::new(format_args!(
+        return Err(CliError::new(format_args!(
             "{} registrations in this tenant go by `{}`; nothing was changed; hint: name the client id of the one with --api",
             principals.len(),
             api.app
@@ -84,7 +84,7 @@ async fn resolve(graph: &Graph, api: &Api) -> Result<Value, Failure> {
         let fitting = offered.iter().find(|one| one["value"] == json!(scope));
         fitting.map(|one| text(&one["id"])).ok_or_else(|| {
             let offered: Vec<_> = offered.iter().map(|one| text(&one["value"])).collect();
-            Failure::new(format_args!(
+            CliError::new(format_args!(
                 "`{}` has no scope `{scope}`; nothing was changed; hint: it has {}",
                 api.app,
                 offered.join(", ")
@@ -95,11 +95,11 @@ async fn resolve(graph: &Graph, api: &Api) -> Result<Value, Failure> {
     Ok(resource(text(&principal["appId"]), &ids))
 }
 
-async fn look(
+async fn find_existing(
     graph: &Graph,
     registration: &Registration,
     client_id: Option<&str>,
-) -> Result<Found, Failure> {
+) -> Result<Found, CliError> {
     let Some(id) = object_id(graph, registration, client_id).await? else {
         return Ok(Found {
             application: None,
@@ -142,7 +142,7 @@ async fn object_id(
     graph: &Graph,
     registration: &Registration,
     client_id: Option<&str>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, CliError> {
     let (field, value) = match client_id {
         Some(id) => ("appId", id),
         None => ("displayName", registration.name.as_str()),
@@ -156,12 +156,12 @@ async fn object_id(
     ) {
         ([one], _) => Ok(Some(text(&one["id"]).to_owned())),
         ([], None) => Ok(None),
-        ([], Some(id)) => Err(Failure::new(format_args!(
+        ([], Some(id)) => Err(CliError::new(format_args!(
             "this tenant has no registration with the client id {id}; nothing was changed; hint: leave out --client-id to make one"
         ))),
         (several, _) => {
             let ids: Vec<_> = several.iter().map(|one| text(&one["appId"])).collect();
-            Err(Failure::new(format_args!(
+            Err(CliError::new(format_args!(
                 "several registrations are called `{value}`; nothing was changed; hint: say which with --client-id: {}",
                 ids.join(", ")
             )))
@@ -169,25 +169,25 @@ async fn object_id(
     }
 }
 
-async fn create(graph: &Graph, wanted: &Value) -> Result<Value, Failure> {
+async fn create(graph: &Graph, wanted: &Value) -> Result<Value, CliError> {
     let made = graph.write(Method::POST, "/applications", wanted).await?;
-    terminal::say(format_args!(
+    terminal::print(format_args!(
         "Created the registration `{}`.",
         text(&wanted["displayName"])
     ));
     Ok(made)
 }
 
-async fn update(graph: &Graph, known: &Value, wanted: &Value) -> Result<bool, Failure> {
-    let Change { fields, words } = change(known, wanted);
+async fn update(graph: &Graph, known: &Value, wanted: &Value) -> Result<bool, CliError> {
+    let Change { fields, summary } = change(known, wanted);
     if fields.is_empty() {
         return Ok(false);
     }
     let path = format!("/applications/{}", text(&known["id"]));
     graph.write(Method::PATCH, &path, &fields.into()).await?;
-    for word in words {
-        terminal::say(format_args!(
-            "Changed the registration `{}`: {word}.",
+    for line in summary {
+        terminal::print(format_args!(
+            "Changed the registration `{}`: {line}.",
             text(&known["displayName"])
         ));
     }
@@ -200,12 +200,12 @@ async fn complete(
     registration: &Registration,
     found: &Found,
     application: &Value,
-) -> Result<bool, Failure> {
+) -> Result<bool, CliError> {
     let mut changed = false;
     if !found.has_principal {
         let principal = json!({ "appId": application["appId"] });
         graph.add("/servicePrincipals", &principal).await?;
-        terminal::say("Created its service principal in this tenant.");
+        terminal::print("Created its service principal in this tenant.");
         changed = true;
     }
     let Some(wanted) = registration.federated() else {
@@ -218,15 +218,15 @@ async fn complete(
     match &found.federated {
         None => {
             graph.add(&path, wanted).await?;
-            terminal::say("Added its federated credential.");
+            terminal::print("Added its federated credential.");
             changed = true;
         }
-        Some(known) if !says_the_same(known, wanted) => {
+        Some(known) if !is_same_credential(known, wanted) => {
             let path = format!("{path}/{}", text(&known["id"]));
-            let fields = SAYS.map(|field| (field.to_owned(), wanted[field].clone()));
+            let fields = FEDERATED_FIELDS.map(|field| (field.to_owned(), wanted[field].clone()));
             let fields = Value::from(Map::from_iter(fields));
             graph.write(Method::PATCH, &path, &fields).await?;
-            terminal::say("Changed its federated credential.");
+            terminal::print("Changed its federated credential.");
             changed = true;
         }
         Some(_) => {}
@@ -234,8 +234,10 @@ async fn complete(
     Ok(changed)
 }
 
-fn says_the_same(known: &Value, wanted: &Value) -> bool {
-    SAYS.iter().all(|field| known[field] == wanted[field])
+fn is_same_credential(known: &Value, wanted: &Value) -> bool {
+    FEDERATED_FIELDS
+        .iter()
+        .all(|field| known[field] == wanted[field])
 }
 
 /// What `known` lacks.
@@ -244,7 +246,7 @@ fn change(known: &Value, wanted: &Value) -> Change {
     if wanted["isFallbackPublicClient"] == true && known["isFallbackPublicClient"] != true {
         change.set("isFallbackPublicClient", json!(true));
         change
-            .words
+            .summary
             .push("public client flows are allowed".to_owned());
     }
     for platform in ["publicClient", "web"] {
@@ -256,7 +258,7 @@ fn change(known: &Value, wanted: &Value) -> Change {
             change.set(platform, json!({ "redirectUris": all }));
             let new: Vec<_> = new.iter().map(text).collect();
             change
-                .words
+                .summary
                 .push(format!("redirect URI {} ({platform})", new.join(", ")));
         }
     }
@@ -264,20 +266,20 @@ fn change(known: &Value, wanted: &Value) -> Change {
     if !version.is_null() && known["api"]["requestedAccessTokenVersion"] != *version {
         change.set("api", json!({ "requestedAccessTokenVersion": version }));
         change
-            .words
+            .summary
             .push(format!("access tokens of version {version}"));
     }
     let (has, wants) = (&known["keyCredentials"], &wanted["keyCredentials"]);
     if let Some((all, _)) = united(has, wants, |one, other| one["key"] == other["key"]) {
         change.set("keyCredentials", all.into());
-        change.words.push("the certificate".to_owned());
+        change.summary.push("the certificate".to_owned());
     }
     if let Some(access) = access(
         &known["requiredResourceAccess"],
         &wanted["requiredResourceAccess"],
     ) {
         change.set("requiredResourceAccess", access);
-        change.words.push("API permissions".to_owned());
+        change.summary.push("API permissions".to_owned());
     }
     change
 }
@@ -328,7 +330,7 @@ fn access(has: &Value, wants: &Value) -> Option<Value> {
 /// What is left alone, though it stands in the way.
 fn notes(registration: &Registration, application: &Value) -> Vec<String> {
     let (uri, others) = match &registration.role {
-        Role::Bridge { .. } => (super::registration::LOOPBACK, ["web", "spa"]),
+        Role::Bridge { .. } => (super::registration::LOOPBACK_REDIRECT, ["web", "spa"]),
         Role::Gateway { redirect_uri, .. } => (redirect_uri.as_str(), ["publicClient", "spa"]),
     };
     let stands_in = |platform: &&str| {

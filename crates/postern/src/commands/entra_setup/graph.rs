@@ -10,15 +10,15 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// What lets somebody write registrations: to people, and to programs.
-const RIGHTS: [&str; 2] = ["Application.ReadWrite.All", "Application.ReadWrite.OwnedBy"];
+const PERMISSIONS: [&str; 2] = ["Application.ReadWrite.All", "Application.ReadWrite.OwnedBy"];
 
 /// What was made a moment ago is not known everywhere at once: how often, and first after how
 /// long, it is asked for again. The pause doubles.
-const TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(300);
+const MAX_ATTEMPTS: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
 
 pub(super) struct Graph {
     base: String,
@@ -37,20 +37,23 @@ impl Graph {
     }
 
     /// Looks whether the token can do it at all, as far as it says. Graph has the last word.
-    pub(super) fn check_rights(&self) -> Result<(), Failure> {
-        let Some(has) = granted(self.token.expose_secret()) else {
+    pub(super) fn check_permissions(&self) -> Result<(), CliError> {
+        let Some(has) = token_permissions(self.token.expose_secret()) else {
             return Ok(());
         };
-        if has.iter().any(|right| RIGHTS.contains(&right.as_str())) {
+        if has
+            .iter()
+            .any(|right| PERMISSIONS.contains(&right.as_str()))
+        {
             return Ok(());
         }
         let has = match has.as_slice() {
             [] => "nothing".to_owned(),
             has => has.join(", "),
         };
-        Err(Failure::new(format_args!(
+        Err(CliError::new(format_args!(
             "the token does not let its bearer write registrations: it grants {has}; nothing was changed; hint: get one with {}, as an Application Administrator",
-            RIGHTS[0]
+            PERMISSIONS[0]
         )))
     }
 
@@ -59,12 +62,12 @@ impl Graph {
         &self,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<Option<Value>, Failure> {
+    ) -> Result<Option<Value>, CliError> {
         let request = self.request(Method::GET, path).query(query);
         match self.send(request).await? {
             (StatusCode::NOT_FOUND, _) => Ok(None),
             (status, body) if status.is_success() => Ok(Some(body)),
-            (status, body) => Err(refused(&format!("GET {path}"), status, &body)),
+            (status, body) => Err(graph_error(&format!("GET {path}"), status, &body)),
         }
     }
 
@@ -74,19 +77,19 @@ impl Graph {
         method: Method,
         path: &str,
         body: &Value,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, CliError> {
         let what = format!("{method} {path}");
         let request = self.request(method, path).json(body);
         match self.send(request).await? {
             (status, body) if status.is_success() => Ok(body),
-            (status, body) => Err(refused(&what, status, &body)),
+            (status, body) => Err(graph_error(&what, status, &body)),
         }
     }
 
     /// Adds something to what was made a moment ago.
-    pub(super) async fn add(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let mut pause = PAUSE;
-        for _ in 1..TRIES {
+    pub(super) async fn add(&self, path: &str, body: &Value) -> Result<Value, CliError> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..MAX_ATTEMPTS {
             let request = self.request(Method::POST, path).json(body);
             let (status, answer) = self.send(request).await?;
             match status {
@@ -95,7 +98,7 @@ impl Graph {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
-                status => return Err(refused(&format!("POST {path}"), status, &answer)),
+                status => return Err(graph_error(&format!("POST {path}"), status, &answer)),
             }
         }
         self.write(Method::POST, path, body).await
@@ -108,7 +111,10 @@ impl Graph {
             .bearer_auth(self.token.expose_secret())
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), Failure> {
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(StatusCode, Value), CliError> {
         let failed = |error: reqwest::Error| {
             let fault = auth::http::fault(error);
             let hint = match &fault {
@@ -119,7 +125,7 @@ impl Graph {
                 | Fault::NotTls => "check the network, `proxy` under [bridge] of config.toml, and --graph for other clouds".to_owned(),
             };
             let base = &self.base;
-            Failure::unreachable(format_args!(
+            CliError::unreachable(format_args!(
                 "Microsoft Graph at {base} cannot be reached: {fault}; hint: {hint}"
             ))
         };
@@ -131,7 +137,7 @@ impl Graph {
 }
 
 /// The scopes and roles that a token names, if it can be read.
-fn granted(token: &str) -> Option<Vec<String>> {
+fn token_permissions(token: &str) -> Option<Vec<String>> {
     let payload = BASE64_URL_SAFE_NO_PAD
         .decode(token.split('.').nth(1)?)
         .ok()?;
@@ -146,7 +152,7 @@ fn granted(token: &str) -> Option<Vec<String>> {
     )
 }
 
-fn refused(what: &str, status: StatusCode, body: &Value) -> Failure {
+fn graph_error(what: &str, status: StatusCode, body: &Value) -> CliError {
     let said = body["error"]["message"]
         .as_str()
         .unwrap_or("it does not say why");
@@ -161,7 +167,7 @@ fn refused(what: &str, status: StatusCode, body: &Value) -> Failure {
         StatusCode::TOO_MANY_REQUESTS => "wait a minute, then run the command again",
         _ => "run the command again: it goes on where it ended",
     };
-    Failure::new(format_args!(
+    CliError::new(format_args!(
         "Microsoft Graph refuses {what} ({status}): {said}; hint: {hint}"
     ))
 }

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::certificate;
 use crate::cli::{EntraBridgeArgs, EntraGatewayArgs};
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// Microsoft Graph, and those of its scopes that a sign-in takes.
-pub(super) const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
-const SIGN_IN: [&str; 3] = [
+pub(super) const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
+const SIGN_IN_SCOPES: [&str; 3] = [
     "37f7f235-527c-4136-accd-4a02d197296e", // openid
     "14dad69e-099b-42c9-810b-d002981feec1", // profile
     "7427e0e9-2fba-42fe-b0c0-848c9e6a8182", // offline_access
@@ -44,10 +44,10 @@ pub(super) struct Api {
 }
 
 /// What the bridge comes back to. Entra ignores the port of `localhost`, and of nothing else.
-pub(super) const LOOPBACK: &str = "http://localhost";
+pub(super) const LOOPBACK_REDIRECT: &str = "http://localhost";
 
 impl Registration {
-    pub(super) fn of_bridge(args: &EntraBridgeArgs) -> Self {
+    pub(super) fn for_bridge(args: &EntraBridgeArgs) -> Self {
         let api = args.api.as_ref().map(|app| Api {
             app: app.clone(),
             scopes: args.scopes.clone(),
@@ -61,7 +61,7 @@ impl Registration {
     /// # Errors
     ///
     /// Where the certificate cannot be read.
-    pub(super) fn of_gateway(args: &EntraGatewayArgs) -> Result<Self, Failure> {
+    pub(super) fn for_gateway(args: &EntraGatewayArgs) -> Result<Self, CliError> {
         let base = args.public_url.to_string();
         let federated = args
             .federated_issuer
@@ -76,7 +76,7 @@ impl Registration {
             })
         });
         let certificate = args.certificate.as_deref().map(|file| {
-            Ok::<_, Failure>(json!({
+            Ok::<_, CliError>(json!({
                 "type": "AsymmetricX509Cert",
                 "usage": "Verify",
                 "key": BASE64_STANDARD.encode(certificate(file)?),
@@ -109,7 +109,7 @@ impl Registration {
 
     /// The `application`; `api` is what it asks for of another registration, with its ids.
     pub(super) fn application(&self, api: Option<Value>) -> Value {
-        let mut access = vec![resource(GRAPH, &SIGN_IN)];
+        let mut access = vec![resource(GRAPH_APP_ID, &SIGN_IN_SCOPES)];
         access.extend(api);
         let mut application = json!({
             "displayName": self.name,
@@ -119,7 +119,7 @@ impl Registration {
         match &self.role {
             Role::Bridge { .. } => {
                 application["isFallbackPublicClient"] = json!(true);
-                application["publicClient"] = json!({ "redirectUris": [LOOPBACK] });
+                application["publicClient"] = json!({ "redirectUris": [LOOPBACK_REDIRECT] });
             }
             Role::Gateway {
                 redirect_uri,

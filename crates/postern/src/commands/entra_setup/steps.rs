@@ -1,9 +1,9 @@
 //! The registration as steps in Entra's portal.
 
-use super::registration::{LOOPBACK, Registration, Role};
-use crate::failure::Failure;
+use super::registration::{LOOPBACK_REDIRECT, Registration, Role};
+use crate::error::CliError;
 
-pub(super) fn text(registration: &Registration) -> Result<String, Failure> {
+pub(super) fn text(registration: &Registration) -> Result<String, CliError> {
     let steps: String = steps(registration)
         .iter()
         .zip(1..)
@@ -23,7 +23,7 @@ fn steps(registration: &Registration) -> Vec<String> {
     match &registration.role {
         Role::Bridge { .. } => {
             steps.push(format!(
-                "Authentication > Add a platform > Mobile and desktop applications > {LOOPBACK}: without a port and a path, and on no other platform"
+                "Authentication > Add a platform > Mobile and desktop applications > {LOOPBACK_REDIRECT}: without a port and a path, and on no other platform"
             ));
             steps.push("Authentication > Settings > Allow public client flows > Yes".to_owned());
         }
@@ -48,13 +48,13 @@ fn steps(registration: &Registration) -> Vec<String> {
         "API permissions > Grant admin consent, where people may not consent by themselves"
             .to_owned(),
     );
-    steps.extend(proof(&registration.role));
-    steps.push(file(registration));
+    steps.extend(credential_step(&registration.role));
+    steps.push(config_step(registration));
     steps
 }
 
 /// How a gateway proves itself.
-fn proof(role: &Role) -> Option<String> {
+fn credential_step(role: &Role) -> Option<String> {
     let Role::Gateway {
         federated,
         certificate,
@@ -79,7 +79,7 @@ fn proof(role: &Role) -> Option<String> {
 }
 
 /// What to write where with what the registration is called then.
-pub(super) fn file(registration: &Registration) -> String {
+pub(super) fn config_step(registration: &Registration) -> String {
     match &registration.role {
         Role::Bridge { api } => {
             let resource = api.as_ref().map_or("api://…", |api| &api.app);

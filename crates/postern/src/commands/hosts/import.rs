@@ -2,9 +2,9 @@
 
 use control::api::{HostId, HostImport, ImportedServer, Reply, Request};
 
-use crate::commands::servers::agree_to_http;
+use crate::commands::servers::confirm_http;
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
 /// Shows what would become of the entries, asks, and does that.
@@ -12,13 +12,13 @@ pub(super) async fn run(
     host: HostId,
     entries: Vec<String>,
     context: &Context,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let preview = Request::PreviewHostImport {
         host,
         entries: entries.clone(),
     };
     let planned = import(context.call(&preview).await?)?;
-    terminal::say(text(&planned));
+    terminal::print(text(&planned));
     if planned.servers.is_empty() {
         return Ok(());
     }
@@ -28,13 +28,13 @@ pub(super) async fn run(
         .filter(|server| server.exposed)
         .collect();
     for server in &exposed {
-        agree_to_http(&server.url, "Take it over", NOTHING)?;
+        confirm_http(&server.url, "Take it over", CANCELLED)?;
     }
     match terminal::confirm("\nDo all of this?") {
         Some(true) => {}
-        Some(false) => return Err(Failure::new(NOTHING)),
+        Some(false) => return Err(CliError::new(CANCELLED)),
         None => {
-            return Err(Failure::usage(
+            return Err(CliError::usage(
                 "nothing was taken over, because nobody is there to ask",
                 "run it at a terminal",
             ));
@@ -46,30 +46,30 @@ pub(super) async fn run(
         allow_http: !exposed.is_empty(),
         approved: planned,
     };
-    say_done(&import(context.call(&make).await?)?);
+    print_result(&import(context.call(&make).await?)?);
     Ok(())
 }
 
-const NOTHING: &str = "nothing was taken over";
+const CANCELLED: &str = "nothing was taken over";
 
-fn import(reply: Reply) -> Result<HostImport, Failure> {
+fn import(reply: Reply) -> Result<HostImport, CliError> {
     match reply {
         Reply::HostImport(import) => Ok(import),
         other => Err(unexpected(&other)),
     }
 }
 
-fn say_done(made: &HostImport) {
+fn print_result(made: &HostImport) {
     if let Some(backup) = &made.backup {
-        terminal::say(format_args!(
+        terminal::print(format_args!(
             "\nThe file as it was, with the secrets that stood there: {backup}\nDelete it once everything works."
         ));
     }
     if let Some(afterwards) = &made.afterwards {
-        terminal::say(afterwards);
+        terminal::print(afterwards);
     }
     for server in &made.servers {
-        terminal::say(format_args!("Next: `postern servers test {}`", server.name));
+        terminal::print(format_args!("Next: `postern servers test {}`", server.name));
     }
 }
 

@@ -7,14 +7,14 @@
 use control::api::{Inspection, Problem, Reply, Request};
 use model::{EndpointUrl, shown_url};
 
-use super::agree_to_http;
+use super::confirm_http;
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
 /// A server that is to be added.
 #[derive(Clone)]
-struct New {
+struct NewServer {
     name: String,
     url: String,
     allow_http: bool,
@@ -25,32 +25,32 @@ pub(super) async fn run(
     url: String,
     no_check: bool,
     context: &Context,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let allow_http = EndpointUrl::allowing_http(&url).is_ok_and(|url| url.is_exposed());
     if allow_http {
-        agree_to_http(shown_url(&url), "Add it", "the server was not added")?;
+        confirm_http(shown_url(&url), "Add it", "the server was not added")?;
     }
-    let new = New {
+    let new = NewServer {
         name,
         url,
         allow_http,
     };
     if no_check {
         add(&new, context).await?;
-        let New { name, .. } = new;
-        terminal::say(format_args!(
+        let NewServer { name, .. } = new;
+        terminal::print(format_args!(
             "Added {name} unchecked. Next: `postern servers test {name}`"
         ));
         return Ok(());
     }
-    let (new, inspection) = choose(new, context).await?;
+    let (new, inspection) = inspect(new, context).await?;
     add(&new, context).await?;
-    terminal::say(outcome(&new.name, &inspection));
+    terminal::print(outcome(&new.name, &inspection));
     Ok(())
 }
 
 /// Looks at the address, and has the user choose where a server was found at another one.
-async fn choose(new: New, context: &Context) -> Result<(New, Inspection), Failure> {
+async fn inspect(new: NewServer, context: &Context) -> Result<(NewServer, Inspection), CliError> {
     let request = Request::InspectServer {
         name: new.name.clone(),
         url: new.url.clone(),
@@ -68,12 +68,12 @@ async fn choose(new: New, context: &Context) -> Result<(New, Inspection), Failur
         } => {
             let question = format!(
                 "{}. An MCP server answers at {url}. Add that instead?",
-                told(&new, &problem)
+                describe(&new, &problem)
             );
             match terminal::confirm(&question) {
-                Some(true) => Ok((New { url, ..new }, *found)),
-                Some(false) => Err(Failure::new("the server was not added")),
-                None => Err(proposal(&new, problem, &url)),
+                Some(true) => Ok((NewServer { url, ..new }, *found)),
+                Some(false) => Err(CliError::new("the server was not added")),
+                None => Err(propose_url(&new, problem, &url)),
             }
         }
         Inspection::NoServer { problem } => {
@@ -90,7 +90,7 @@ async fn choose(new: New, context: &Context) -> Result<(New, Inspection), Failur
     }
 }
 
-async fn add(new: &New, context: &Context) -> Result<(), Failure> {
+async fn add(new: &NewServer, context: &Context) -> Result<(), CliError> {
     let request = Request::AddServer {
         name: new.name.clone(),
         url: new.url.clone(),
@@ -100,7 +100,7 @@ async fn add(new: &New, context: &Context) -> Result<(), Failure> {
 }
 
 /// Names the command to run, for where there is no terminal to ask at.
-fn proposal(new: &New, problem: Problem, url: &str) -> Failure {
+fn propose_url(new: &NewServer, problem: Problem, url: &str) -> CliError {
     let name = &new.name;
     let message = format!(
         "{}, but an MCP server answers at {url}",
@@ -112,8 +112,8 @@ fn proposal(new: &New, problem: Problem, url: &str) -> Failure {
     Problem { message, ..problem }.with_hint(hint).into()
 }
 
-fn not_added(new: &New, problem: &Problem) -> Problem {
-    let message = format!("{} was not added: {}", new.name, told(new, problem));
+fn not_added(new: &NewServer, problem: &Problem) -> Problem {
+    let message = format!("{} was not added: {}", new.name, describe(new, problem));
     Problem {
         message,
         ..problem.clone()
@@ -121,7 +121,7 @@ fn not_added(new: &New, problem: &Problem) -> Problem {
 }
 
 /// What is at the address of the server, in words that name it.
-fn told(new: &New, problem: &Problem) -> String {
+fn describe(new: &NewServer, problem: &Problem) -> String {
     let shown = shown_url(&new.url);
     match problem.message.strip_prefix("the server ") {
         Some(rest) => format!("{shown} {rest}"),

@@ -6,25 +6,25 @@ use control::api::{ApprovalView, SignInView, SignInWay, UserCodeView};
 pub(super) struct Announcer {
     pub(super) server: String,
     /// Whether an address that is typed is read, for a browser on another machine.
-    pub(super) reads_address: Option<bool>,
+    pub(super) reads_callback_url: Option<bool>,
     /// Whether a line that is typed answers a question.
     pub(super) can_approve: bool,
     /// This machine's address, as whoever came by SSH reached it.
     pub(super) machine: Option<String>,
     /// The sign-in that is asked for, if it is one.
-    pub(super) asked: Option<Asked>,
+    pub(super) requested: Option<Requested>,
 }
 
 /// What a person asks for, and what waited before the bridge was told.
-pub(super) struct Asked {
+pub(super) struct Requested {
     /// The way on which a sign-in that waits already is joined; `None` if none is joined.
     pub(super) joins: Option<SignInWay>,
     pub(super) before: Option<SignInView>,
 }
 
-impl Asked {
+impl Requested {
     /// Whether that page is not one that makes way for what is asked for.
-    fn stays(&self, page: &SignInView) -> bool {
+    fn covers(&self, page: &SignInView) -> bool {
         let is_new = self
             .before
             .as_ref()
@@ -45,8 +45,10 @@ impl Asked {
 impl Announcer {
     /// Whether the sign-in can be finished on that page: another flow may be about to take the
     /// place of one that waited before.
-    pub(super) fn is_live(&self, page: &SignInView) -> bool {
-        self.asked.as_ref().is_none_or(|asked| asked.stays(page))
+    pub(super) fn is_current(&self, page: &SignInView) -> bool {
+        self.requested
+            .as_ref()
+            .is_none_or(|requested| requested.covers(page))
     }
 
     /// Where the page is, said once, and what is between it and a browser.
@@ -56,15 +58,15 @@ impl Announcer {
         }
         match &page.approval {
             Some(approval) if !approval.on_page => return self.question(approval),
-            Some(approval) => return self.page_that_asks(approval, page, shown),
+            Some(approval) => return self.page_with_question(approval, page, shown),
             None => {}
         }
-        self.where_it_is(page, shown)
+        self.page_location(page, shown)
     }
 
     /// The question that the page asks first. Its address is for a user at a terminal alone: with
     /// it, a program could answer.
-    fn page_that_asks(
+    fn page_with_question(
         &self,
         approval: &ApprovalView,
         page: &SignInView,
@@ -75,11 +77,11 @@ impl Announcer {
             true => String::new(),
             false => format!(
                 "{} The page asks you first.\n",
-                asks(&self.server, approval)
+                approval_question(&self.server, approval)
             ),
         };
         let place = match (self.can_approve, &page.browser_problem) {
-            (true, _) => self.where_it_is(page, shown),
+            (true, _) => self.page_location(page, shown),
             (false, None) => "Answer on the page in your browser.".to_owned(),
             (false, Some(problem)) => format!(
                 "No browser could be opened ({problem}). Run `postern sign-in {}` at a terminal.",
@@ -91,7 +93,7 @@ impl Announcer {
 
     /// The question, for the answer on the next line.
     fn question(&self, approval: &ApprovalView) -> String {
-        let question = asks(&self.server, approval);
+        let question = approval_question(&self.server, approval);
         match self.can_approve {
             true => format!(
                 "{question} Allow it only if you trust this server with that.\nAllow it? [y/N]"
@@ -103,9 +105,9 @@ impl Announcer {
         }
     }
 
-    fn where_it_is(&self, page: &SignInView, shown: Option<&SignInView>) -> String {
-        if let (Some(reads), Some(port)) = (self.reads_address, page.callback_port) {
-            return self.page_elsewhere(page, port, reads);
+    fn page_location(&self, page: &SignInView, shown: Option<&SignInView>) -> String {
+        if let (Some(reads), Some(port)) = (self.reads_callback_url, page.callback_port) {
+            return self.remote_page(page, port, reads);
         }
         let is_shown = shown.is_some_and(|shown| shown.url == page.url);
         match &page.browser_problem {
@@ -123,7 +125,7 @@ impl Announcer {
         }
     }
 
-    fn page_elsewhere(&self, page: &SignInView, port: u16, reads: bool) -> String {
+    fn remote_page(&self, page: &SignInView, port: u16, reads: bool) -> String {
         let (url, server) = (&page.url, &self.server);
         let paste = match reads {
             true => "paste it here".to_owned(),
@@ -142,7 +144,7 @@ impl Announcer {
     }
 }
 
-fn asks(server: &str, approval: &ApprovalView) -> String {
+fn approval_question(server: &str, approval: &ApprovalView) -> String {
     let ApprovalView {
         resource,
         issuer,
@@ -193,7 +195,7 @@ fn code_to_enter(page: &SignInView, code: &UserCodeView) -> String {
 mod tests {
     use control::api::{SignInView, SignInWay, UserCodeView};
 
-    use super::{Announcer, Asked};
+    use super::{Announcer, Requested};
 
     fn page() -> SignInView {
         SignInView {
@@ -208,13 +210,13 @@ mod tests {
         }
     }
 
-    fn announcer(reads_address: Option<bool>, machine: Option<&str>) -> Announcer {
+    fn announcer(reads_callback_url: Option<bool>, machine: Option<&str>) -> Announcer {
         Announcer {
             server: "snippets".into(),
-            reads_address,
+            reads_callback_url,
             can_approve: true,
             machine: machine.map(str::to_owned),
-            asked: None,
+            requested: None,
         }
     }
 
@@ -237,16 +239,16 @@ mod tests {
             (Some(SignInWay::Page), &hand_in, true),
             (None, &waiting, false),
         ] {
-            let asked = Asked {
+            let asked = Requested {
                 joins,
                 before: Some(before.clone()),
             };
             let announcer = Announcer {
-                asked: Some(asked),
+                requested: Some(asked),
                 ..announcer(None, None)
             };
-            assert_eq!(announcer.is_live(before), is_live, "{joins:?}");
-            assert!(announcer.is_live(&next), "{joins:?}");
+            assert_eq!(announcer.is_current(before), is_live, "{joins:?}");
+            assert!(announcer.is_current(&next), "{joins:?}");
         }
     }
 

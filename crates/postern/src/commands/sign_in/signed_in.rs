@@ -3,41 +3,46 @@
 use control::api::{Reply, Request, SignInCheck};
 
 use crate::cli::SignInArgs;
-use crate::commands::sign_out::shown;
+use crate::commands::sign_out::display_name;
 use crate::context::{Context, unexpected};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::terminal;
 
 /// What becomes of the offer to sign in again.
-pub(super) enum Offer {
+pub(super) enum SignInAgain {
     /// A sign-in is needed, or the command says who signs in.
-    NotMade,
+    NotAsked,
     /// The user wants another sign-in.
-    Again,
+    Yes,
     /// The account stays.
-    Kept,
+    No,
 }
 
 /// Says so if the server accepts an account already, and offers to sign in again: by a question at
 /// a terminal, else by the command that does it.
-pub(super) async fn offer(args: &SignInArgs, context: &Context) -> Result<Offer, Failure> {
+pub(super) async fn ask_to_sign_in_again(
+    args: &SignInArgs,
+    context: &Context,
+) -> Result<SignInAgain, CliError> {
     if args.choose || args.account.is_some() {
-        return Ok(Offer::NotMade);
+        return Ok(SignInAgain::NotAsked);
     }
     let server = args.server.clone();
     let account = match context.call(&Request::CheckSignIn { server }).await? {
-        Reply::SignInCheck(SignInCheck::Needed) => return Ok(Offer::NotMade),
+        Reply::SignInCheck(SignInCheck::Needed) => return Ok(SignInAgain::NotAsked),
         Reply::SignInCheck(SignInCheck::SignedIn { account }) => account,
         other => return Err(unexpected(&other)),
     };
     let server = &args.server;
     let accounts = context.state().await?.accounts;
     let account = accounts.iter().find(|known| known.id == account);
-    let who = account.map_or(String::new(), |account| format!(" as {}", shown(account)));
-    terminal::say(format_args!("Already signed in to {server}{who}."));
+    let who = account.map_or(String::new(), |account| {
+        format!(" as {}", display_name(account))
+    });
+    terminal::print(format_args!("Already signed in to {server}{who}."));
     match terminal::confirm("Sign in again, or as another account?") {
-        Some(true) => Ok(Offer::Again),
-        Some(false) => Ok(Offer::Kept),
+        Some(true) => Ok(SignInAgain::Yes),
+        Some(false) => Ok(SignInAgain::No),
         None => {
             terminal::note(format_args!(
                 "hint: `postern sign-in {server} --choose{}` signs in again or as another account",
@@ -47,7 +52,7 @@ pub(super) async fn offer(args: &SignInArgs, context: &Context) -> Result<Offer,
                     (false, false) => "",
                 }
             ));
-            Ok(Offer::Kept)
+            Ok(SignInAgain::No)
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Whom a name means.
+//! Which account a name selects.
 
 use control::api::{AccountState, AccountView, State};
 use serde_json::{Value, json};
 
-use super::{Whom, named, whom};
-use crate::failure::{Exit, Failure};
+use super::{SignOutTarget, find_account, target};
+use crate::error::{CliError, ExitStatus};
 
 fn account(id: &str, username: &str) -> AccountView {
     AccountView {
@@ -39,7 +39,7 @@ fn state(accounts: &[AccountView], servers: &[(&str, Option<&str>)]) -> State {
     serde_json::from_value(state).unwrap()
 }
 
-fn refusal(outcome: Result<Whom, Failure>) -> (Exit, String) {
+fn error(outcome: Result<SignOutTarget, CliError>) -> (ExitStatus, String) {
     let failure = outcome.unwrap_err();
     (failure.exit(), failure.to_string())
 }
@@ -50,14 +50,14 @@ fn an_account_is_found_by_any_of_its_names_if_only_one_has_it() {
         account("1", "adele@a.example"),
         account("2", "adele@b.example"),
     ];
-    assert_eq!(named("ADELE@b.example", &all).unwrap().id, "2");
-    assert_eq!(named("1", &all).unwrap().id, "1");
+    assert_eq!(find_account("ADELE@b.example", &all).unwrap().id, "2");
+    assert_eq!(find_account("1", &all).unwrap().id, "1");
     assert_eq!(
-        named("adele", &all).unwrap_err().to_string(),
+        find_account("adele", &all).unwrap_err().to_string(),
         "several accounts are called `adele`\nhint: name one of 1, 2"
     );
     assert!(
-        named("grady", &all)
+        find_account("grady", &all)
             .unwrap_err()
             .to_string()
             .contains("postern status")
@@ -71,14 +71,14 @@ fn server_means_the_account_that_opens_it() {
         &accounts,
         &[("notes", Some("2")), ("crm", Some("2")), ("wiki", None)],
     );
-    let second = Whom::Account(accounts[1].clone());
-    assert_eq!(whom(Some("notes"), &state).unwrap(), second);
+    let second = SignOutTarget::Account(accounts[1].clone());
+    assert_eq!(target(Some("notes"), &state).unwrap(), second);
     // The account of the same name is the one.
-    assert_eq!(whom(Some("crm"), &state).unwrap(), second);
-    let nobody = Whom::Nobody(Some("wiki".to_owned()));
-    assert_eq!(whom(Some("wiki"), &state).unwrap(), nobody);
-    let first = Whom::Account(accounts[0].clone());
-    assert_eq!(whom(Some("adele@a.example"), &state).unwrap(), first);
+    assert_eq!(target(Some("crm"), &state).unwrap(), second);
+    let nobody = SignOutTarget::None(Some("wiki".to_owned()));
+    assert_eq!(target(Some("wiki"), &state).unwrap(), nobody);
+    let first = SignOutTarget::Account(accounts[0].clone());
+    assert_eq!(target(Some("adele@a.example"), &state).unwrap(), first);
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn name_of_server_and_another_account_is_ambiguous() {
     let accounts = [account("1", "adele@a.example"), account("2", "crm")];
     let opened = state(&accounts, &[("crm", Some("1"))]);
     assert_eq!(
-        refusal(whom(Some("crm"), &opened)),
+        error(target(Some("crm"), &opened)),
         (
-            Exit::Usage,
+            ExitStatus::Usage,
             "`crm` is a server and an account that does not open it\n\
              hint: name the account that is meant: 1, which opens the server, or 2"
                 .to_owned()
@@ -96,9 +96,9 @@ fn name_of_server_and_another_account_is_ambiguous() {
     );
     let unopened = state(&accounts, &[("crm", None)]);
     assert_eq!(
-        refusal(whom(Some("crm"), &unopened)),
+        error(target(Some("crm"), &unopened)),
         (
-            Exit::Usage,
+            ExitStatus::Usage,
             "`crm` is a server and an account that does not open it\n\
              hint: nobody is signed in to the server; for the account, say 2"
                 .to_owned()
@@ -109,21 +109,24 @@ fn name_of_server_and_another_account_is_ambiguous() {
 #[test]
 fn server_with_client_credentials_has_nobody_to_sign_out() {
     let state = state(&[], &[("nightly", Some("the-program"))]);
-    let (exit, text) = refusal(whom(Some("nightly"), &state));
-    assert_eq!(exit, Exit::Failed);
+    let (exit, text) = error(target(Some("nightly"), &state));
+    assert_eq!(exit, ExitStatus::Failed);
     assert!(text.contains("[servers.nightly]"), "{text}");
 }
 
 #[test]
 fn several_accounts_need_a_name() {
     let accounts = [account("1", "a"), account("2", "b")];
-    let (exit, text) = refusal(whom(None, &state(&accounts, &[])));
-    assert_eq!(exit, Exit::Usage);
+    let (exit, text) = error(target(None, &state(&accounts, &[])));
+    assert_eq!(exit, ExitStatus::Usage);
     assert!(text.contains("1, 2") && text.contains("--all"), "{text}");
     let only = state(&accounts[..1], &[]);
     assert_eq!(
-        whom(None, &only).unwrap(),
-        Whom::Account(accounts[0].clone())
+        target(None, &only).unwrap(),
+        SignOutTarget::Account(accounts[0].clone())
     );
-    assert_eq!(whom(None, &state(&[], &[])).unwrap(), Whom::Nobody(None));
+    assert_eq!(
+        target(None, &state(&[], &[])).unwrap(),
+        SignOutTarget::None(None)
+    );
 }

@@ -22,64 +22,64 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use super::page;
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// How long an entrance waits for its browser. [`page::closed`] says so as well.
-pub(super) const OPEN: Duration = Duration::from_secs(5 * 60);
+/// How long an link waits for its browser. [`page::expired_link`] says so as well.
+pub(super) const LINK_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// The rules of one run.
 #[derive(Clone, Debug)]
-pub(super) struct Door {
+pub(super) struct AccessPolicy {
     address: SocketAddr,
     token: Arc<SecretString>,
-    entrance: Arc<Mutex<Option<Entrance>>>,
+    link: Arc<Mutex<Option<OneTimeLink>>>,
 }
 
 /// What the token is given for, once.
 #[derive(Debug)]
-struct Entrance {
+struct OneTimeLink {
     code: SecretString,
     until: Instant,
 }
 
-impl Door {
+impl AccessPolicy {
     /// With a token that nobody had before.
-    pub(super) fn new(address: SocketAddr) -> Result<Self, Failure> {
+    pub(super) fn new(address: SocketAddr) -> Result<Self, CliError> {
         Ok(Self {
             address,
             token: Arc::new(random()?),
-            entrance: Arc::default(),
+            link: Arc::default(),
         })
     }
 
     /// An address that opens the page once, and soon. It takes the place of the one before.
-    pub(super) fn entrance(&self) -> Result<String, Failure> {
+    pub(super) fn new_link(&self) -> Result<String, CliError> {
         let code = random()?;
         let address = format!("http://{}/enter/{}", self.address, code.expose_secret());
-        *self.lock() = Some(Entrance {
+        *self.lock() = Some(OneTimeLink {
             code,
-            until: Instant::now() + OPEN,
+            until: Instant::now() + LINK_LIFETIME,
         });
         Ok(address)
     }
 
     /// Whether `code` opens the page. It never does again.
-    fn spend(&self, code: &str) -> bool {
-        let mut entrance = self.lock();
-        let opens = entrance.as_ref().is_some_and(|entrance| {
-            Instant::now() < entrance.until && equal(entrance.code.expose_secret(), code)
+    fn use_up(&self, code: &str) -> bool {
+        let mut link = self.lock();
+        let opens = link.as_ref().is_some_and(|link| {
+            Instant::now() < link.until && equal(link.code.expose_secret(), code)
         });
         if opens {
-            *entrance = None;
+            *link = None;
         }
         opens
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Entrance>> {
-        self.entrance.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<OneTimeLink>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refusal(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<&'static str> {
+    fn denial(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<&'static str> {
         let one = |name| {
             let mut values = headers.get_all(name).iter();
             let value = values.next().and_then(|value| value.to_str().ok());
@@ -116,13 +116,13 @@ impl Door {
 }
 
 /// A secret that nobody had before.
-fn random() -> Result<SecretString, Failure> {
+fn random() -> Result<SecretString, CliError> {
     let mut bytes = [0; 32];
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     provider
         .secure_random
         .fill(&mut bytes)
-        .map_err(|_| Failure::new("the system gives no random numbers"))?;
+        .map_err(|_| CliError::new("the system gives no random numbers"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
@@ -132,7 +132,7 @@ fn equal(secret: &str, shown: &str) -> bool {
 
 /// Lets the browser that comes first through to the page, with the token.
 pub(super) async fn enter(
-    State(door): State<Door>,
+    State(policy): State<AccessPolicy>,
     Path(code): Path<String>,
     method: Method,
 ) -> Response<Body> {
@@ -140,10 +140,10 @@ pub(super) async fn enter(
     if method != Method::GET {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    if !door.spend(&code) {
-        return page::closed();
+    if !policy.use_up(&code) {
+        return page::expired_link();
     }
-    let page = format!("/#token={}", door.token.expose_secret());
+    let page = format!("/#token={}", policy.token.expose_secret());
     let headers = [
         (header::LOCATION, page.as_str()),
         (header::CACHE_CONTROL, "no-store"),
@@ -153,25 +153,25 @@ pub(super) async fn enter(
 }
 
 /// Every request passes here.
-pub(super) async fn knocks(
-    State(door): State<Door>,
+pub(super) async fn check_access(
+    State(policy): State<AccessPolicy>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {
-    match door.refusal(request.headers(), peer) {
+    match policy.denial(request.headers(), peer) {
         Some(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
         None => next.run(request).await,
     }
 }
 
 /// Every request to the API passes here as well.
-pub(super) async fn holds_token(
-    State(door): State<Door>,
+pub(super) async fn require_token(
+    State(policy): State<AccessPolicy>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {
-    if door.has_token(request.headers()) {
+    if policy.has_token(request.headers()) {
         next.run(request).await
     } else {
         let why = "the token is missing or of an earlier run; hint: run `postern ui` again and open the address that it prints\n";

@@ -8,7 +8,7 @@ use control::start::StartError;
 
 /// What the process ends with. `postern --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub(crate) enum ExitStatus {
     Failed = 1,
     Usage = 2,
     SignInNeeded = 3,
@@ -17,16 +17,16 @@ pub(crate) enum Exit {
 
 /// The end of a command that could not do what it was asked for.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
-    exit: Exit,
+    exit: ExitStatus,
 }
 
-impl Failure {
+impl CliError {
     /// Any failure; the text may end in `hint: …`.
     pub(crate) fn new(text: impl fmt::Display) -> Self {
-        Self::of(Exit::Failed, &text.to_string())
+        Self::of(ExitStatus::Failed, &text.to_string())
     }
 
     /// The command line or the environment asks for something that cannot be.
@@ -34,13 +34,13 @@ impl Failure {
         Self {
             message: message.into(),
             hint: Some(hint.to_owned()),
-            exit: Exit::Usage,
+            exit: ExitStatus::Usage,
         }
     }
 
     /// Nobody is there to do it.
     pub(crate) fn unreachable(text: impl fmt::Display) -> Self {
-        Self::of(Exit::Unreachable, &text.to_string())
+        Self::of(ExitStatus::Unreachable, &text.to_string())
     }
 
     /// The certificates to trust are not there; `others` says what names them beside the
@@ -51,7 +51,7 @@ impl Failure {
         ))
     }
 
-    pub(crate) fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> ExitStatus {
         self.exit
     }
 
@@ -63,7 +63,7 @@ impl Failure {
         self.hint.as_deref()
     }
 
-    fn of(exit: Exit, text: &str) -> Self {
+    fn of(exit: ExitStatus, text: &str) -> Self {
         let problem = Problem::from_text(ProblemKind::Failed, text);
         Self {
             message: problem.message,
@@ -73,7 +73,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         match &self.hint {
@@ -83,18 +83,18 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for CliError {
     fn from(problem: Problem) -> Self {
         let exit = match problem.kind {
-            ProblemKind::SignInNeeded | ProblemKind::SignInEnded => Exit::SignInNeeded,
-            ProblemKind::Unreachable | ProblemKind::Untrusted => Exit::Unreachable,
+            ProblemKind::SignInNeeded | ProblemKind::SignInEnded => ExitStatus::SignInNeeded,
+            ProblemKind::Unreachable | ProblemKind::Untrusted => ExitStatus::Unreachable,
             ProblemKind::NotMcp
             | ProblemKind::NotFound
             | ProblemKind::Invalid
             | ProblemKind::Vault
             | ProblemKind::InUse
             | ProblemKind::NotOffered
-            | ProblemKind::Failed => Exit::Failed,
+            | ProblemKind::Failed => ExitStatus::Failed,
         };
         Self {
             message: problem.message,
@@ -104,7 +104,7 @@ impl From<Problem> for Failure {
     }
 }
 
-impl From<CallError> for Failure {
+impl From<CallError> for CliError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Problem(problem) => problem.into(),
@@ -115,25 +115,25 @@ impl From<CallError> for Failure {
     }
 }
 
-impl From<StartError> for Failure {
+impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         Self::unreachable(error)
     }
 }
 
-impl From<control::EndError> for Failure {
+impl From<control::EndError> for CliError {
     fn from(error: control::EndError) -> Self {
         Self::unreachable(error)
     }
 }
 
-impl From<control::HomeError> for Failure {
+impl From<control::HomeError> for CliError {
     fn from(error: control::HomeError) -> Self {
-        Self::of(Exit::Usage, &error.to_string())
+        Self::of(ExitStatus::Usage, &error.to_string())
     }
 }
 
-impl From<bridge::ServeError> for Failure {
+impl From<bridge::ServeError> for CliError {
     fn from(error: bridge::ServeError) -> Self {
         match error {
             bridge::ServeError::Tls(reason) => Self::certificates(reason, ""),
@@ -142,7 +142,7 @@ impl From<bridge::ServeError> for Failure {
     }
 }
 
-impl From<bridge::WayOutError> for Failure {
+impl From<bridge::WayOutError> for CliError {
     fn from(error: bridge::WayOutError) -> Self {
         match error {
             bridge::WayOutError::Config(reason) => Self::new(reason),
@@ -154,13 +154,13 @@ impl From<bridge::WayOutError> for Failure {
     }
 }
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for CliError {
     fn from(error: anyhow::Error) -> Self {
         Self::new(format_args!("{error:#}"))
     }
 }
 
-impl From<serde_json::Error> for Failure {
+impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
         Self::new(error)
     }
@@ -170,16 +170,16 @@ impl From<serde_json::Error> for Failure {
 mod tests {
     use control::api::{Problem, ProblemKind};
 
-    use super::{Exit, Failure};
+    use super::{CliError, ExitStatus};
 
     #[test]
     fn the_exit_code_follows_the_kind_and_the_hint_has_its_line() {
         let problem =
             Problem::new(ProblemKind::SignInNeeded, "x needs a sign-in").with_hint("sign in");
-        let failure = Failure::from(problem);
-        assert_eq!(failure.exit(), Exit::SignInNeeded);
+        let failure = CliError::from(problem);
+        assert_eq!(failure.exit(), ExitStatus::SignInNeeded);
         assert_eq!(failure.to_string(), "x needs a sign-in\nhint: sign in");
-        let failure = Failure::from(anyhow::anyhow!("no; hint: yes").context("cannot"));
+        let failure = CliError::from(anyhow::anyhow!("no; hint: yes").context("cannot"));
         assert_eq!(failure.to_string(), "cannot: no\nhint: yes");
     }
 }

@@ -7,25 +7,20 @@ use mcp::message::INVALID_REQUEST;
 use mcp::{LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY};
 use serde_json::{Value, json};
 
-/// A request that no bridge takes.
-pub(crate) fn refused(id: &RequestId, server: &str, problem: &Problem) -> Message {
-    error(id, server, problem)
-}
-
 /// What keeps a host going while the bridge does not react: the answer to a handshake, as the
 /// bridge gives it for a server that was never seen, and to `ping`. Returns `None` for any other
 /// request.
-pub(crate) fn in_place(id: &RequestId, request: &Message) -> Option<Message> {
+pub(crate) fn fallback(id: &RequestId, request: &Message) -> Option<Message> {
     let result = match request.method()? {
-        "initialize" => initialized(request),
-        "server/discover" => discovered(),
+        "initialize" => initialize_result(request),
+        "server/discover" => discover_result(),
         "ping" => json!({}),
         _ => return None,
     };
     Some(Message::response(id, &result))
 }
 
-fn initialized(request: &Message) -> Value {
+fn initialize_result(request: &Message) -> Value {
     let asked = InitializeParams::of(request).map(|params| params.protocol_version);
     let asked = asked
         .as_deref()
@@ -37,7 +32,7 @@ fn initialized(request: &Message) -> Value {
     })
 }
 
-fn discovered() -> Value {
+fn discover_result() -> Value {
     json!({
         "resultType": "complete",
         "supportedVersions": [LATEST_MODERN],
@@ -61,14 +56,14 @@ fn server_info() -> Value {
 }
 
 /// What makes a host ask for its lists, once there is a server behind the handshake that it got
-/// from [`in_place`].
+/// from [`fallback`].
 pub(crate) fn list_changes() -> [Message; 3] {
     ["tools", "prompts", "resources"]
         .map(|list| Message::notification(&format!("notifications/{list}/list_changed"), None))
 }
 
 /// A request that was under way when the bridge was lost, or did not react any more.
-pub(crate) fn unknown_fate(id: &RequestId, server: &str, hung: Option<&Problem>) -> Message {
+pub(crate) fn outcome_unknown(id: &RequestId, server: &str, hung: Option<&Problem>) -> Message {
     let happened = match hung {
         Some(hung) => format!("{}, and this request is under way", hung.message),
         None => "Postern's bridge ended while this request was under way".to_owned(),
@@ -93,12 +88,12 @@ pub(crate) fn too_long(id: Option<&RequestId>) -> Message {
 }
 
 /// A request of the server's that went with its bridge.
-pub(crate) fn withdrawn(id: &RequestId) -> Message {
+pub(crate) fn cancelled(id: &RequestId) -> Message {
     Message::withdrawal(id, "Postern's bridge was restarted")
 }
 
 /// Many hosts show `message` alone, so it says what to do as well.
-fn error(id: &RequestId, server: &str, problem: &Problem) -> Message {
+pub(crate) fn error(id: &RequestId, server: &str, problem: &Problem) -> Message {
     let data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
     let message = problem.sentence();
     Message::error_response(Some(id), problem.kind.code(), &message, Some(data))

@@ -17,39 +17,39 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
 use super::files::random;
-use super::world::{SERVER, World};
+use super::stack::{DemoStack, SERVER};
 use crate::context::{Context, VERSION};
 use crate::terminal;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One conversation.
-pub(super) struct Face {
-    way: Way,
+pub(super) struct DemoClient {
+    connection: Connection,
     next_id: i64,
 }
 
-enum Way {
+enum Connection {
     Stdio {
         child: Box<Child>,
         stdin: ChildStdin,
         lines: Lines<ChildStdout>,
     },
-    Remote {
+    Upstream {
         upstream: Upstream,
         events: mpsc::Receiver<UpstreamEvent>,
     },
 }
 
-impl Face {
+impl DemoClient {
     /// Spawns the shim as a host does: with almost no environment.
-    pub(super) fn stdio(world: &World, context: &Context) -> anyhow::Result<Self> {
+    pub(super) fn stdio(stack: &DemoStack, context: &Context) -> anyhow::Result<Self> {
         let mut command = Command::new(&context.program);
         command
             .args(["connect", SERVER, "--home"])
-            .arg(world.folder());
-        command.env_clear().env("HOME", world.folder());
+            .arg(stack.folder());
+        command.env_clear().env("HOME", stack.folder());
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -57,7 +57,7 @@ impl Face {
         let mut child = command.spawn().context("the shim cannot be started")?;
         let stdin = child.stdin.take().context("no stdin")?;
         let stdout = child.stdout.take().context("no stdout")?;
-        Ok(Self::over(Way::Stdio {
+        Ok(Self::over(Connection::Stdio {
             child: Box::new(child),
             stdin,
             lines: Lines::new(stdout, LONGEST_LINE),
@@ -90,28 +90,31 @@ impl Face {
         };
         let (sender, events) = mpsc::channel(16);
         let upstream = Upstream::open(client, options, sender);
-        Ok(Self::over(Way::Remote { upstream, events }))
+        Ok(Self::over(Connection::Upstream { upstream, events }))
     }
 
-    fn over(way: Way) -> Self {
-        Self { way, next_id: 1 }
+    fn over(connection: Connection) -> Self {
+        Self {
+            connection,
+            next_id: 1,
+        }
     }
 
-    pub(super) async fn shake_hands(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn initialize(&mut self) -> anyhow::Result<()> {
         let params = json!({
             "protocolVersion": LATEST_LEGACY,
             "capabilities": {},
             "clientInfo": { "name": "postern-demo", "version": VERSION },
         });
-        self.ask("initialize", params).await?;
-        self.say(Message::notification("notifications/initialized", None))
+        self.request("initialize", params).await?;
+        self.send(Message::notification("notifications/initialized", None))
             .await
     }
 
     /// Calls a tool and returns the text of its answer.
     pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> anyhow::Result<String> {
         let params = json!({ "name": tool, "arguments": arguments });
-        let result = self.ask("tools/call", params).await?;
+        let result = self.request("tools/call", params).await?;
         anyhow::ensure!(result["isError"] != true, "{tool} failed");
         let texts = result["content"].as_array().into_iter().flatten();
         Ok(texts
@@ -121,29 +124,29 @@ impl Face {
 
     /// Ends the conversation in good order.
     pub(super) async fn end(self) {
-        match self.way {
-            Way::Stdio {
+        match self.connection {
+            Connection::Stdio {
                 mut child, stdin, ..
             } => {
                 drop(stdin);
-                if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
+                if tokio::time::timeout(TIMEOUT, child.wait()).await.is_err() {
                     tracing::warn!("the shim did not end with its stdin");
                 }
             }
-            Way::Remote { upstream, .. } => upstream.close().await,
+            Connection::Upstream { upstream, .. } => upstream.close().await,
         }
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> anyhow::Result<Value> {
+    async fn request(&mut self, method: &str, params: Value) -> anyhow::Result<Value> {
         let id = RequestId::number(self.next_id);
         self.next_id += 1;
-        self.say(Message::request(&id, method, Some(params)))
+        self.send(Message::request(&id, method, Some(params)))
             .await?;
-        let answer = tokio::time::timeout(PATIENCE, self.answer(&id));
+        let answer = tokio::time::timeout(TIMEOUT, self.response(&id));
         let answer = answer
             .await
-            .with_context(|| format!("no answer to {method} within {PATIENCE:?}"))??;
-        terminal::say(format_args!("  < {}", text(&answer)));
+            .with_context(|| format!("no answer to {method} within {TIMEOUT:?}"))??;
+        terminal::print(format_args!("  < {}", text(&answer)));
         match (answer.result(), answer.error()) {
             (Some(result), _) => Ok(serde_json::from_str(result.get())?),
             (None, error) => {
@@ -152,38 +155,38 @@ impl Face {
         }
     }
 
-    async fn say(&mut self, message: Message) -> anyhow::Result<()> {
-        terminal::say(format_args!("  > {}", text(&message)));
-        match &mut self.way {
-            Way::Stdio { stdin, .. } => {
+    async fn send(&mut self, message: Message) -> anyhow::Result<()> {
+        terminal::print(format_args!("  > {}", text(&message)));
+        match &mut self.connection {
+            Connection::Stdio { stdin, .. } => {
                 let mut line = message.line().to_vec();
                 line.push(b'\n');
                 stdin.write_all(&line).await.context("the shim is gone")
             }
-            Way::Remote { upstream, .. } => {
+            Connection::Upstream { upstream, .. } => {
                 upstream.send(message, None);
                 Ok(())
             }
         }
     }
 
-    async fn answer(&mut self, id: &RequestId) -> anyhow::Result<Message> {
+    async fn response(&mut self, id: &RequestId) -> anyhow::Result<Message> {
         loop {
-            let message = self.hear().await?;
+            let message = self.receive().await?;
             if matches!(message.kind(), Kind::Response { id: of, .. } if of == id) {
                 return Ok(message);
             }
-            terminal::say(format_args!("  < {}", text(&message)));
+            terminal::print(format_args!("  < {}", text(&message)));
         }
     }
 
-    async fn hear(&mut self) -> anyhow::Result<Message> {
-        match &mut self.way {
-            Way::Stdio { lines, .. } => {
+    async fn receive(&mut self) -> anyhow::Result<Message> {
+        match &mut self.connection {
+            Connection::Stdio { lines, .. } => {
                 let line = lines.next().await?.context("the shim ended")?;
                 Ok(Message::parse(line)?)
             }
-            Way::Remote { events, .. } => {
+            Connection::Upstream { events, .. } => {
                 match events.recv().await.context("the connection ended")? {
                     UpstreamEvent::Message { message, .. } => Ok(message),
                     UpstreamEvent::Failed { failure, .. } | UpstreamEvent::Away(failure) => {

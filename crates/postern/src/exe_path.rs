@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 /// installation's `bin` folder then stays the link, and what it leads to may change. Else where
 /// the system says that the program lies.
 pub(crate) fn stable_path(
-    invoked_as: Option<&OsStr>,
+    argv0: Option<&OsStr>,
     mut search_path: impl Iterator<Item = PathBuf>,
 ) -> io::Result<PathBuf> {
     let found = std::env::current_exe()?;
-    let is_this = |path: &Path| path.is_absolute() && same_file(path, &found);
-    let named = invoked_as.map(Path::new);
+    let is_this_program = |path: &Path| path.is_absolute() && same_file(path, &found);
+    let named = argv0.map(Path::new);
     let stable = match named {
-        Some(path) if is_this(path) => Some(path.to_owned()),
+        Some(path) if is_this_program(path) => Some(path.to_owned()),
         Some(name) if name.components().count() == 1 => {
-            search_path.find_map(|dir| Some(dir.join(name)).filter(|path| is_this(path)))
+            search_path.find_map(|dir| Some(dir.join(name)).filter(|path| is_this_program(path)))
         }
         Some(_) | None => None,
     };

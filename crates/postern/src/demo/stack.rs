@@ -26,13 +26,13 @@ use crate::context::{Context, VERSION};
 pub(super) const SERVER: &str = "snippets";
 
 /// How long a part may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the bridge is looked for.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where everything is, and the bridge.
-pub(super) struct World {
+pub(super) struct DemoStack {
     folder: Folder,
     home: Home,
     addresses: Addresses,
@@ -42,7 +42,7 @@ pub(super) struct World {
 }
 
 /// What runs in this process.
-pub(super) struct Parts {
+pub(super) struct Servers {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
 }
@@ -53,12 +53,12 @@ enum Folder {
     Temporary(TempDir),
 }
 
-impl World {
+impl DemoStack {
     pub(super) async fn start(
         args: &DemoArgs,
         context: &Context,
         scripted: bool,
-    ) -> anyhow::Result<(Self, Parts)> {
+    ) -> anyhow::Result<(Self, Servers)> {
         files::check_unused(&context.home)?;
         let folder = Folder::new(context)?;
         let home = Home::under(folder.path())?;
@@ -67,13 +67,13 @@ impl World {
             "a bridge runs in {} already; hint: give the demo another --home",
             folder.path().display()
         );
-        let (addresses, parts) = start_parts(folder.path()).await?;
+        let (addresses, servers) = start_servers(folder.path()).await?;
         files::write_bridge_config(&home, &addresses)
             .context("the bridge's configuration cannot be written")?;
         let vault = if args.keychain { "keychain" } else { "file" };
         let browser = scripted.then(|| scripted_browser(context)).transpose()?;
         let bridge = start_bridge(&home, vault, browser.as_deref(), context)?;
-        let mut world = Self {
+        let mut stack = Self {
             folder,
             home,
             addresses,
@@ -81,8 +81,8 @@ impl World {
             browser,
             bridge,
         };
-        world.until_the_bridge_listens().await?;
-        Ok((world, parts))
+        stack.wait_for_bridge().await?;
+        Ok((stack, servers))
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// What a program needs to know to start a bridge like ours, should it come to that.
-    pub(super) fn surroundings(&self, command: &mut Command) {
+    pub(super) fn set_environment(&self, command: &mut Command) {
         command
             .env("POSTERN_HOME", self.folder())
             .env("POSTERN_VAULT", self.vault);
@@ -104,19 +104,19 @@ impl World {
     }
 
     /// Ends every part.
-    pub(super) async fn end(mut self, parts: Parts) {
+    pub(super) async fn end(mut self, servers: Servers) {
         if let Ok(mut client) = self.client().await {
             // The connection may end before the reply.
             let _ = client.call(&Request::Quit).await;
         }
-        if tokio::time::timeout(PATIENCE, self.bridge.wait())
+        if tokio::time::timeout(TIMEOUT, self.bridge.wait())
             .await
             .is_err()
         {
             tracing::warn!("the bridge did not end by itself");
             let _ = self.bridge.kill().await;
         }
-        parts.end().await;
+        servers.end().await;
     }
 
     pub(super) fn announcement(&self) -> String {
@@ -161,7 +161,7 @@ impl World {
         )
     }
 
-    async fn until_the_bridge_listens(&mut self) -> anyhow::Result<()> {
+    async fn wait_for_bridge(&mut self) -> anyhow::Result<()> {
         let listens = async {
             loop {
                 if self.client().await.is_ok() {
@@ -173,16 +173,16 @@ impl World {
                         self.home.log_file().display()
                     );
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        tokio::time::timeout(PATIENCE, listens)
+        tokio::time::timeout(TIMEOUT, listens)
             .await
             .context("the bridge does not listen")?
     }
 }
 
-impl Parts {
+impl Servers {
     /// Returns when a part ended that should not have.
     pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
@@ -195,7 +195,7 @@ impl Parts {
     async fn end(mut self) {
         self.stop.cancel();
         let rest = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(PATIENCE, rest).await.is_err() {
+        if tokio::time::timeout(TIMEOUT, rest).await.is_err() {
             tracing::warn!("a part of the demo did not end by itself");
         }
     }
@@ -223,7 +223,7 @@ impl Folder {
     }
 }
 
-async fn start_parts(folder: &Path) -> anyhow::Result<(Addresses, Parts)> {
+async fn start_servers(folder: &Path) -> anyhow::Result<(Addresses, Servers)> {
     let [emulator, snippets, gateway] = listeners(folder).await?;
     let addresses = Addresses {
         emulator: emulator.local_addr()?,
@@ -252,7 +252,7 @@ async fn start_parts(folder: &Path) -> anyhow::Result<(Addresses, Parts)> {
     tasks.spawn(emulator::serve(emulated, emulator, stop.clone()));
     tasks.spawn(snippets::serve(sample, snippets, stop.clone()));
     tasks.spawn(gateway::serve(gatewayed, gateway, || {}, stop.clone()));
-    Ok((addresses, Parts { tasks, stop }))
+    Ok((addresses, Servers { tasks, stop }))
 }
 
 /// The ports of the last time, where they are free: what was granted then still holds.

@@ -24,23 +24,23 @@ use tokio::time::Instant;
 use crate::{parent, stdio};
 
 /// How long a bridge that a shim started stays without anybody to serve.
-pub const IDLE_EXIT: Duration = Duration::from_secs(10 * 60);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// How long the bridge that another one made room for is waited for.
-const SUCCESSOR: Duration = Duration::from_secs(10);
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a bridge is looked for that somebody else starts.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The pauses between attempts; the last one repeats while nobody needs the bridge.
 const BACK_OFF: [u64; 7] = [50, 100, 200, 400, 800, 1600, 5000];
 
 /// How often in a row a connection may break or a bridge be started before the host is told.
-const ATTEMPTS: usize = 5;
+const MAX_ATTEMPTS: usize = 5;
 
 /// What is dialled, and with what.
 #[derive(Clone, Debug)]
-pub struct Dialler {
+pub struct Connector {
     /// Where the bridge's sockets lie.
     pub home: Home,
     /// The command line, which starts a bridge.
@@ -53,21 +53,22 @@ pub struct Dialler {
 
 /// Why a bridge is dialled.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Need {
+pub(crate) enum DialMode {
     /// The host waits: start a bridge if none runs.
-    Now,
+    Start,
     /// The last bridge made room for a newer one: give that one time to appear.
     Successor,
     /// The host waits for nothing: take up with a bridge that somebody else starts. So a bridge
     /// that its user ended is not raised from the dead.
-    WhenThere,
+    AttachOnly,
 }
 
 /// The search for a bridge.
-pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Box<Link>, NoLink>>>>;
+pub(crate) type ConnectFuture =
+    Pin<Box<dyn Future<Output = Result<Box<BridgeConnection>, ConnectError>>>>;
 
 /// Why there is no connection.
-pub(crate) enum NoLink {
+pub(crate) enum ConnectError {
     /// No bridge serves this shim: what the host is to be told. It is dialled again when the host
     /// asks for something.
     Refused(Problem),
@@ -76,13 +77,13 @@ pub(crate) enum NoLink {
         /// What the host is to be told meanwhile.
         problem: Problem,
         /// Goes on waiting for it, or for the one that replaces it.
-        waiting: Dialling,
+        waiting: ConnectFuture,
     },
 }
 
 /// A connection to a bridge.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct BridgeConnection {
     pub(crate) lines: Lines<Reader>,
     pub(crate) writer: Writer,
     /// What is on its way.
@@ -104,12 +105,12 @@ pub(crate) struct Sending {
 /// What came of a connection.
 enum Opened {
     /// It stands; with the bridge's version.
-    Link(Box<Link>, String),
+    Connected(Box<BridgeConnection>, String),
     /// Nothing was said on it in time.
     Hung(Box<Greeting>, CallError),
 }
 
-impl Link {
+impl BridgeConnection {
     fn over(greeting: Greeting) -> Box<Self> {
         let (lines, writer) = greeting.into_ends();
         Box::new(Self {
@@ -161,28 +162,33 @@ impl Sending {
     }
 }
 
-impl Dialler {
+impl Connector {
     /// The server in messages: an address may carry a password or a key.
     pub(crate) fn shown_server(&self) -> &str {
         model::shown_url(&self.server)
     }
 
-    /// Connects to the running bridge, or one that it starts, for this shim's server. `hurry`
-    /// turns [`Need::WhenThere`] into [`Need::Now`].
+    /// Connects to the running bridge, or one that it starts, for this shim's server. `start_now`
+    /// turns [`DialMode::AttachOnly`] into [`DialMode::Start`].
     ///
     /// # Errors
-    /// See [`NoLink`].
-    pub(crate) fn dial(self, need: Need, resumed: bool, hurry: Rc<Notify>) -> Dialling {
-        Box::pin(self.search(need, resumed, hurry))
+    /// See [`ConnectError`].
+    pub(crate) fn connect(
+        self,
+        mode: DialMode,
+        resumed: bool,
+        start_now: Rc<Notify>,
+    ) -> ConnectFuture {
+        Box::pin(self.search(mode, resumed, start_now))
     }
 
     async fn search(
         self,
-        mut need: Need,
+        mut mode: DialMode,
         resumed: bool,
-        hurry: Rc<Notify>,
-    ) -> Result<Box<Link>, NoLink> {
-        let end_of_patience = Instant::now() + SUCCESSOR;
+        start_now: Rc<Notify>,
+    ) -> Result<Box<BridgeConnection>, ConnectError> {
+        let deadline = Instant::now() + SUCCESSOR_TIMEOUT;
         let mut pauses = BACK_OFF.into_iter().map(Duration::from_millis);
         let mut may_replace = true;
         let mut broken = 0;
@@ -190,51 +196,53 @@ impl Dialler {
         loop {
             let refusal = match self.open(resumed).await {
                 Ok(Opened::Hung(greeting, hung)) => {
-                    return Err(NoLink::Hung {
+                    return Err(ConnectError::Hung {
                         problem: unavailable(&hung),
-                        waiting: Box::pin(self.wait_for(*greeting, resumed, hurry)),
+                        waiting: Box::pin(self.wait_for(*greeting, resumed, start_now)),
                     });
                 }
-                Ok(Opened::Link(link, version)) => {
+                Ok(Opened::Connected(link, version)) => {
                     if !may_replace || !self.is_newer_than(&version) {
                         return Ok(link);
                     }
                     may_replace = false;
                     drop(link);
                     if let Err(error) = self.start(true).await {
-                        stdio::complain(format_args!("the older bridge {version} stays: {error}"));
+                        stdio::print_error(format_args!(
+                            "the older bridge {version} stays: {error}"
+                        ));
                     }
                     continue;
                 }
                 Err(refusal) => refusal,
             };
-            match (refusal, need) {
-                (CallError::Problem(problem), _) => return Err(NoLink::Refused(problem)),
-                (_, Need::WhenThere) => {
-                    let pause = tokio::time::sleep(pauses.next().unwrap_or(LONGEST));
+            match (refusal, mode) {
+                (CallError::Problem(problem), _) => return Err(ConnectError::Refused(problem)),
+                (_, DialMode::AttachOnly) => {
+                    let pause = tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE));
                     tokio::select! {
                         () = pause => {}
-                        () = hurry.notified() => need = Need::Now,
+                        () = start_now.notified() => mode = DialMode::Start,
                     }
                 }
-                (CallError::NotRunning, Need::Successor) if Instant::now() < end_of_patience => {
-                    tokio::time::sleep(LOOK).await;
+                (CallError::NotRunning, DialMode::Successor) if Instant::now() < deadline => {
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
-                (CallError::NotRunning, _) if started < ATTEMPTS => {
+                (CallError::NotRunning, _) if started < MAX_ATTEMPTS => {
                     started += 1;
                     self.start(false)
                         .await
-                        .map_err(|error| NoLink::Refused(unavailable(&error)))?;
+                        .map_err(|error| ConnectError::Refused(unavailable(&error)))?;
                 }
-                (CallError::Broken(_), _) if broken < ATTEMPTS => {
+                (CallError::Broken(_), _) if broken < MAX_ATTEMPTS => {
                     broken += 1;
-                    tokio::time::sleep(pauses.next().unwrap_or(LONGEST)).await;
+                    tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
                 }
                 (
                     error @ (CallError::NotRunning | CallError::Broken(_) | CallError::Hung(_)),
                     _,
                 ) => {
-                    return Err(NoLink::Refused(unavailable(&error)));
+                    return Err(ConnectError::Refused(unavailable(&error)));
                 }
             }
         }
@@ -255,7 +263,10 @@ impl Dialler {
             Err(hung @ CallError::Hung(_)) => return Ok(Opened::Hung(Box::new(greeting), hung)),
             answered => answered?,
         };
-        Ok(Opened::Link(Link::over(greeting), welcome.version))
+        Ok(Opened::Connected(
+            BridgeConnection::over(greeting),
+            welcome.version,
+        ))
     }
 
     /// Waits until the bridge reacts after all. Where it ends, another one is to be expected: a
@@ -264,20 +275,20 @@ impl Dialler {
         self,
         mut greeting: Greeting,
         resumed: bool,
-        hurry: Rc<Notify>,
-    ) -> Result<Box<Link>, NoLink> {
+        start_now: Rc<Notify>,
+    ) -> Result<Box<BridgeConnection>, ConnectError> {
         match greeting.welcome().await {
-            Ok(_) => Ok(Link::over(greeting)),
-            Err(CallError::Problem(problem)) => Err(NoLink::Refused(problem)),
+            Ok(_) => Ok(BridgeConnection::over(greeting)),
+            Err(CallError::Problem(problem)) => Err(ConnectError::Refused(problem)),
             Err(CallError::NotRunning | CallError::Broken(_) | CallError::Hung(_)) => {
-                self.dial(Need::Successor, resumed, hurry).await
+                self.connect(DialMode::Successor, resumed, start_now).await
             }
         }
     }
 
     async fn start(&self, replace_older: bool) -> Result<(), StartError> {
         let options = StartOptions {
-            idle_exit: Some(IDLE_EXIT),
+            idle_exit: Some(IDLE_TIMEOUT),
             replace_older,
         };
         ensure_running(&self.home, &self.program, &options).await
@@ -288,7 +299,7 @@ impl Dialler {
     }
 }
 
-const LONGEST: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the host is told of a bridge that cannot be had.
 pub(crate) fn unavailable(error: &dyn std::error::Error) -> Problem {
