@@ -19,27 +19,27 @@ Getting started:
   postern servers add snippets https://gateway.example.com/snippets/mcp
   postern sign-in snippets
   postern hosts add claude-desktop snippets
-  postern demo              all of it on this machine, with nothing to set up
+  postern demo              run everything on this machine, with nothing to set up
 
 Environment:
-  POSTERN_HOME      keep everything under this folder, as --home does
-  POSTERN_VAULT     `file`: guard the tokens by a key file instead of the keychain
-  POSTERN_BROWSER   the command that opens pages, before BROWSER
-  POSTERN_LOG       what is logged, as in `debug` or `bridge=trace`
-  POSTERN_EXTRA_CA  PEM files to trust besides the system's certificates
+  POSTERN_HOME      keep all files under this folder, as --home does
+  POSTERN_VAULT     `file`: protect the tokens with a key file instead of the keychain
+  POSTERN_BROWSER   the command that opens pages; takes precedence over BROWSER
+  POSTERN_LOG       the log filter, as in `debug` or `bridge=trace`
+  POSTERN_EXTRA_CA  PEM files to trust in addition to the system's certificates
 
 Exit codes:
-  0  done
+  0  success
   1  failed
-  2  the command line makes no sense
-  3  someone must sign in first, or the sign-in was not finished
-  4  the bridge does not run, or the remote cannot be reached";
+  2  invalid arguments
+  3  a sign-in is needed, or was not completed
+  4  the bridge does not run, or the server cannot be reached";
 
-/// Brings MCP servers that an organisation protects to the programs on your desk.
+/// Connects local MCP hosts to your organisation's MCP servers.
 #[derive(Debug, Parser)]
 #[command(name = "postern", version, styles = STYLES, after_help = OVERVIEW, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Keep all files and sockets under this folder instead of the usual places.
+    /// Keep all files and sockets under this folder instead of the default folders.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
     #[command(subcommand)]
@@ -48,41 +48,41 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Speak MCP on stdin and stdout with a server: what a host program runs.
+    /// Connect stdin and stdout to an MCP server. Hosts run this command.
     #[command(after_help = CONNECT)]
     Connect(ConnectArgs),
     /// Sign in to a server in the browser.
     #[command(after_help = SIGN_IN)]
     SignIn(SignInArgs),
-    /// Sign out of a server, or sign an account out.
+    /// Sign out an account.
     #[command(after_help = SIGN_OUT)]
     SignOut(SignOutArgs),
-    /// Show the bridge, accounts, servers and who is connected.
+    /// Show the bridge, accounts, servers and connected hosts.
     Status(JsonArgs),
     /// List, add, remove and test servers.
     #[command(subcommand)]
     Servers(ServersCommand),
-    /// Add servers to host programs such as Claude Desktop.
-    #[command(subcommand)]
+    /// Add servers to hosts such as Claude Desktop.
+    #[command(subcommand, visible_alias = "apps")]
     Hosts(HostsCommand),
-    /// See and take back what gateways allow Postern to do.
+    /// List and revoke consents.
     #[command(subcommand)]
     Consents(ConsentsCommand),
-    /// Store, list and remove the secrets that headers of servers need.
+    /// Store, list and remove the secrets that server headers use.
     #[command(subcommand, visible_alias = "secret")]
     Secrets(SecretsCommand),
-    /// Look everything over and say what to do about what is wrong.
+    /// Diagnose problems and suggest fixes.
     Doctor(JsonArgs),
-    /// Open Postern's window in an ordinary browser.
+    /// Open Postern's window in a browser.
     #[command(after_help = UI)]
     Ui(UiArgs),
-    /// Run the resident bridge. Hosts and the other commands start one by themselves.
+    /// Run the bridge. Other commands start it automatically.
     #[command(after_help = BRIDGE)]
     Bridge(BridgeArgs),
     /// Run a gateway: an MCP authorization server and reverse proxy over Entra ID.
     #[command(after_help = GATEWAY)]
     Gateway(GatewayArgs),
-    /// Print the app registration that Entra ID needs, or make it.
+    /// Print the app registration that Entra ID needs, or create it.
     #[command(subcommand)]
     EntraSetup(Box<EntraSetupCommand>),
     /// Run a local Entra ID for development.
@@ -91,10 +91,10 @@ pub(crate) enum Command {
     /// Run the sample MCP server.
     #[command(after_help = SNIPPETS)]
     Snippets(SnippetsArgs),
-    /// Try it all on this machine: emulator, gateway, sample server and bridge together.
+    /// Run emulator, gateway, sample server and bridge together on this machine.
     #[command(after_help = DEMO)]
     Demo(DemoArgs),
-    /// The browser of the demo, which nobody need look at.
+    /// The demo's headless browser.
     #[command(hide = true)]
     DemoBrowser {
         /// The page to open.
@@ -112,37 +112,38 @@ In a host's configuration:
 
 Starts the bridge if none runs. Stdout carries MCP and nothing else.
 
-The exit code is 0 whenever the host ended the conversation, also where the server is unknown or
-cannot be reached: the host is told by the answers to its requests, and many hosts take any other
-code for a crash and start the command again. `postern servers test NAME` tells by its exit code
-whether a server works.";
+The exit code is 0 whenever the host ends the session, even if the server is unknown or cannot be
+reached. The host learns that from the responses to its requests, and many hosts take any other code
+for a crash and start the command again. The exit code of `postern servers test NAME` shows whether
+a server works.";
 
 const SERVERS_ADD: &str = "\
 Example:
   postern servers add snippets https://gateway.example.com/snippets/mcp
 
-Asks the server first, for ten seconds at most and without credentials, and says what comes next. A
-server that cannot be reached now is added all the same. Where no MCP server answers at the URL,
-nothing is added; if one answers at PATH/mcp, /mcp or /sse of the same origin, you are asked whether
-that is the one, or without a terminal told the command.";
+Probes the server first, for at most ten seconds and without credentials, and prints the next step. A
+server that cannot be reached now is added anyway. If no MCP server answers at the URL, nothing is
+added. If one answers at PATH/mcp, /mcp or /sse of the same origin, the command asks whether to add
+that one, or prints the command that adds it if there is no terminal.";
 
 const SIGN_IN: &str = "\
 Examples:
   postern sign-in snippets
-  postern sign-in snippets --device      where there is no browser: enter a code elsewhere
-  postern sign-in snippets --paste       in a browser that cannot reach this machine
+  postern sign-in snippets --device-code  enter a code in a browser on another device
+  postern sign-in snippets --paste        use a browser that cannot reach this machine
 
-Over SSH, in a container and without a display the way without a browser is taken by itself.
+Over SSH, in a container and without a display, the command opens no browser and prints what to do
+instead.
 
-Where the server accepts an account already, this says so, and asks at a terminal whether to sign in
-again. `--choose` does that at once, as the same account or another one.";
+If the server already accepts an account, the command says so and asks at a terminal whether to sign
+in again. `--select-account` signs in again without asking, as the same account or another one.";
 
 const SIGN_OUT: &str = "\
 Examples:
   postern sign-out snippets
   postern sign-out adele@contoso.example
 
-An account is signed out of every server that it opens; the command names them.";
+The account is signed out of every server that uses it. The command lists these servers.";
 
 const HOSTS_IMPORT: &str = "\
 Examples:
@@ -150,9 +151,9 @@ Examples:
   postern hosts import claude-desktop \"Team wiki\"
 
 Each entry becomes a server in config.toml, its headers and its client secret become stored
-secrets, and the entry in the host's file becomes `postern connect NAME`. Options that Postern
-has no counterpart for are named. What was approved at the terminal is done, all of it or nothing;
-the file as it was is kept beside it, with the secrets that stood there.";
+secrets, and the entry in the host's file becomes `postern connect NAME`. The command lists options
+that Postern does not support. It makes all of the changes that you approve at the terminal, or none.
+A backup of the file is kept next to it and still contains the secrets.";
 
 const CONSENTS_REVOKE: &str = "\
 Examples:
@@ -172,14 +173,14 @@ In config.toml:
 const BRIDGE: &str = "\
 Examples:
   postern bridge                     stay in the foreground, log to stderr
-  postern bridge --detach            start one in the background unless one runs
-  postern bridge --replace           take over from the one that runs";
+  postern bridge --detach            start in the background unless a bridge runs
+  postern bridge --replace           replace the running bridge";
 
 const GATEWAY: &str = "\
 Example:
   postern gateway --config /etc/postern/gateway.toml --data-dir /var/lib/postern
 
-A smallest gateway.toml:
+A minimal gateway.toml:
   public_url = \"https://gateway.example.com\"
   [entra]
   authority = \"https://login.microsoftonline.com/TENANT/v2.0\"
@@ -208,24 +209,24 @@ Examples:
   postern emulator --port 4190 --data-dir entra --tls
   postern emulator --config emulator.toml
 
-Any password is right. It listens on this machine only. For clients that insist on TLS, as MSAL does,
-entra/entra-ca.pem is the authority to trust.";
+The emulator accepts any password and listens on this machine only. Clients that require TLS, such as
+MSAL, must trust the certificate authority in entra/entra-ca.pem.";
 
 const SNIPPETS: &str = "\
 Example:
   postern snippets --port 8080 --functions-key-file key.txt
 
-Every request must carry the key as the header x-functions-key.";
+Every request must carry the key in the header x-functions-key.";
 
 const UI: &str = "\
-The page is served to this machine only, and only for as long as the command runs. The address that
-is printed opens it once, within five minutes; run the command again for another one.";
+The page is served to this machine only, while the command runs. The printed link works once and
+expires after five minutes. Run the command again for a new link.";
 
 const DEMO: &str = "\
 Examples:
-  postern demo                       with a display: stays and says what to try
-  postern demo --scripted            signs in by itself, calls the tools, prints what was said
-  postern demo --home DIR --keep     keeps its files in DIR and stays";
+  postern demo                       with a display: keeps running and suggests what to try
+  postern demo --scripted            signs in, calls the tools and prints the messages
+  postern demo --home DIR --keep     keeps its files in DIR and keeps running";
 
 #[derive(Debug, Args)]
 pub(crate) struct JsonArgs {
@@ -236,7 +237,7 @@ pub(crate) struct JsonArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// The server's name, or its address for one that is not configured.
+    /// The server's name, or the URL of a server that is not configured.
     #[arg(value_name = "NAME|URL")]
     pub(crate) server: String,
 }
@@ -245,47 +246,52 @@ pub(crate) struct ConnectArgs {
 pub(crate) struct SignInArgs {
     /// The server's name.
     pub(crate) server: String,
-    /// Have this account open the server, as `postern status` names it; without a browser where
-    /// its sign-in to another server can.
-    #[arg(long = "as", value_name = "ACCOUNT", conflicts_with = "choose")]
+    /// Account to sign in as (see `postern status`). Opens no browser if that account's existing
+    /// sign-in to another server is sufficient.
+    #[arg(
+        long,
+        alias = "as",
+        value_name = "ACCOUNT",
+        conflicts_with = "select_account"
+    )]
     pub(crate) account: Option<String>,
-    /// Choose in the browser who signs in.
-    #[arg(long)]
-    pub(crate) choose: bool,
-    /// Show a code to enter in a browser on any other device, where the server offers that.
-    #[arg(long, conflicts_with = "paste")]
-    pub(crate) device: bool,
-    /// Show the page, and read the address that a browser on another machine ended on.
+    /// Choose the account in the browser.
+    #[arg(long, alias = "choose")]
+    pub(crate) select_account: bool,
+    /// Show a code to enter in a browser on another device, if the authorization server supports it.
+    #[arg(long, alias = "device", conflicts_with = "paste")]
+    pub(crate) device_code: bool,
+    /// Show the page's URL, and read the callback URL from a browser on another machine.
     #[arg(long)]
     pub(crate) paste: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SignOutArgs {
-    /// The server to sign out of, or the account to sign out, as `postern status` names them.
-    /// Needed where several accounts are signed in.
+    /// Account to sign out, or a server that it uses (see `postern status`). Required if several
+    /// accounts are signed in.
     #[arg(value_name = "SERVER|ACCOUNT", conflicts_with = "all")]
     pub(crate) name: Option<String>,
     /// Sign out all accounts.
     #[arg(long)]
     pub(crate) all: bool,
-    /// End the browser's own session too, so that the next sign-in asks for everything again.
-    #[arg(long)]
-    pub(crate) everywhere: bool,
+    /// End the session in the browser too, so that the next sign-in asks for credentials again.
+    #[arg(long, alias = "everywhere")]
+    pub(crate) end_browser_session: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServersCommand {
     /// List the servers.
     List(JsonArgs),
-    /// Add a server, or keep one that was connected to by its address.
+    /// Add a server, or save one that was connected to by its URL.
     #[command(after_help = SERVERS_ADD)]
     Add {
-        /// What to call it: a-z, 0-9 and -.
+        /// Its name: a-z, 0-9 and -.
         name: String,
-        /// Its MCP endpoint.
+        /// The URL of its MCP endpoint.
         url: String,
-        /// Add it without asking the server first.
+        /// Add it without probing the server first.
         #[arg(long)]
         no_check: bool,
     },
@@ -305,27 +311,27 @@ pub(crate) enum ServersCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostsCommand {
-    /// List the host programs and which servers they have.
+    /// List the hosts and their servers.
     List(JsonArgs),
-    /// Add a server to a host program. Shows the change and asks first.
+    /// Add a server to a host. Shows the change and asks first.
     #[command(after_help = "Example:\n  postern hosts add claude-desktop snippets")]
     Add(HostArgs),
-    /// Remove it again. Shows the change and asks first.
+    /// Remove a server from a host. Shows the change and asks first.
     Remove(HostArgs),
-    /// Take over a host program's entries for mcp-remote. Shows what becomes of them and asks first.
+    /// Import a host's entries for mcp-remote. Shows the changes and asks first.
     #[command(after_help = HOSTS_IMPORT)]
     Import {
-        /// The host program, as in claude-desktop.
+        /// The host, such as claude-desktop.
         #[arg(value_parser = host)]
         host: HostId,
-        /// The entries, as they are named in its file; all for mcp-remote if none is named.
+        /// Names of the entries in the host's file. Default: all entries for mcp-remote.
         entries: Vec<String>,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HostArgs {
-    /// The host program, as in claude-desktop.
+    /// The host, such as claude-desktop.
     #[arg(value_parser = host)]
     pub(crate) host: HostId,
     /// The server's name.
@@ -338,41 +344,41 @@ pub(crate) struct HostArgs {
 fn host(name: &str) -> Result<HostId, String> {
     let quoted = serde_json::Value::from(name);
     serde_json::from_value(quoted)
-        .map_err(|_| "not a host that Postern knows; hint: `postern hosts list`".to_owned())
+        .map_err(|_| "unknown host; hint: `postern hosts list` lists the hosts".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConsentsCommand {
-    /// List what gateways allow Postern to do.
+    /// List the consents that gateways have stored for Postern.
     List {
-        /// Only those of this server's gateway.
+        /// List only the consents at this server's gateway.
         server: Option<String>,
         #[command(flatten)]
         json: JsonArgs,
     },
-    /// Take a consent back.
+    /// Revoke a consent.
     #[command(after_help = CONSENTS_REVOKE)]
     Revoke {
-        /// The consent: the column ID. Or the server through which its gateway is known, the column
-        /// VIA, which is enough where that gateway lists one consent.
+        /// The consent (column ID), or the server whose gateway stores it (column VIA). The server
+        /// is enough if its gateway lists only one consent.
         #[arg(value_name = "ID|SERVER")]
         consent: String,
-        /// The consent, where the server stands before it.
+        /// The consent, if the first argument is the server.
         id: Option<String>,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretsCommand {
-    /// List the names of the secrets, and the servers that need them.
+    /// List the secrets by name, with the servers that use them.
     List(JsonArgs),
-    /// Store a secret. It is asked for at the terminal, or read from stdin.
+    /// Store a secret. Prompts for the value at a terminal, otherwise reads it from stdin.
     #[command(after_help = SECRETS_SET)]
     Set {
-        /// What config.toml calls it: a-z, 0-9 and -.
+        /// Its name in config.toml: a-z, 0-9 and -.
         name: String,
     },
-    /// Forget a secret.
+    /// Remove a secret.
     Remove {
         /// Its name.
         name: String,
@@ -381,27 +387,27 @@ pub(crate) enum SecretsCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct UiArgs {
-    /// Print the address and leave opening it to you.
+    /// Print the link without opening a browser.
     #[arg(long)]
     pub(crate) no_open: bool,
-    /// The port; any free one if 0.
+    /// The port; 0 for any free port.
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BridgeArgs {
-    /// Run in the background; returns once it listens.
+    /// Run in the background; returns once the bridge listens.
     #[arg(long)]
     pub(crate) detach: bool,
-    /// End after this many seconds without anybody to serve.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) idle_exit: Option<u64>,
-    /// Take over from the bridge that runs: from any, or only if it is older. `any` ends one that
-    /// does not react.
+    /// Exit after this many idle seconds.
+    #[arg(long, alias = "idle-exit", value_name = "SECONDS")]
+    pub(crate) idle_timeout: Option<u64>,
+    /// Replace the running bridge: any version, or only an older one. `any` also ends a bridge that
+    /// does not respond.
     #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
     pub(crate) replace: Option<Replace>,
-    /// What `--detach` runs.
+    /// Internal: the process that `--detach` starts.
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub(crate) detached: bool,
 }
@@ -417,33 +423,33 @@ pub(crate) struct GatewayArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// The folder for its database and keys; `data` beside the configuration file, if absent.
+    /// The folder for its database and keys. Default: `data` next to the configuration file.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// End when stdin ends, and so together with the program that started it.
-    #[arg(long)]
-    pub(crate) until_stdin_ends: bool,
+    /// Exit when stdin is closed, for example because the parent process has ended.
+    #[arg(long, alias = "until-stdin-ends")]
+    pub(crate) exit_on_stdin_eof: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EntraSetupCommand {
-    /// The public client that people sign in to servers with.
+    /// The public client with which users sign in to servers.
     #[command(after_help = ENTRA_BRIDGE)]
     Bridge(EntraBridgeArgs),
-    /// The confidential client that a gateway signs people in with.
+    /// The confidential client with which a gateway signs users in.
     #[command(after_help = ENTRA_GATEWAY)]
     Gateway(EntraGatewayArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct EntraBridgeArgs {
-    /// The registration that protects the servers: its App ID URI or its client id.
+    /// The app registration of the servers: its App ID URI or its client ID.
     #[arg(long, value_name = "APP", requires = "scopes")]
     pub(crate) api: Option<String>,
-    /// A scope of that registration. May be given several times.
+    /// A scope of that registration. May be repeated.
     #[arg(long = "scope", value_name = "SCOPE", requires = "api")]
     pub(crate) scopes: Vec<String>,
-    /// What to call the registration.
+    /// The display name of the registration.
     #[arg(long, default_value = "Postern")]
     pub(crate) name: String,
     #[command(flatten)]
@@ -455,23 +461,23 @@ pub(crate) struct EntraGatewayArgs {
     /// The gateway's `public_url`.
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: EndpointUrl,
-    /// What to call the registration.
+    /// The display name of the registration.
     #[arg(long, default_value = "Postern gateway")]
     pub(crate) name: String,
-    /// Who issues the tokens of a federated credential, instead of a secret.
+    /// Issuer of the federated tokens, to use a federated credential instead of a secret.
     #[arg(long, value_name = "URL", requires = "federated_subject")]
     pub(crate) federated_issuer: Option<String>,
-    /// Whom those tokens are about.
+    /// Subject (`sub`) of the federated tokens.
     #[arg(long, value_name = "SUBJECT", requires = "federated_issuer")]
     pub(crate) federated_subject: Option<String>,
-    /// Whom those tokens are for; other clouds have their own.
+    /// Audience (`aud`) of the federated tokens; differs in other clouds.
     #[arg(
         long,
         value_name = "AUDIENCE",
         default_value = "api://AzureADTokenExchange"
     )]
     pub(crate) federated_audience: String,
-    /// A certificate, in PEM, to prove the gateway by instead of a secret.
+    /// A PEM certificate that the gateway authenticates with instead of a secret.
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: Option<PathBuf>,
     #[command(flatten)]
@@ -480,20 +486,20 @@ pub(crate) struct EntraGatewayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EntraSetupArgs {
-    /// Print only the JSON of Microsoft Graph.
+    /// Print only the JSON for Microsoft Graph.
     #[arg(long, conflicts_with = "apply")]
     pub(crate) json: bool,
-    /// Create the registration, or add to it what it lacks. The token for Microsoft Graph is asked
-    /// for at the terminal, or read from stdin.
+    /// Create the registration, or add what an existing one lacks. Prompts for the Microsoft Graph
+    /// token at a terminal, otherwise reads it from stdin.
     #[arg(long)]
     pub(crate) apply: bool,
     /// Read the token from a file.
     #[arg(long, value_name = "FILE", requires = "apply")]
     pub(crate) token_file: Option<PathBuf>,
-    /// The client id of the registration to change, where its name does not say which.
+    /// The client ID of the registration to change, if several have the same name.
     #[arg(long, value_name = "CLIENT_ID", requires = "apply")]
     pub(crate) client_id: Option<String>,
-    /// Microsoft Graph; other clouds have their own.
+    /// The URL of Microsoft Graph; differs in other clouds.
     #[arg(
         long,
         value_name = "URL",
@@ -505,30 +511,30 @@ pub(crate) struct EntraSetupArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EmulatorArgs {
-    /// The file with the tenants to play, instead of the demo's.
+    /// The file that defines the tenants. Default: the demo's tenants.
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with_all = ["gateway_callback", "gateway_certificate"]
     )]
     pub(crate) config: Option<PathBuf>,
-    /// The port; any free one if 0.
+    /// The port; 0 for any free port.
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
-    /// Where the emulated gateway registration takes its codes.
+    /// The redirect URI of the emulated gateway registration.
     #[arg(
         long,
         value_name = "URL",
         default_value = "http://localhost:4180/oauth-callback"
     )]
     pub(crate) gateway_callback: String,
-    /// A certificate, in PEM, that the emulated gateway registration knows beside its secret.
+    /// A PEM certificate that the emulated gateway registration accepts besides its secret.
     #[arg(long, value_name = "FILE")]
     pub(crate) gateway_certificate: Option<PathBuf>,
-    /// The folder for its keys; in memory only, if absent.
+    /// The folder for its keys. Default: in memory only.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Speak TLS, with a certificate authority that is made and kept in the folder.
+    /// Serve TLS, with a certificate authority that is created and kept in that folder.
     #[arg(long, requires = "data_dir")]
     pub(crate) tls: bool,
 }
@@ -538,10 +544,10 @@ pub(crate) struct SnippetsArgs {
     /// The address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) address: IpAddr,
-    /// The port; any free one if 0.
+    /// The port; 0 for any free port.
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
-    /// The file that holds the functions key.
+    /// The file that contains the functions key.
     #[arg(long, value_name = "FILE")]
     pub(crate) functions_key_file: PathBuf,
     /// The folder for the snippets.
@@ -557,17 +563,17 @@ impl SnippetsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Sign in by script, call the tools over all three faces, print what was said, and end.
+    /// Sign in by script, call the tools over all three transports, print the messages, and exit.
     /// The default without a display.
     #[arg(long)]
     pub(crate) scripted: bool,
-    /// Stay until Ctrl-C, also after `--scripted`.
+    /// Keep running until Ctrl-C, also after `--scripted`.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// The desktop app to start in the demo world.
+    /// The desktop app to start with the demo.
     #[arg(long, value_name = "PATH")]
     pub(crate) app: Option<PathBuf>,
-    /// Keep tokens by the keychain instead of a key file.
+    /// Protect the tokens with the keychain instead of a key file.
     #[arg(long)]
     pub(crate) keychain: bool,
 }
@@ -579,12 +585,38 @@ mod tests {
     use super::{Cli, Command, Replace};
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn the_home_may_stand_anywhere_and_replace_means_any() {
+    fn earlier_option_names_are_accepted() {
+        for (earlier, current) in [
+            ("sign-in x --as a", "sign-in x --account a"),
+            ("sign-in x --choose", "sign-in x --select-account"),
+            ("sign-in x --device", "sign-in x --device-code"),
+            (
+                "sign-out x --everywhere",
+                "sign-out x --end-browser-session",
+            ),
+            ("bridge --idle-exit 1", "bridge --idle-timeout 1"),
+            (
+                "gateway --config f --until-stdin-ends",
+                "gateway --config f --exit-on-stdin-eof",
+            ),
+            ("apps list", "hosts list"),
+        ] {
+            let parse = |line: &str| {
+                let arguments = std::iter::once("postern").chain(line.split(' '));
+                let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
+                format!("{:?}", cli.command)
+            };
+            assert_eq!(parse(earlier), parse(current), "{earlier}");
+        }
+    }
+
+    #[test]
+    fn home_is_accepted_anywhere_and_replace_defaults_to_any() {
         let cli = Cli::parse_from(["postern", "connect", "x", "--home", "/h"]);
         assert_eq!(cli.home.unwrap(), std::path::Path::new("/h"));
         let cli = Cli::parse_from(["postern", "--home", "/h", "bridge", "--replace", "--detach"]);

@@ -53,7 +53,7 @@ fn detach(args: &BridgeArgs, context: &Context) -> Result<(), CliError> {
     if let Some(root) = context.home.root() {
         command.arg("--home").arg(root);
     }
-    if let Some(seconds) = args.idle_exit {
+    if let Some(seconds) = args.idle_timeout {
         command.args(["--idle-exit", &seconds.to_string()]);
     }
     match args.replace {
@@ -153,7 +153,7 @@ fn options(args: &BridgeArgs, context: &Context) -> Result<Options, CliError> {
         browser: context.environment.browser.clone(),
         surroundings: context.environment.surroundings(),
         clock: Clock::system(),
-        idle_exit: args.idle_exit.map(Duration::from_secs),
+        idle_exit: args.idle_timeout.map(Duration::from_secs),
         places: context.environment.places(),
         extra_roots: context.environment.extra_ca.clone(),
         descriptors: DescriptorLimits::from_limit(fd_limit::limit()),

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), CliError>
             ));
         };
         let shutdown = signals::shutdown();
-        if args.until_stdin_ends {
+        if args.exit_on_stdin_eof {
             signals::on_stdin_eof(shutdown.clone());
         }
         Ok(gateway::serve(options, listener, ready, shutdown).await?)
@@ -69,7 +69,7 @@ mod tests {
         let args = GatewayArgs {
             config: config.clone(),
             data_dir: None,
-            until_stdin_ends: false,
+            exit_on_stdin_eof: false,
         };
         let error = options(&args).unwrap_err().to_string();
         assert!(error.contains("gateway.toml cannot be read"), "{error}");

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), CliError> 
         let select_account = match signed_in::ask_to_sign_in_again(args, context).await? {
             SignInAgain::No => return Ok(()),
             SignInAgain::Yes => true,
-            SignInAgain::NotAsked => args.choose,
+            SignInAgain::NotAsked => args.select_account,
         };
         let way = way(args, context);
         let mut client = context.bridge().await?;
@@ -82,7 +82,7 @@ async fn request(
 
 /// Where whoever typed the command has a browser.
 fn way(args: &SignInArgs, context: &Context) -> SignInWay {
-    if args.device {
+    if args.device_code {
         return SignInWay::Code;
     }
     if args.paste {

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &SignOutArgs, context: &Context) -> Result<(), CliError>
         };
         let request = Request::SignOut {
             account,
-            everywhere: args.everywhere,
+            everywhere: args.end_browser_session,
         };
         context.call(&request).await?;
         terminal::print(format_args!("Signed out {description}."));

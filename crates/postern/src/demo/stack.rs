@@ -244,7 +244,7 @@ async fn start_servers(folder: &Path) -> anyhow::Result<(Addresses, Servers)> {
     let gatewayed = commands::gateway::options(&GatewayArgs {
         config: gateway_file(folder),
         data_dir: None,
-        until_stdin_ends: false,
+        exit_on_stdin_eof: false,
     });
     let gatewayed = gatewayed.map_err(|failure| anyhow::anyhow!("{failure}"))?;
     let stop = CancellationToken::new();

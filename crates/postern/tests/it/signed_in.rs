@@ -125,17 +125,17 @@ async fn sign_in_while_signed_in_names_account_and_starts_nothing() {
     let installation = Installation::unused();
     let _demo = SignedIn::start(&installation).await;
     let already = format!("Already signed in to snippets as {ADELE}.\n");
-    for way in [None, Some("--device"), Some("--paste")] {
+    for way in [None, Some("--device-code"), Some("--paste")] {
         let arguments: Vec<_> = ["sign-in", "snippets"].into_iter().chain(way).collect();
         let ended = with_browser(&installation, &arguments).await;
         let way = way.map_or(String::new(), |way| format!(" {way}"));
         let again = format!(
-            "hint: `postern sign-in snippets --choose{way}` signs in again or as another account\n"
+            "hint: `postern sign-in snippets --select-account{way}` signs in again or as another account\n"
         );
         assert_eq!(output(&ended), (Some(0), already.as_str(), again.as_str()));
     }
     // The command that it names does sign in.
-    let again = with_browser(&installation, &["sign-in", "snippets", "--choose"]).await;
+    let again = with_browser(&installation, &["sign-in", "snippets", "--select-account"]).await;
     let signed_in = format!("Signed in to snippets as {ADELE}.\n");
     assert_eq!(
         (again.code, again.stdout.as_str()),

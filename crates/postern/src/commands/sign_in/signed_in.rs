@@ -24,7 +24,7 @@ pub(super) async fn ask_to_sign_in_again(
     args: &SignInArgs,
     context: &Context,
 ) -> Result<SignInAgain, CliError> {
-    if args.choose || args.account.is_some() {
+    if args.select_account || args.account.is_some() {
         return Ok(SignInAgain::NotAsked);
     }
     let server = args.server.clone();
@@ -45,9 +45,9 @@ pub(super) async fn ask_to_sign_in_again(
         Some(false) => Ok(SignInAgain::No),
         None => {
             terminal::note(format_args!(
-                "hint: `postern sign-in {server} --choose{}` signs in again or as another account",
-                match (args.device, args.paste) {
-                    (true, _) => " --device",
+                "hint: `postern sign-in {server} --select-account{}` signs in again or as another account",
+                match (args.device_code, args.paste) {
+                    (true, _) => " --device-code",
                     (false, true) => " --paste",
                     (false, false) => "",
                 }
