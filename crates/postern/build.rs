@@ -1,5 +1,5 @@
-//! Puts the built window (`ui/dist`) into the program, for `postern ui`. Without one, which is how
-//! a build without Node.js goes, the program carries a page that says how to get it.
+//! Embeds the built window (`ui/dist`) in the executable, for `postern ui`. A build without Node.js
+//! has no such folder, and `postern ui` then serves a page that explains how to build the window.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ fn main() -> io::Result<()> {
         collect(&dist, &mut files)?;
         files.sort();
     } else {
-        // A folder that is not there cannot be watched without building anew every time.
+        // Cargo would rerun this script on every build if the path to watch did not exist.
         println!("cargo::rerun-if-changed={}", ui.display());
     }
     #[expect(clippy::disallowed_methods, reason = "how cargo tells a build script")]

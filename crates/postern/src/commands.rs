@@ -1,4 +1,4 @@
-//! One file per command. Each says what it asks of the bridge and how a person sees the reply.
+//! One file per command. Each sends requests to the bridge and formats the replies.
 
 use std::net::SocketAddr;
 
@@ -21,11 +21,11 @@ pub(crate) mod sign_out;
 pub(crate) mod snippets;
 pub(crate) mod status;
 
-/// Listens, or says which other address to choose.
+/// Binds a listener. The error's hint is to choose `choose`.
 pub(crate) async fn listen(address: SocketAddr, choose: &str) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
         CliError::new(format_args!(
-            "{address} cannot be listened on: {error}; hint: choose {choose}"
+            "cannot listen on {address}: {error}; hint: choose {choose}"
         ))
     })
 }

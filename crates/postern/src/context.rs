@@ -1,4 +1,4 @@
-//! What every command knows: where the bridge's files lie, and how to reach or start it.
+//! The state that all commands share: the bridge's folders, and how to reach or start the bridge.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::{exe_path, fd_limit};
 /// This program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The surroundings of one command.
+/// The context of one command.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) environment: Environment,
@@ -30,7 +30,11 @@ impl Context {
         let home = environment.home(home)?;
         let argv0 = std::env::args_os().next();
         let program = exe_path::stable_path(argv0.as_deref(), environment.search_path()).map_err(
-            |error| CliError::new(format_args!("this program cannot be found again: {error}")),
+            |error| {
+                CliError::new(format_args!(
+                    "cannot determine the path of this program: {error}"
+                ))
+            },
         )?;
         Ok(Self {
             environment,
@@ -39,7 +43,7 @@ impl Context {
         })
     }
 
-    /// Runs a command's work, on one thread.
+    /// Runs a command on a single-threaded runtime.
     pub(crate) fn block_on<T>(
         &self,
         work: impl Future<Output = Result<T, CliError>>,
@@ -47,12 +51,12 @@ impl Context {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(CliError::new)?;
         let result = runtime.block_on(work);
-        // A read of the terminal may never end.
+        // A blocked read from the terminal must not delay the exit.
         runtime.shutdown_background();
         result
     }
 
-    /// Runs a server, on as many threads and with as many connections as help.
+    /// Runs a server on all cores, with a raised limit on open connections.
     pub(crate) fn block_on_all_cores<T>(
         &self,
         work: impl Future<Output = Result<T, CliError>>,
@@ -60,8 +64,8 @@ impl Context {
         serve(Builder::new_multi_thread(), work)
     }
 
-    /// Runs a server that passes on much and computes little. A second thread would be woken for
-    /// each message to find nothing left to do, which costs more than the message.
+    /// Runs a server that relays much and computes little. With a second thread, each message would
+    /// wake a thread that finds nothing to do, which costs more than the message.
     pub(crate) fn block_on_one_core<T>(
         &self,
         work: impl Future<Output = Result<T, CliError>>,
@@ -71,8 +75,8 @@ impl Context {
         serve(builder, work)
     }
 
-    /// Refuses to look for a bridge, or to be one, inside of a Flatpak; `arguments` are what this
-    /// program was started with.
+    /// Returns an error inside of a Flatpak, where the bridge can neither run nor be reached.
+    /// `arguments` are this program's, for the hint.
     pub(crate) fn refuse_in_flatpak(&self, arguments: &str) -> Result<(), CliError> {
         match &self.environment.flatpak {
             Some(flatpak) => Err(flatpak.error(&self.program, arguments)),
@@ -80,12 +84,12 @@ impl Context {
         }
     }
 
-    /// Connects to the bridge that runs.
+    /// Connects to the running bridge.
     pub(crate) async fn connect(&self) -> Result<Client, CallError> {
         Client::connect(&self.home, VERSION, false).await
     }
 
-    /// Connects to the bridge, starting one if none runs and replacing one that is older.
+    /// Connects to the bridge. Starts one if none runs, and replaces an older one.
     pub(crate) async fn bridge(&self) -> Result<Client, CliError> {
         self.refuse_in_flatpak("…")?;
         let replace_older = match self.connect().await {
@@ -104,12 +108,12 @@ impl Context {
         Ok(self.connect().await?)
     }
 
-    /// Makes one call.
+    /// Sends one request to the bridge and returns the reply.
     pub(crate) async fn call(&self, request: &Request) -> Result<Reply, CliError> {
         Ok(self.bridge().await?.call(request).await?)
     }
 
-    /// What there is now.
+    /// Returns the bridge's current state.
     pub(crate) async fn state(&self) -> Result<State, CliError> {
         match self.call(&Request::Status).await? {
             Reply::State(state) => Ok(*state),
@@ -129,11 +133,12 @@ fn serve<T>(
     result
 }
 
-/// A reply that does not go with its request, as only another version would send it.
+/// Returns the error for a reply that does not match its request, which only a bridge of another
+/// version sends.
 pub(crate) fn unexpected(reply: &Reply) -> CliError {
     let text = serde_json::to_string(reply).unwrap_or_default();
     let start: String = text.chars().take(60).collect();
     CliError::new(format_args!(
-        "the bridge replied with something else ({start}…); hint: restart it with `postern bridge --replace --detach`"
+        "unexpected reply from the bridge ({start}…); hint: restart it with `postern bridge --replace --detach`"
     ))
 }

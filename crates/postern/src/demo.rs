@@ -1,8 +1,8 @@
-//! `postern demo`: the whole line on this machine, with nothing to set up.
+//! `postern demo`: all components on this machine, with nothing to set up.
 //!
-//! Owns: starting the world ([`stack`]), signing in by script ([`browser`]), and showing a tool
-//! call on every face ([`client`]). Does not own: anything that a user's installation has; what it
-//! starts are the programs that others run, with their ordinary configuration files.
+//! Owns: starting the components ([`stack`]), signing in by script ([`browser`]), and showing a tool
+//! call on every transport ([`client`]). Does not own: the user's installation. It starts the same
+//! components as an installation does, with ordinary configuration files.
 
 pub(crate) mod browser;
 mod client;
@@ -26,10 +26,10 @@ use crate::{logging, signals, terminal};
 use client::DemoClient;
 use stack::DemoStack;
 
-/// How long the scripted sign-in may take.
+/// The timeout of the scripted sign-in.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts the world and shows it, or lets a person try it.
+/// Starts the components, then runs the script or lets the user try them.
 pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
     let quiet = context.environment.log.as_deref().unwrap_or("warn");
     logging::to_stderr(Some(quiet));
@@ -96,16 +96,16 @@ async fn sign_in(stack: &DemoStack) -> anyhow::Result<()> {
     };
     tokio::time::timeout(SIGN_IN_TIMEOUT, signed_in)
         .await
-        .context("nobody signed in within a minute")??;
+        .context("the sign-in did not finish within a minute")??;
     let state = state(stack).await?;
-    let who = state
+    let account = state
         .accounts
         .iter()
         .find_map(|account| account.username.as_deref().or(account.name.as_deref()));
     terminal::print(format_args!(
         "Signed in to {} as {}.",
         stack::SERVER,
-        who.unwrap_or("somebody")
+        account.unwrap_or("an account without a name")
     ));
     Ok(())
 }
@@ -113,11 +113,11 @@ async fn sign_in(stack: &DemoStack) -> anyhow::Result<()> {
 async fn state(stack: &DemoStack) -> anyhow::Result<State> {
     match stack.client().await?.call(&Request::Status).await? {
         Reply::State(state) => Ok(*state),
-        other => anyhow::bail!("not a state: {other:?}"),
+        other => anyhow::bail!("the bridge replied to `status` with {other:?}"),
     }
 }
 
-/// The three tools over the three faces.
+/// Calls the three tools over the three transports.
 async fn transcript(stack: &DemoStack, context: &Context) -> anyhow::Result<()> {
     let state = state(stack).await?;
     let server = state
@@ -145,7 +145,7 @@ async fn transcript(stack: &DemoStack, context: &Context) -> anyhow::Result<()> 
 async fn call_all_tools(name: &str, mut client: DemoClient) -> anyhow::Result<()> {
     client.initialize().await?;
     let greeting = client.call("hello_mcp", json!({})).await?;
-    anyhow::ensure!(greeting.contains("Hello"), "that was no greeting");
+    anyhow::ensure!(greeting.contains("Hello"), "hello_mcp returned no greeting");
     let (key, text) = (format!("demo-{name}"), format!("said over {name}"));
     client
         .call(
@@ -158,7 +158,7 @@ async fn call_all_tools(name: &str, mut client: DemoClient) -> anyhow::Result<()
         .await?;
     anyhow::ensure!(
         kept.contains(&text),
-        "the snippet is not the one that was saved"
+        "get_snippet did not return the saved snippet"
     );
     client.end().await;
     Ok(())

@@ -1,7 +1,7 @@
-//! The only place that reads the environment.
+//! The environment variables. Only this module reads them.
 //!
-//! Hosts start what they spawn with almost none of it: nothing here is needed for `connect` to
-//! find its bridge, and everything has a default.
+//! Hosts pass almost no variables to the processes that they spawn. So `connect` needs none of them to
+//! find the bridge, and every variable has a default.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,29 +14,29 @@ use control::Home;
 use crate::error::CliError;
 use crate::flatpak::Flatpak;
 
-/// Flatpak puts it into each sandbox, and no host can drop it as it drops variables.
+/// The file that Flatpak creates in each sandbox. Unlike a variable, a host cannot omit it.
 const FLATPAK_INFO: &str = "/.flatpak-info";
 
-/// What the environment says.
+/// The values of the environment variables.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
-    /// `POSTERN_HOME`: everything under one folder.
+    /// `POSTERN_HOME`: the folder for all files.
     home: Option<PathBuf>,
     /// `POSTERN_VAULT`: `keychain` or `file`.
     vault: Option<String>,
     /// `POSTERN_BROWSER`, else `BROWSER`: the command that opens a page.
     pub(crate) browser: Option<String>,
-    /// `POSTERN_BROWSER` alone, which is meant for us and nobody else.
+    /// `POSTERN_BROWSER` alone, which only Postern uses.
     pub(crate) postern_browser: Option<String>,
-    /// `POSTERN_LOG`: what is logged, as in `debug` or `bridge=trace`.
+    /// `POSTERN_LOG`: the log filter, as in `debug` or `bridge=trace`.
     pub(crate) log: Option<String>,
-    /// `POSTERN_EXTRA_CA`: PEM files to trust besides the system's, separated as in `PATH`.
+    /// `POSTERN_EXTRA_CA`: PEM files to trust in addition to the system's, separated as in `PATH`.
     pub(crate) extra_ca: Vec<PathBuf>,
-    /// Whether windows can be shown.
+    /// Whether there is a display.
     pub(crate) has_display: bool,
-    /// The Flatpak that this process is inside of.
+    /// The Flatpak sandbox of this process, if any.
     pub(crate) flatpak: Option<Flatpak>,
-    /// `SSH_CONNECTION`: the addresses and ports of both ends.
+    /// `SSH_CONNECTION`: the addresses and ports of client and server.
     ssh: Option<String>,
     wsl: bool,
     dev_container: bool,
@@ -74,7 +74,7 @@ impl Environment {
         }
     }
 
-    /// The bridge's folders: those of `--home`, of `POSTERN_HOME`, or the usual ones.
+    /// Returns the bridge's folders: under `--home`, under `POSTERN_HOME`, or the defaults.
     pub(crate) fn home(&self, option: Option<PathBuf>) -> Result<Home, CliError> {
         let home = match option.or_else(|| self.home.clone()) {
             Some(root) => Home::under(&root)?,
@@ -83,8 +83,8 @@ impl Environment {
         Ok(home)
     }
 
-    /// What guards the tokens. The choice of a key file, once made, holds for shims as well,
-    /// whose hosts drop the variable: the key file tells.
+    /// Returns how the tokens are protected. Without the variable, an existing key file selects the
+    /// key file, because the hosts of shims do not pass the variable on.
     pub(crate) fn vault(&self, home: &Home) -> Result<VaultChoice, CliError> {
         match self.vault.as_deref() {
             Some("file") => Ok(VaultChoice::File),
@@ -98,12 +98,12 @@ impl Environment {
         }
     }
 
-    /// This machine's address, as whoever came by SSH reached it.
+    /// Returns this machine's address as the SSH client reached it. Returns `None` without SSH.
     pub(crate) fn ssh_server(&self) -> Option<&str> {
         self.ssh.as_deref()?.split(' ').nth(2)
     }
 
-    /// Where the browser of whoever sits in front of this process is.
+    /// Returns whether the user's browser can be opened on this machine.
     pub(crate) fn surroundings(&self) -> Surroundings {
         Surroundings::of(Clues {
             display: self.has_display || bridge::browser::finds_display(),
@@ -114,7 +114,7 @@ impl Environment {
         })
     }
 
-    /// Where host programs keep their files.
+    /// Returns the folders in which hosts keep their files.
     pub(crate) fn places(&self) -> Places {
         Places {
             os: Os::this(),
@@ -125,19 +125,19 @@ impl Environment {
         }
     }
 
-    /// The folders that programs are looked for in.
+    /// Returns the folders of `PATH`.
     pub(crate) fn search_path(&self) -> impl Iterator<Item = PathBuf> {
         self.path.iter().flat_map(std::env::split_paths)
     }
 }
 
-/// The kernel of WSL says whose it is, also to what a host gave no environment.
+/// Returns whether the kernel is that of WSL. This works without any environment variable.
 fn is_kernel_of_wsl() -> bool {
     let version = std::fs::read_to_string("/proc/version").unwrap_or_default();
     version.to_ascii_lowercase().contains("microsoft")
 }
 
-/// A variable that `gateway.toml` names for a secret.
+/// Returns the value of a variable that `gateway.toml` names for a secret.
 pub(crate) fn secret(name: &str) -> Option<String> {
     text(name)
 }
@@ -146,8 +146,8 @@ fn text(name: &str) -> Option<String> {
     variable(name).and_then(|value| value.into_string().ok())
 }
 
-/// An empty variable counts as none.
+/// Returns the value of a variable. Returns `None` if it is unset or empty.
 fn variable(name: &str) -> Option<OsString> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    #[expect(clippy::disallowed_methods, reason = "only this function may")]
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

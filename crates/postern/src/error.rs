@@ -1,4 +1,4 @@
-//! How a command fails: one message, one hint, one exit code.
+//! The error of a command: one message, one hint, one exit code.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use control::CallError;
 use control::api::{Problem, ProblemKind};
 use control::start::StartError;
 
-/// What the process ends with. `postern --help` lists them.
+/// The exit codes of the process, as listed by `postern --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitStatus {
     Failed = 1,
@@ -15,7 +15,7 @@ pub(crate) enum ExitStatus {
     Unreachable = 4,
 }
 
-/// The end of a command that could not do what it was asked for.
+/// The error of a failed command.
 #[derive(Debug)]
 pub(crate) struct CliError {
     message: String,
@@ -24,12 +24,12 @@ pub(crate) struct CliError {
 }
 
 impl CliError {
-    /// Any failure; the text may end in `hint: …`.
+    /// Creates a general error. The text may end in `hint: …`.
     pub(crate) fn new(text: impl fmt::Display) -> Self {
-        Self::of(ExitStatus::Failed, &text.to_string())
+        Self::from_text(ExitStatus::Failed, &text.to_string())
     }
 
-    /// The command line or the environment asks for something that cannot be.
+    /// Creates an error for invalid arguments or environment variables.
     pub(crate) fn usage(message: impl Into<String>, hint: &str) -> Self {
         Self {
             message: message.into(),
@@ -38,13 +38,13 @@ impl CliError {
         }
     }
 
-    /// Nobody is there to do it.
+    /// Creates an error for a bridge or a server that cannot be reached.
     pub(crate) fn unreachable(text: impl fmt::Display) -> Self {
-        Self::of(ExitStatus::Unreachable, &text.to_string())
+        Self::from_text(ExitStatus::Unreachable, &text.to_string())
     }
 
-    /// The certificates to trust are not there; `others` says what names them beside the
-    /// environment.
+    /// Creates an error for CA files that cannot be loaded. `others` names the settings besides the
+    /// environment variable that list such files.
     fn certificates(reason: impl fmt::Display, others: &str) -> Self {
         Self::new(format_args!(
             "the certificates to trust cannot be loaded: {reason}; hint: check the files that POSTERN_EXTRA_CA names{others}"
@@ -63,7 +63,7 @@ impl CliError {
         self.hint.as_deref()
     }
 
-    fn of(exit: ExitStatus, text: &str) -> Self {
+    fn from_text(exit: ExitStatus, text: &str) -> Self {
         let problem = Problem::from_text(ProblemKind::Failed, text);
         Self {
             message: problem.message,
@@ -129,7 +129,7 @@ impl From<control::EndError> for CliError {
 
 impl From<control::HomeError> for CliError {
     fn from(error: control::HomeError) -> Self {
-        Self::of(ExitStatus::Usage, &error.to_string())
+        Self::from_text(ExitStatus::Usage, &error.to_string())
     }
 }
 
@@ -173,13 +173,13 @@ mod tests {
     use super::{CliError, ExitStatus};
 
     #[test]
-    fn the_exit_code_follows_the_kind_and_the_hint_has_its_line() {
+    fn exit_code_follows_problem_kind_and_hint_is_on_its_own_line() {
         let problem =
             Problem::new(ProblemKind::SignInNeeded, "x needs a sign-in").with_hint("sign in");
-        let failure = CliError::from(problem);
-        assert_eq!(failure.exit(), ExitStatus::SignInNeeded);
-        assert_eq!(failure.to_string(), "x needs a sign-in\nhint: sign in");
-        let failure = CliError::from(anyhow::anyhow!("no; hint: yes").context("cannot"));
-        assert_eq!(failure.to_string(), "cannot: no\nhint: yes");
+        let error = CliError::from(problem);
+        assert_eq!(error.exit(), ExitStatus::SignInNeeded);
+        assert_eq!(error.to_string(), "x needs a sign-in\nhint: sign in");
+        let error = CliError::from(anyhow::anyhow!("no; hint: yes").context("cannot"));
+        assert_eq!(error.to_string(), "cannot: no\nhint: yes");
     }
 }

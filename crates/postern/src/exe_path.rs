@@ -1,12 +1,13 @@
-//! The path by which this program is found again, also after an update.
+//! The path of this executable, which stays valid after an update.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The path as the caller named it, if that is this program and no relative one; a link from an
-/// installation's `bin` folder then stays the link, and what it leads to may change. Else where
-/// the system says that the program lies.
+/// Returns the path that the caller used, if it is absolute and leads to this executable, or if it
+/// is a bare name that `search_path` resolves to it. A symbolic link in a `bin` folder is kept
+/// unresolved, because an update may change its target. Otherwise returns the path that the system
+/// reports.
 pub(crate) fn stable_path(
     argv0: Option<&OsStr>,
     mut search_path: impl Iterator<Item = PathBuf>,
@@ -36,7 +37,7 @@ mod tests {
     use super::stable_path;
 
     #[test]
-    fn a_link_stays_a_link_and_a_stranger_is_not_believed() {
+    fn symlink_is_kept_and_path_of_other_program_is_ignored() {
         let this = std::env::current_exe().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("postern");

@@ -1,21 +1,21 @@
-//! How many files and connections this process may hold at once.
+//! The limit on open files and connections of this process.
 //!
-//! A bridge has two for each conversation of a host, a gateway two for each request under way.
-//! Where programs start with a window, on macOS, that is 256.
+//! A bridge needs two file descriptors for each session, and a gateway two for each active request.
+//! On macOS, programs that are started from the desktop get 256.
 
 #[cfg(unix)]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit as far as anybody may. What a system refuses stays as it was: a server then
-/// lets those wait that are too many.
+/// Raises the soft limit as far as the hard limit allows. If the system refuses, the limit stays
+/// unchanged, and servers let excess connections wait.
 #[cfg(unix)]
 pub(crate) fn raise_limit() {
-    /// The most that is asked for, and what macOS takes at least.
+    /// The preferred limit, and the highest that every macOS accepts.
     const WANTED: [u64; 2] = [65_536, 10_240];
 
     let limit = getrlimit(Resource::Nofile);
     for wanted in WANTED {
-        let wanted = limit.maximum.map_or(wanted, |most| most.min(wanted));
+        let wanted = limit.maximum.map_or(wanted, |max| max.min(wanted));
         if limit.current.is_none_or(|current| current >= wanted) {
             return;
         }
@@ -29,17 +29,17 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// Returns the limit, if there is one.
+/// Returns the soft limit, or `None` if there is none.
 #[cfg(unix)]
 pub(crate) fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// There is none on Windows that a server comes near.
+/// Does nothing: the limit of Windows is far above what a server needs.
 #[cfg(not(unix))]
 pub(crate) fn raise_limit() {}
 
-/// The same.
+/// Returns `None`: the limit of Windows is far above what a server needs.
 #[cfg(not(unix))]
 pub(crate) fn limit() -> Option<u64> {
     None

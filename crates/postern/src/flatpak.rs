@@ -1,10 +1,10 @@
-//! Hosts in a Flatpak.
+//! Hosts in a Flatpak sandbox.
 //!
-//! Such a host starts what it starts inside of its sandbox. There the bridge's sockets are not to
-//! be found, nor the keychain and the browser, and a bridge of its own would be one too many. What
-//! leads out of the sandbox is `flatpak-spawn --host`, where the person allows the host to use it.
+//! Such a host starts its processes inside the sandbox. There, the bridge's sockets, the keychain and
+//! the browser are unavailable, and a second bridge must not run. `flatpak-spawn --host` starts a
+//! process outside the sandbox, if the user allows the host to use it.
 //!
-//! Owns: telling that this process is inside of one, and what to do then.
+//! Owns: detecting the sandbox, and the error that explains what to do. Does not own: leaving it.
 
 use std::path::Path;
 
@@ -13,12 +13,13 @@ use crate::error::CliError;
 /// The sandbox around this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flatpak {
-    /// The program that it was made for, as in `com.visualstudio.code`.
+    /// The ID of the sandboxed application, as in `com.visualstudio.code`.
     id: String,
 }
 
 impl Flatpak {
-    /// What `info` says, the file that each sandbox has (flatpak-metadata(5)); none outside of one.
+    /// Reads `info`, the file that each sandbox has (flatpak-metadata(5)). Returns `None` outside a
+    /// sandbox.
     pub(crate) fn detect(info: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(info).ok()?;
         let mut application = text
@@ -33,16 +34,16 @@ impl Flatpak {
         Some(Self { id: id.to_owned() })
     }
 
-    /// Why nothing can be done from in here, and how `program` is started outside instead.
+    /// Returns the error that explains the sandbox and how to start `program` outside of it.
     pub(crate) fn error(&self, program: &Path, arguments: &str) -> CliError {
-        // Where a sandbox has the system's own folders.
+        // The sandbox has the system's folders under /run/host.
         let outside = program
             .strip_prefix("/run/host")
             .map(|rest| Path::new("/").join(rest));
         let program = outside.as_deref().unwrap_or(program).display();
         let id = &self.id;
         CliError::unreachable(format_args!(
-            "the Flatpak {id} keeps what it starts away from Postern; hint: let it start \
+            "the sandbox of the Flatpak {id} blocks access to Postern; hint: let it start \
              `flatpak-spawn --host {program} {arguments}` instead, and allow that once with \
              `flatpak override --user --talk-name=org.freedesktop.Flatpak {id}`"
         ))
@@ -56,16 +57,16 @@ mod tests {
     use super::Flatpak;
 
     #[test]
-    fn the_sandbox_is_told_by_its_file() {
+    fn sandbox_is_detected_by_its_info_file() {
         let folder = tempfile::tempdir().unwrap();
         let info = folder.path().join("info");
         assert_eq!(Flatpak::detect(&info), None);
         let text = "[Instance]\nname=other\n\n[Application]\nname=com.vscodium.codium\nruntime=r\n";
         std::fs::write(&info, text).unwrap();
-        let around = Flatpak::detect(&info).unwrap();
-        assert_eq!(around.id, "com.vscodium.codium");
-        let told = around.error(Path::new("/run/host/usr/bin/postern"), "connect crm");
-        let hint = told.hint().unwrap();
+        let flatpak = Flatpak::detect(&info).unwrap();
+        assert_eq!(flatpak.id, "com.vscodium.codium");
+        let error = flatpak.error(Path::new("/run/host/usr/bin/postern"), "connect crm");
+        let hint = error.hint().unwrap();
         assert!(
             hint.contains("`flatpak-spawn --host /usr/bin/postern connect crm`"),
             "{hint}"

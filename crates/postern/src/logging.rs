@@ -1,4 +1,4 @@
-//! Logs: to stderr where a person watches, to a file of bounded size where nobody does.
+//! Logs: to stderr in the foreground, to a file of bounded size in the background.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -7,14 +7,14 @@ use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
 
-/// When the file is put aside, in bytes. The one put aside before is dropped.
+/// The size in bytes at which the file is rotated. The previous rotated file is replaced.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
-/// What is logged unless `POSTERN_LOG` says otherwise.
+/// The filter without `POSTERN_LOG`.
 const DEFAULT_FILTER: &str = "info";
 
-/// Libraries that would write down headers, and so credentials, if they were let. h2 would have a
-/// warning for each frame of a client that breaks the rules.
+/// Limits for libraries that would log headers, and so credentials, at more verbose levels. h2 would
+/// also log a warning for each invalid frame of a client.
 const QUIET_LIBRARIES: [&str; 6] = [
     "h2=error",
     "hyper=info",
@@ -29,14 +29,14 @@ pub(crate) fn to_stderr(filter: Option<&str>) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(env_filter(filter))
         .with_writer(io::stderr)
-        // It would say on stderr, and panic, that stderr cannot be written.
+        // If stderr cannot be written, it would report that on stderr and panic.
         .log_internal_errors(false)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
-    // A second call, as in tests, changes nothing.
+    // In tests this is called several times. Later calls have no effect.
     let _ = subscriber.try_init();
 }
 
-/// Logs to a file that only its owner can read, panics included.
+/// Logs to a file that only its owner can read. Panics are logged too.
 pub(crate) fn to_file(path: &Path, filter: Option<&str>) -> io::Result<()> {
     let file = BoundedFile::open(path)?;
     let subscriber = tracing_subscriber::fmt()
@@ -53,7 +53,7 @@ fn env_filter(filter: Option<&str>) -> EnvFilter {
     let filter = EnvFilter::builder()
         .parse(filter.unwrap_or(DEFAULT_FILTER))
         .unwrap_or_else(|error| {
-            shim::print_error(format_args!("POSTERN_LOG is not a filter ({error}); hint: write it as in `debug` or `bridge=trace`"));
+            shim::print_error(format_args!("POSTERN_LOG is not a valid filter ({error}); hint: write it as in `debug` or `bridge=trace`"));
             EnvFilter::new(DEFAULT_FILTER)
         });
     QUIET_LIBRARIES
@@ -62,7 +62,7 @@ fn env_filter(filter: Option<&str>) -> EnvFilter {
         .fold(filter, EnvFilter::add_directive)
 }
 
-/// A new folder is its owner's alone.
+/// Creates a folder that only its owner can access, unless it exists.
 fn create_private_dir(dir: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -124,7 +124,7 @@ mod tests {
     use super::{BoundedFile, MAX_SIZE, env_filter};
 
     #[test]
-    fn the_file_is_put_aside_before_it_grows_without_end() {
+    fn full_log_file_is_rotated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/bridge.log");
         let mut log = BoundedFile::open(&path).unwrap();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn no_filter_makes_libraries_write_headers_down() {
+    fn filter_cannot_enable_logging_of_headers() {
         let filter = env_filter(Some("trace")).to_string();
         assert!(
             filter.contains("hyper=info") && filter.contains("trace"),

@@ -1,8 +1,8 @@
 //! `postern`: the command line, and the shim that hosts run.
 //!
-//! Owns: arguments, the environment, exit codes, what a person reads at the terminal.
-//! Does not own: anything that outlives a command; that is the bridge's. The shim's way through
-//! this file stays short: hosts run it by the dozen.
+//! Owns: arguments, the environment, exit codes, and the terminal output.
+//! Does not own: state that outlives a command, which the bridge has. The path to the shim through
+//! this file stays short, because hosts run many shims.
 
 mod cli;
 mod commands;
@@ -46,7 +46,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     // Before anything can open a TLS connection; the shim never does.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     if provider.install_default().is_err() {
-        tracing::debug!("a TLS provider was there already");
+        tracing::debug!("a TLS provider was already installed");
     }
     match cli.command {
         Command::Connect(args) => commands::connect::run(args, &context),

@@ -1,11 +1,11 @@
-//! Being told to end.
+//! Shutdown on signals and on the end of stdin.
 
 use std::io;
 
 use shim::termination_signal;
 use tokio_util::sync::CancellationToken;
 
-/// A token that the first signal cancels; the second ends the process at once.
+/// Returns a token that the first termination signal cancels. The second signal ends the process.
 pub(crate) fn shutdown() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
@@ -18,9 +18,9 @@ pub(crate) fn shutdown() -> CancellationToken {
     token
 }
 
-/// Cancels `token` when stdin has ended. What comes before its end is thrown away.
+/// Cancels `token` at the end of stdin. Input before that is discarded.
 pub(crate) fn on_stdin_eof(token: CancellationToken) {
-    // A thread of its own: no runtime waits for it, and a read cannot be called off.
+    // A separate thread, because a blocking read cannot be cancelled and must not delay the runtime.
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         token.cancel();

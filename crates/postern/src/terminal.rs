@@ -1,27 +1,27 @@
-//! What a person sees and answers at the terminal.
+//! Terminal input and output.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use control::api::Problem;
 
-/// Says something on stdout. Whoever reads it may have read enough, as `head` has.
+/// Prints a line on stdout. Ignores errors, because the reader may have closed the pipe, like `head`.
 pub(crate) fn print(text: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
-/// Says something beside the result, on stderr.
+/// Prints a line that is not part of the result, on stderr.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints a value for scripts.
+/// Prints a value as JSON.
 pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<()> {
     print(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
-/// Asks a question that has yes and no for answers; `None` where there is nobody to ask.
+/// Asks a yes-or-no question. Returns `None` if stdin or stderr is not a terminal.
 pub(crate) fn confirm(question: &str) -> Option<bool> {
     let (stdin, stderr) = (io::stdin(), io::stderr());
     if !stdin.is_terminal() || !stderr.is_terminal() {
@@ -38,20 +38,20 @@ pub(crate) fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-/// Whether somebody can type something.
+/// Returns whether stdin is a terminal.
 pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal()
 }
 
-/// The next line of stdin; `None` after the last. It may never come, and nothing waits for it at
+/// Reads the next line of stdin. Returns `None` after the last line. A pending read does not delay
 /// the end of the program.
 pub(crate) async fn line() -> Option<String> {
     let read = tokio::task::spawn_blocking(|| io::stdin().lock().lines().next());
     read.await.ok()??.ok()
 }
 
-/// Reads a secret: typed unseen where there is a terminal, else all of stdin but the end of its
-/// last line.
+/// Reads a secret: without echo from a terminal, otherwise all of stdin without the final line
+/// break.
 pub(crate) fn secret(question: &str) -> io::Result<String> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
@@ -63,7 +63,7 @@ pub(crate) fn secret(question: &str) -> io::Result<String> {
     Ok(text)
 }
 
-/// Rows of columns that stand below each other, indented by two blanks.
+/// Formats rows as aligned columns, indented by two spaces.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());
@@ -83,7 +83,7 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
         .to_owned()
 }
 
-/// Such a table, in which what is wrong with a row stands below it, from the second column on.
+/// Formats rows as [`table`] does, with each row's problem below it, aligned with the second column.
 pub(crate) fn table_with_problems<const N: usize>(
     rows: Vec<([String; N], Option<&Problem>)>,
 ) -> String {
@@ -103,7 +103,7 @@ mod tests {
     use super::table;
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn table_aligns_columns() {
         let rows = [["a", "long cell", "x"], ["ünï", "b", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "  a    long cell  x\n  ünï  b");
         assert_eq!(table::<1>(&[]), "");

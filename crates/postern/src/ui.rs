@@ -1,7 +1,7 @@
-//! `postern ui`: the app's window in an ordinary browser, over loopback HTTP.
+//! `postern ui`: the app's window in a browser, over loopback HTTP.
 //!
-//! Owns: the page's files, the HTTP face of the management API, and who may use it.
-//! Does not own: the API. It is never part of the endpoints that hosts reach.
+//! Owns: the page's files, the management API over HTTP, and the access checks.
+//! Does not own: the management API itself. It is not served on the endpoints for hosts.
 
 mod access;
 mod api;
@@ -34,12 +34,12 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), CliError> {
         let policy = AccessPolicy::new(address)?;
         let page = policy.new_link()?;
         terminal::print(format_args!(
-            "Postern's window, for as long as this command runs (Ctrl-C ends it):\n\n  {page}\n\n\
-             The address works once, and for five minutes."
+            "Postern's window, while this command runs (Ctrl-C ends it):\n\n  {page}\n\n\
+             The link works once and expires after five minutes."
         ));
         if !args.no_open {
             let page = page.parse().map_err(CliError::new)?;
-            // Beside the serving: a browser may take its time to say that it cannot open.
+            // In a task of its own, because a failing browser command may take a while to end.
             tokio::spawn(open(page, context.environment.clone()));
         }
         let service =
@@ -56,7 +56,7 @@ async fn open(page: Url, environment: Environment) {
     let (command, surroundings) = (environment.browser.as_deref(), environment.surroundings());
     if let Err(problem) = bridge::browser::open(&page, command, surroundings).await {
         terminal::note(format_args!(
-            "No browser could be opened ({problem}). Open the address above."
+            "No browser could be opened ({problem}). Open the link above."
         ));
     }
 }

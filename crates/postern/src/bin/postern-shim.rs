@@ -1,7 +1,7 @@
-//! The shim alone: what `postern connect` becomes.
+//! The shim executable, which `postern connect` replaces itself by.
 //!
-//! Owns: reading the arguments that `postern connect` wrote. Does not own: anything that a person
-//! types; that is `postern`.
+//! Owns: parsing the arguments of `postern connect`. Does not own: the command line for users, which
+//! is `postern`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,14 +27,14 @@ fn serve(options: Options) -> Result<(), String> {
         .build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(shim::run(options));
-    // The thread that reads stdin may be in the middle of it.
+    // Does not wait for the thread that reads stdin, which may be blocked.
     runtime.shutdown_background();
     Ok(())
 }
 
-/// `POSTERN connect SERVER [--home DIR]`, where POSTERN is the path of the command line.
+/// Parses `POSTERN connect SERVER [--home DIR]`. POSTERN is the path of the `postern` executable.
 fn options(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, String> {
-    const USAGE: &str = "this is a part of Postern; hint: run `postern connect NAME` instead";
+    const USAGE: &str = "postern-shim is internal; hint: run `postern connect NAME` instead";
     let program = arguments
         .next()
         .map(PathBuf::from)
@@ -63,7 +63,7 @@ mod tests {
     use super::options;
 
     #[test]
-    fn what_the_command_line_writes_is_read() {
+    fn arguments_of_postern_connect_are_parsed() {
         let read = |arguments: &[&str]| options(arguments.iter().map(Into::into));
         let given = read(&["/usr/bin/postern", "connect", "x", "--home", "/h"]).unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! `postern bridge`: in the foreground, detached, and the process between the two.
+//! `postern bridge`: in the foreground, detached, and the intermediate process that detaches it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::context::{Context, VERSION};
 use crate::error::CliError;
 use crate::{fd_limit, logging, signals};
 
-/// How long the bridge that is replaced may take to finish what it owes.
+/// How long the replaced bridge may take to answer its pending requests.
 const YIELD_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long the lock of a bridge that ends may be waited for.
+/// How long to wait for the lock of a bridge that is shutting down.
 const LOCK_TIMEOUT: Duration = bridge::LONGEST_END.saturating_add(Duration::from_secs(2));
 
-/// How often free memory goes back to the system. The bridge wakes up as often anyway.
+/// The interval at which free memory is returned to the system. The bridge wakes up that often anyway.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
@@ -46,7 +46,7 @@ fn foreground(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
         .block_on_one_core(serve(args, context, &mut Some(ready)))
 }
 
-/// The process in the middle: see [`control::start`].
+/// Runs the intermediate process: see [`control::start`].
 fn detach(args: &BridgeArgs, context: &Context) -> Result<(), CliError> {
     let mut command = Command::new(&context.program);
     command.args(["bridge", "--detached"]);
@@ -69,7 +69,7 @@ fn detached(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
     let log = context.home.log_file();
     if let Err(error) = logging::to_file(&log, context.environment.log.as_deref()) {
         report.failed(&format!(
-            "the log {} cannot be written: {error}; hint: check who may write there and the free space",
+            "the log {} cannot be written: {error}; hint: check the permissions and the free disk space",
             log.display()
         ));
         return Ok(());
@@ -93,7 +93,7 @@ async fn serve(
     context: Context,
     ready: &mut Option<impl FnOnce() + Send>,
 ) -> Result<(), CliError> {
-    // What is wrong with it ends this bridge before the one that runs.
+    // Invalid options must end this process before it replaces the running bridge.
     let options = options(args, &context)?;
     if let Some(which) = args.replace {
         take_over(&context, which).await?;
@@ -111,7 +111,7 @@ async fn serve(
         match lock_holder(&context, deadline).await {
             LockHolder::InTransition => tokio::time::sleep(Duration::from_millis(20)).await,
             LockHolder::Hung(hung) => return Err(hung.into()),
-            // The caller wanted a bridge, and there is one.
+            // The caller wants a running bridge, and there is one.
             LockHolder::Serving if args.detached => return Ok(()),
             LockHolder::Serving => return Ok(ended?),
         }
@@ -121,18 +121,18 @@ async fn serve(
 async fn return_free_memory() {
     loop {
         tokio::time::sleep(TRIM_INTERVAL).await;
-        // It walks the whole heap, while no message is relayed on this thread.
+        // On another thread, because it walks the whole heap and would delay messages.
         let _ = tokio::task::spawn_blocking(shim::return_free_memory).await;
     }
 }
 
-/// How the bridge is that has the lock.
+/// The state of the bridge that holds the lock.
 enum LockHolder {
-    /// About to end, or to start: it answers no client.
+    /// It is starting or shutting down, and serves no client.
     InTransition,
-    /// It does not react.
+    /// It does not respond.
     Hung(CallError),
-    /// It serves, or has taken too long to end.
+    /// It serves clients, or takes too long to shut down.
     Serving,
 }
 
@@ -160,32 +160,32 @@ fn options(args: &BridgeArgs, context: &Context) -> Result<Options, CliError> {
     })
 }
 
-/// Has the bridge that runs make room. One that does not is ended if a user asked for that. A shim
-/// or the desktop app does not end it: it cannot tell a stuck bridge from one in a debugger, or on
-/// a machine that has no time for it.
+/// Asks the running bridge to yield. With [`Replace::Any`], which a user asked for, kills a bridge
+/// that does not. A shim or the desktop app does not kill it: a stuck bridge looks the same as one
+/// in a debugger or on an overloaded machine.
 async fn take_over(context: &Context, which: Replace) -> Result<(), CliError> {
     match (request_yield(context, which).await?, which) {
         (YieldOutcome::Free, Replace::Any | Replace::Older) => Ok(()),
         (YieldOutcome::Stuck(why), Replace::Older) => Err(why),
         (YieldOutcome::Stuck(why), Replace::Any) => {
-            tracing::warn!("{}; it is ended", why.message());
+            tracing::warn!("{}; it is killed", why.message());
             if let Some(pid) = control::end(&context.home).await? {
-                tracing::warn!(pid, "ended the bridge that did not react");
+                tracing::warn!(pid, "killed the bridge that did not respond");
             }
             Ok(())
         }
     }
 }
 
-/// How the bridge that runs took the request to make room.
+/// The outcome of asking the running bridge to yield.
 enum YieldOutcome {
-    /// It is gone, or may stay.
+    /// It has ended, none runs, or it is not to be replaced.
     Free,
-    /// It does not react, or does not end.
+    /// It does not respond, or does not end.
     Stuck(CliError),
 }
 
-/// Asks the bridge that runs to make room, and waits until it has.
+/// Asks the running bridge to yield to this one, and waits until it has ended.
 async fn request_yield(context: &Context, which: Replace) -> Result<YieldOutcome, CliError> {
     let mut client = match context.connect().await {
         Ok(client) => client,
@@ -207,14 +207,14 @@ async fn request_yield(context: &Context, which: Replace) -> Result<YieldOutcome
         match tokio::time::timeout(YIELD_TIMEOUT, closed(client)).await {
             Ok(()) => YieldOutcome::Free,
             Err(_) => YieldOutcome::Stuck(CliError::new(format_args!(
-                "the bridge that runs (process {pid}) did not end within {} seconds; hint: end it with `postern bridge --replace --detach`",
+                "the running bridge (process {pid}) did not end within {} seconds; hint: replace it with `postern bridge --replace --detach`",
                 YIELD_TIMEOUT.as_secs()
             ))),
         },
     )
 }
 
-/// Returns when the other end of the connection is closed.
+/// Waits until the bridge closes the connection.
 async fn closed(client: Client) {
     match client.watch().await {
         Ok(mut watch) => while let Ok(_) | Err(CallError::Hung(_)) = watch.next().await {},

@@ -1,13 +1,13 @@
-//! `postern connect`: becomes the small program that lies beside this one.
+//! `postern connect`: replaces this process by `postern-shim` from the same folder.
 //!
-//! Hosts run it by the dozen. This program is large because it is everything; `postern-shim` holds
-//! nothing but the shim, and a fraction of the memory.
+//! Hosts run many shims. This executable contains everything and is large. `postern-shim` contains
+//! only the shim and needs a fraction of the memory.
 
 use crate::cli::ConnectArgs;
 use crate::context::{Context, VERSION};
 use crate::error::CliError;
 
-/// Serves the host until it ends the conversation.
+/// Serves the host until it ends the session.
 pub(crate) fn run(args: ConnectArgs, context: &Context) -> Result<(), CliError> {
     context.refuse_in_flatpak(&format!("connect {}", args.server))?;
     exec_shim(&args, context);
@@ -23,8 +23,8 @@ pub(crate) fn run(args: ConnectArgs, context: &Context) -> Result<(), CliError> 
     })
 }
 
-/// Returns only where the small program is not there, as after `cargo run`, or where no process
-/// can become another.
+/// Replaces this process by `postern-shim`. Returns only if that is missing, as after `cargo run`, or
+/// if the system cannot replace a process.
 #[cfg(unix)]
 fn exec_shim(args: &ConnectArgs, context: &Context) {
     use std::os::unix::process::CommandExt;
@@ -36,7 +36,7 @@ fn exec_shim(args: &ConnectArgs, context: &Context) {
         return;
     };
     let mut command = std::process::Command::new(program.with_file_name("postern-shim"));
-    // By its first argument it knows what to start a bridge with.
+    // The shim starts a bridge with the path in its first argument.
     command
         .arg0(&context.program)
         .args(["connect", &args.server]);
@@ -44,7 +44,7 @@ fn exec_shim(args: &ConnectArgs, context: &Context) {
         command.arg("--home").arg(root);
     }
     let reason = command.exec();
-    tracing::debug!(%reason, "the shim runs in the large program");
+    tracing::debug!(%reason, "postern-shim cannot be run; the shim runs in this process");
 }
 
 #[cfg(windows)]

@@ -9,7 +9,7 @@ use crate::context::{Context, unexpected};
 use crate::error::CliError;
 use crate::terminal::{self, table};
 
-/// What to do about servers that could not be asked.
+/// The hint if some gateways could not be asked.
 const DETAILS_HINT: &str = "`postern consents list NAME` says more about one of them";
 
 pub(crate) fn run(command: ConsentsCommand, context: &Context) -> Result<(), CliError> {
@@ -28,9 +28,9 @@ async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(
     } else if !list.consents.is_empty() {
         terminal::print(text(&list.consents));
     } else if list.not_asked.is_empty() {
-        terminal::print("No gateway allows anything yet.");
+        terminal::print("No consents.");
     } else if list.answered > 0 {
-        terminal::print("The gateways that could be asked allow nothing yet.");
+        terminal::print("No consents at the gateways that could be asked.");
     }
     match list.not_asked.as_slice() {
         [] => Ok(()),
@@ -38,10 +38,10 @@ async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(
             terminal::note(format_args!("{}\nhint: {DETAILS_HINT}", not_asked(&list)));
             Ok(())
         }
-        // An empty list would claim that there are none.
+        // Success with an empty list would mean that there are no consents.
         [first, others @ ..] => {
             if others.is_empty() {
-                // Its own error says more.
+                // The error for this one server has more details.
                 fetch_consents(Some(first.server.clone()), context).await?;
             }
             let text = format!("no consents could be listed; {}", not_asked(&list));
@@ -62,7 +62,7 @@ async fn fetch_consents(
     }
 }
 
-/// Names the servers that could not be asked, in one line.
+/// Lists the servers that could not be asked, in one line.
 fn not_asked(list: &ConsentList) -> String {
     let servers = list.not_asked.iter();
     let servers = servers.map(|one| format!("{} ({})", one.server, one.reason));
@@ -98,7 +98,7 @@ mod tests {
     use super::text;
 
     #[test]
-    fn a_consent_says_who_may_do_what_since_when() {
+    fn consent_is_shown_with_client_scopes_and_date() {
         let consent = ConsentView {
             id: "c1".into(),
             via: "snippets".into(),

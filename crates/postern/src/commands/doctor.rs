@@ -8,7 +8,7 @@ use crate::context::{Context, VERSION, unexpected};
 use crate::error::CliError;
 use crate::terminal;
 
-/// Asks the bridge to look everything over, and starts one if none runs.
+/// Runs the bridge's diagnostics, and starts a bridge if none runs.
 pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         let checks = checks(context).await?;
@@ -17,14 +17,14 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), CliError> {
         } else {
             terminal::print(text(&checks));
         }
-        let broken = checks
+        let failed = checks
             .iter()
             .filter(|check| check.outcome == DoctorOutcome::Broken)
             .count();
-        match broken {
+        match failed {
             0 => Ok(()),
-            1 => Err(CliError::new("one thing does not work")),
-            several => Err(CliError::new(format_args!("{several} things do not work"))),
+            1 => Err(CliError::new("one check failed")),
+            several => Err(CliError::new(format_args!("{several} checks failed"))),
         }
     })
 }
@@ -34,9 +34,9 @@ async fn checks(context: &Context) -> Result<Vec<DoctorCheck>, CliError> {
         Ok(client) => client,
         Err(CallError::NotRunning) => match context.bridge().await {
             Ok(client) => client,
-            Err(failure) => {
-                let finding = format!("does not start: {}", failure.message());
-                return Ok(vec![failed_check(finding, failure.hint(), context)]);
+            Err(error) => {
+                let finding = format!("does not start: {}", error.message());
+                return Ok(vec![failed_check(finding, error.hint(), context)]);
             }
         },
         Err(hung @ CallError::Hung(_)) => return Ok(vec![hung_check(hung, context)]),
@@ -53,14 +53,15 @@ async fn checks(context: &Context) -> Result<Vec<DoctorCheck>, CliError> {
 }
 
 fn hung_check(hung: CallError, context: &Context) -> DoctorCheck {
-    let failure = CliError::from(hung);
-    failed_check(failure.message().to_owned(), failure.hint(), context)
+    let error = CliError::from(hung);
+    failed_check(error.message().to_owned(), error.hint(), context)
 }
 
-/// Without a bridge there is nobody to look at the rest.
+/// Returns the check of a bridge that cannot be used. It is the only one, because the bridge runs the
+/// others.
 fn failed_check(finding: String, first: Option<&str>, context: &Context) -> DoctorCheck {
     let hint = format!(
-        "its log is {}; nothing else was looked at",
+        "see its log {}; the other checks were skipped",
         context.home.log_file().display()
     );
     DoctorCheck {
@@ -84,7 +85,7 @@ fn version_check(bridge_version: &str) -> DoctorCheck {
             DoctorOutcome::Warning
         },
         finding: format!("the bridge is {bridge_version}, this program is {VERSION}"),
-        hint: (!same).then(|| "`postern bridge --replace --detach` runs this version".to_owned()),
+        hint: (!same).then(|| "`postern bridge --replace --detach` starts this version".to_owned()),
     }
 }
 
@@ -111,7 +112,7 @@ mod tests {
     use super::{text, version_check};
 
     #[test]
-    fn what_is_wrong_comes_with_what_to_do() {
+    fn warning_is_shown_with_hint() {
         let checks = [
             version_check(crate::context::VERSION),
             version_check("0.0.1"),
@@ -128,7 +129,7 @@ mod tests {
         );
         assert!(
             text.ends_with(
-                "\n           hint: `postern bridge --replace --detach` runs this version"
+                "\n           hint: `postern bridge --replace --detach` starts this version"
             ),
             "{text}"
         );

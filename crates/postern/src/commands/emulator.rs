@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::{logging, signals, terminal};
 
-/// Serves the demo's tenants, or those of a file, until a signal.
+/// Serves the demo's tenants, or the tenants of a file, until a signal.
 pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), CliError> {
     logging::to_stderr(context.environment.log.as_deref());
     let options = options(args)?;
@@ -53,7 +53,7 @@ fn options(args: &EmulatorArgs) -> anyhow::Result<Options> {
     })
 }
 
-/// The tenants of a file.
+/// Reads the tenants of a file.
 fn read(file: &Path) -> anyhow::Result<(Tenant, Vec<Tenant>)> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
@@ -71,7 +71,7 @@ fn tenant_ids(options: &Options) -> Vec<String> {
         .collect()
 }
 
-/// The demo's tenant, with what the command line adds to it.
+/// Returns the demo's tenant, changed by the arguments.
 fn tenant(args: &EmulatorArgs) -> anyhow::Result<Tenant> {
     let mut tenant = Tenant::demo(&args.gateway_callback);
     if let Some(file) = &args.gateway_certificate {
@@ -84,7 +84,7 @@ fn tenant(args: &EmulatorArgs) -> anyhow::Result<Tenant> {
 }
 
 fn announcement_of_file(base: &str, tenants: &[String]) -> String {
-    let mut text = format!("The Entra ID emulator listens on {base}. Any password is right.\n\n");
+    let mut text = format!("The Entra ID emulator listens on {base} and accepts any password.\n\n");
     for tenant in tenants {
         text.push_str(&format!("  authority          {base}/{tenant}/v2.0\n"));
     }
@@ -99,7 +99,7 @@ fn trust(authority_file: Option<&Path>) -> String {
 
 fn announcement(base: &str) -> String {
     format!(
-        "The Entra ID emulator listens on {base}. Any password is right.\n\n\
+        "The Entra ID emulator listens on {base} and accepts any password.\n\n\
          \x20 authority          {base}/{tenant}/v2.0\n\
          \x20 users              {adele}, {grady}\n\
          \x20 public client      {bridge}\n\

@@ -1,8 +1,8 @@
-//! `postern entra-setup`: what is to be registered in Entra ID, in words, as Microsoft Graph has
-//! it, and done.
+//! `postern entra-setup`: prints the app registration for Entra ID as steps and as Microsoft Graph
+//! JSON, or creates it.
 //!
-//! Invariant: a token comes from the terminal, from stdin or from a file, never from an argument,
-//! which every process of the user could read; and it is never printed.
+//! Invariants: a token comes from the terminal, from stdin or from a file, never from an argument,
+//! which every process of the user could read. It is never printed.
 
 mod apply;
 mod graph;
@@ -52,23 +52,23 @@ fn token(args: &EntraSetupArgs) -> Result<SecretString, CliError> {
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(CliError::new(
-            "what was read is no token; hint: `az account get-access-token --resource-type ms-graph --query accessToken --output tsv` prints one",
+            "the input is not a token; hint: `az account get-access-token --resource-type ms-graph --query accessToken --output tsv` prints one",
         ));
     }
     Ok(SecretString::from(token))
 }
 
-/// The client that goes out as the bridge does.
+/// Creates a client with the bridge's proxy and CA files.
 fn http(context: &Context) -> Result<reqwest::Client, CliError> {
     let way = WayOut::of(&context.home, &context.environment.extra_ca)?;
     auth::http::client(way.roots, &way.proxy).map_err(CliError::new)
 }
 
-/// The certificate in a PEM file.
+/// Reads the certificate in a PEM file.
 fn certificate(file: &std::path::Path) -> Result<CertificateDer<'static>, CliError> {
     CertificateDer::from_pem_file(file).map_err(|error| {
         CliError::new(format_args!(
-            "{} holds no certificate in PEM: {error}; hint: name the one of the gateway",
+            "{} contains no PEM certificate: {error}; hint: pass the gateway's certificate file",
             file.display()
         ))
     })

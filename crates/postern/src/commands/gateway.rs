@@ -12,12 +12,12 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::{environment, fd_limit, logging, signals, terminal};
 
-/// Serves until a signal; requests under way may finish.
+/// Serves until a signal. Active requests may finish.
 pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), CliError> {
     logging::to_stderr(context.environment.log.as_deref());
     let mut options = options(args)?;
     context.block_on_all_cores(async {
-        // The limit has been raised only now.
+        // Read here, because the runtime has raised the limit only now.
         options.descriptors = fd_limit::limit();
         let (address, public_url) = (options.config.listen, options.config.public_url.clone());
         let listener = listen(address, "another address as `listen` in the configuration").await?;
@@ -35,12 +35,12 @@ pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), CliError>
     })
 }
 
-/// What the file and the secrets that it names say.
+/// Reads the configuration file and the secrets that it refers to.
 pub(crate) fn options(args: &GatewayArgs) -> Result<Options, CliError> {
     let file = std::path::absolute(&args.config).map_err(CliError::new)?;
     let text = std::fs::read_to_string(&file).map_err(|error| {
         CliError::new(format_args!(
-            "{} cannot be read: {error}; hint: name it with --config FILE",
+            "{} cannot be read: {error}; hint: pass an existing file with --config FILE",
             file.display()
         ))
     })?;
@@ -63,7 +63,7 @@ mod tests {
     use crate::cli::GatewayArgs;
 
     #[test]
-    fn what_is_wrong_with_the_file_is_named_with_its_place() {
+    fn configuration_error_names_file_and_line() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("gateway.toml");
         let args = GatewayArgs {

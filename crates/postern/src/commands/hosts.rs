@@ -61,7 +61,7 @@ fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), CliError> {
     let finding = match (&view.problem, view.exists, view.servers.as_slice()) {
         (Some(_), _, _) => "unreadable".to_owned(),
         (None, false, _) => "no file yet".to_owned(),
-        (None, true, []) => "no servers of ours".to_owned(),
+        (None, true, []) => "no servers of Postern".to_owned(),
         (None, true, servers) => servers.join(", "),
     };
     let row = [
@@ -79,7 +79,7 @@ pub(super) fn host_id(view: &HostView) -> Result<String, CliError> {
     Ok(id.as_str().unwrap_or_default().to_owned())
 }
 
-/// Shows the change, asks, and makes that one.
+/// Shows the change, asks for confirmation, and makes exactly that change.
 async fn change(
     preview: &Request,
     make: impl FnOnce(String) -> Request,
@@ -89,7 +89,7 @@ async fn change(
     let planned = host_change(context.call(preview).await?)?;
     if planned.diff.is_empty() {
         terminal::print(format_args!(
-            "{} is as it should be; nothing to change.",
+            "{} is already up to date; nothing to change.",
             planned.path
         ));
         return Ok(());
@@ -105,15 +105,15 @@ async fn change(
             Some(false) => return Err(CliError::new("nothing was written")),
             None => {
                 return Err(CliError::usage(
-                    "nothing was written, because nobody is there to ask",
-                    "run it at a terminal, or say --yes",
+                    "nothing was written, because there is no terminal to confirm at",
+                    "run the command at a terminal, or add --yes",
                 ));
             }
         }
     }
     let made = host_change(context.call(&make(planned.diff)).await?)?;
     if let Some(backup) = &made.backup {
-        terminal::print(format_args!("\nThe file as it was: {backup}"));
+        terminal::print(format_args!("\nBackup of the file: {backup}"));
     }
     if let Some(afterwards) = &made.afterwards {
         terminal::print(afterwards);

@@ -43,7 +43,7 @@ async fn set(name: String, value: HeaderSecret, context: &Context) -> Result<(),
         .any(|view| view.name == name && view.servers.is_empty())
     {
         terminal::note(format_args!(
-            "No server needs it yet.\nhint: `X-Api-Key = {{ keychain = \"{name}\" }}` under [servers.NAME.headers] of config.toml sends it"
+            "No server uses it yet.\nhint: write `X-Api-Key = {{ keychain = \"{name}\" }}` under [servers.NAME.headers] in config.toml to send it"
         ));
     }
     Ok(())
@@ -56,7 +56,7 @@ async fn remove(name: String, context: &Context) -> Result<(), CliError> {
     terminal::print(format_args!("Removed {name}."));
     let listed = secrets(context).await?;
     if let Some(view) = listed.iter().find(|view| view.name == name) {
-        terminal::note(format_args!("Still needed by {}.", view.servers.join(", ")));
+        terminal::note(format_args!("Still used by {}.", view.servers.join(", ")));
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ async fn list(json: bool, context: &Context) -> Result<(), CliError> {
     if json {
         terminal::json(&listed)?;
     } else if listed.is_empty() {
-        terminal::print("No secrets yet.\nhint: `postern secrets set NAME` stores one");
+        terminal::print("No secrets yet.\nhint: store one with `postern secrets set NAME`");
     } else {
         terminal::print(text(&listed));
     }
@@ -86,8 +86,8 @@ fn text(listed: &[SecretView]) -> String {
         .map(|view| {
             let state = if view.stored { "stored" } else { "missing" };
             let servers = match view.servers.as_slice() {
-                [] => "needed by no server".to_owned(),
-                servers => format!("needed by {}", servers.join(", ")),
+                [] => "used by no server".to_owned(),
+                servers => format!("used by {}", servers.join(", ")),
             };
             [view.name.clone(), state.to_owned(), servers]
         })
@@ -102,7 +102,7 @@ mod tests {
     use super::text;
 
     #[test]
-    fn a_secret_says_who_needs_it_and_no_more() {
+    fn secret_is_listed_with_its_servers_and_without_value() {
         let view = |name: &str, stored, servers: &[&str]| SecretView {
             name: name.to_owned(),
             stored,
@@ -113,9 +113,9 @@ mod tests {
             view("lost", false, &["crm"]),
             view("old", true, &[]),
         ];
-        let expected = "  crm-key  stored   needed by crm, crm-2
-  lost     missing  needed by crm
-  old      stored   needed by no server";
+        let expected = "  crm-key  stored   used by crm, crm-2
+  lost     missing  used by crm
+  old      stored   used by no server";
         assert_eq!(text(&listed), expected);
     }
 }

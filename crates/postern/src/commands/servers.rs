@@ -32,17 +32,22 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), CliE
     })
 }
 
-/// Nobody but a person may say that others may listen in.
-pub(super) fn confirm_http(url: &str, deed: &str, undone: &str) -> Result<(), CliError> {
+/// Asks the user to confirm an `http:` URL of another machine, whose traffic others can read. Only a
+/// user at a terminal may confirm that.
+///
+/// # Errors
+///
+/// With `declined` if the user declines, and with a usage error if there is no terminal.
+pub(super) fn confirm_http(url: &str, action: &str, declined: &str) -> Result<(), CliError> {
     let question = format!(
-        "{url} is neither https nor on this machine: everybody on the way there can read and change what is sent, headers with secrets too. {deed} all the same?"
+        "{url} is neither https nor on this machine: everyone on the network path can read and change the traffic, including headers with secrets. {action} anyway?"
     );
     match terminal::confirm(&question) {
         Some(true) => Ok(()),
-        Some(false) => Err(CliError::new(undone)),
+        Some(false) => Err(CliError::new(declined)),
         None => Err(CliError::usage(
             format!("{url} is neither https nor on this machine"),
-            "use https, or run it at a terminal, which asks; config.toml has `allow_http = true` for it",
+            "use https, or run the command at a terminal to confirm; in config.toml, `allow_http = true` allows it",
         )),
     }
 }
@@ -51,7 +56,7 @@ async fn list(json: bool, context: &Context) -> Result<(), CliError> {
     let State {
         servers, bridge, ..
     } = context.state().await?;
-    // Those that stand in a file that cannot be read are missing.
+    // If the configuration file cannot be read, its servers are missing from the list.
     if let Some(problem) = &bridge.config_problem {
         terminal::note(format_args!("{problem}\n"));
     }
@@ -65,7 +70,8 @@ async fn list(json: bool, context: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A host goes on to start the shim for a server that is gone.
+/// Warns about hosts that still have an entry for a removed server, because they go on to start shims
+/// for it.
 async fn warn_about_hosts_with(name: &str, context: &Context) -> Result<(), CliError> {
     let reply = context.call(&Request::ListHosts).await?;
     let Reply::Hosts(hosts) = reply else {
@@ -74,7 +80,7 @@ async fn warn_about_hosts_with(name: &str, context: &Context) -> Result<(), CliE
     for host in &hosts {
         if host.servers.iter().any(|server| server == name) {
             terminal::note(format_args!(
-                "{} still names {name} in {}.\nhint: `postern hosts remove {} {name}` takes it out",
+                "{} still names {name} in {}.\nhint: remove it with `postern hosts remove {} {name}`",
                 host.name,
                 host.path,
                 host_id(host)?
@@ -120,7 +126,7 @@ mod tests {
     use super::text;
 
     #[test]
-    fn a_test_says_what_it_found() {
+    fn test_report_lists_tools() {
         let report = TestReport {
             server_info: "snippets 0.1.0".into(),
             protocol_version: "2025-11-25".into(),

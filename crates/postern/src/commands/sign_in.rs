@@ -16,8 +16,8 @@ use crate::terminal;
 use announcement::{Announcer, Requested};
 use signed_in::SignInAgain;
 
-/// Opens the browser, by the bridge, or shows what to do without one, and waits until somebody
-/// signed in there.
+/// Has the bridge open the browser, or shows what to do without one, and waits until the sign-in
+/// completes.
 pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         let select_account = match signed_in::ask_to_sign_in_again(args, context).await? {
@@ -52,8 +52,8 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), CliError> 
             () = shim::termination_signal() => return cancel(args, context).await,
         };
         ended?;
-        let who = account_suffix(context, &args.server).await?;
-        terminal::print(format_args!("Signed in to {}{who}.", args.server));
+        let suffix = account_suffix(context, &args.server).await?;
+        terminal::print(format_args!("Signed in to {}{suffix}.", args.server));
         Ok(())
     })
 }
@@ -80,7 +80,7 @@ async fn request(
     })
 }
 
-/// Where whoever typed the command has a browser.
+/// Returns how to deliver the sign-in page, from the arguments and the environment.
 fn way(args: &SignInArgs, context: &Context) -> SignInWay {
     if args.device_code {
         return SignInWay::Code;
@@ -99,7 +99,7 @@ fn way(args: &SignInArgs, context: &Context) -> SignInWay {
     }
 }
 
-/// Says where the page is, for a browser that does not show it. Never returns.
+/// Prints the page's URL, in case the browser does not show the page. Never returns.
 pub(crate) async fn show_page(client: Client, server: &str) -> std::convert::Infallible {
     let announcer = Announcer {
         server: server.to_owned(),
@@ -116,7 +116,7 @@ pub(crate) async fn show_page(client: Client, server: &str) -> std::convert::Inf
     wait_for_call(shown.await).await
 }
 
-/// A question that waits for an answer at the terminal.
+/// The question to answer at the terminal, if any.
 type PendingApproval = Option<ApprovalView>;
 
 async fn show(
@@ -128,18 +128,19 @@ async fn show(
     wait_for_call(announce_pages(watch, first, announcer, Some(&pending)).await).await
 }
 
-/// Waits for the call itself, which says how it ends.
+/// Prints an error of the announcements, then waits forever. The sign-in call itself ends the
+/// command.
 async fn wait_for_call(shown: Result<(), CallError>) -> std::convert::Infallible {
     match shown {
-        // The call says that too.
+        // The call reports that too.
         Ok(()) | Err(CallError::Hung(_)) => {}
         Err(error) => shim::print_error(error),
     }
     std::future::pending().await
 }
 
-/// Announces the page of the sign-in to that server, now `next`, whenever there is another one,
-/// and tells `pending` which question waits.
+/// Prints the page of the sign-in to the server, starting with `next`, whenever it changes. Sets
+/// `pending` to the question to answer at the terminal.
 async fn announce_pages(
     mut watch: Watch,
     mut next: Option<SignInView>,
@@ -168,14 +169,14 @@ async fn announce_pages(
     }
 }
 
-/// The page of the sign-in to that server in the next state, if one waits.
+/// Waits for the next state, and returns its sign-in to the server, if any.
 async fn next_sign_in(watch: &mut Watch, server: &str) -> Result<Option<SignInView>, CallError> {
     let mut sign_ins = watch.next().await?.sign_ins.into_iter();
     Ok(sign_ins.find(|sign_in| sign_in.server == server))
 }
 
-/// Brings every line that is typed to the sign-in: as the answer to the question that waits, if
-/// one does, else as the address that a browser ended on. Never returns.
+/// Sends every typed line to the sign-in: as the answer to the pending question, if any, otherwise as
+/// the callback URL from a browser. Never returns.
 async fn read_lines(
     context: &Context,
     server: &str,
@@ -184,11 +185,11 @@ async fn read_lines(
 ) -> std::convert::Infallible {
     let mut asked = question.clone();
     let mut is_answered = false;
-    // What runs in the background is stopped if it reads from its terminal for no reason.
+    // Reads only when needed: a background process is stopped when it reads from its terminal.
     while reads_callback_url || asked.wait_for(Option::is_some).await.is_ok() {
         let line = terminal::line().await;
         let (server, is_end) = (server.to_owned(), line.is_none());
-        // A question is answered once: the bridge may take a while to ask for nothing more.
+        // Each question is answered once: the bridge may take a while to remove it from the state.
         is_answered &= !asked.has_changed().unwrap_or_default();
         let pending = asked.borrow_and_update().clone();
         let pending = pending.filter(|_| terminal::is_interactive());
@@ -201,7 +202,7 @@ async fn read_lines(
                 resource: pending.resource,
                 audience: pending.audience,
             },
-            // The end of the input is no yes either.
+            // Any other line and the end of the input decline.
             (Some(_), _) => Request::CancelSignIn { server },
             (None, None) => break,
             (None, Some(line)) if line.trim().is_empty() || !reads_callback_url => continue,
@@ -228,12 +229,13 @@ async fn cancel(args: &SignInArgs, context: &Context) -> Result<(), CliError> {
         "the sign-in was cancelled",
     )
     .with_hint(format!(
-        "`postern sign-in {}` begins another one",
+        "start another one with `postern sign-in {}`",
         args.server
     ))
     .into())
 }
 
+/// Returns ` as ACCOUNT` for the account that the server uses, or nothing if there is none.
 async fn account_suffix(context: &Context, server: &str) -> Result<String, CliError> {
     let state = context.state().await?;
     let id = state
@@ -247,5 +249,5 @@ async fn account_suffix(context: &Context, server: &str) -> Result<String, CliEr
         .find(|account| Some(&account.id) == id.as_ref());
     Ok(account
         .and_then(|account| account.username.or(account.name))
-        .map_or(String::new(), |who| format!(" as {who}")))
+        .map_or(String::new(), |account| format!(" as {account}")))
 }

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::terminal;
 
-/// Forgets one account's tokens, or everybody's.
+/// Deletes and revokes the tokens of one account, or of all accounts.
 pub(crate) fn run(args: &SignOutArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         let state = context.state().await?;
@@ -18,11 +18,11 @@ pub(crate) fn run(args: &SignOutArgs, context: &Context) -> Result<(), CliError>
         };
         let (account, description) = match target {
             SignOutTarget::None(server) => {
-                let place = server.map_or(String::new(), |server| format!(" to {server}"));
-                terminal::print(format_args!("Nobody is signed in{place}."));
+                let suffix = server.map_or(String::new(), |server| format!(" to {server}"));
+                terminal::print(format_args!("No account is signed in{suffix}."));
                 return Ok(());
             }
-            SignOutTarget::All => (None, "everybody".to_owned()),
+            SignOutTarget::All => (None, "all accounts".to_owned()),
             SignOutTarget::Account(account) => {
                 let description = describe(&account, &state);
                 (Some(account.id), description)
@@ -38,21 +38,21 @@ pub(crate) fn run(args: &SignOutArgs, context: &Context) -> Result<(), CliError>
     })
 }
 
-/// Who is to be signed out.
+/// The accounts to sign out.
 #[derive(Debug, PartialEq)]
 enum SignOutTarget {
     All,
     Account(AccountView),
-    /// Nobody is signed in, or nobody to this server.
+    /// No account is signed in, or none to this server.
     None(Option<String>),
 }
 
-/// The account of that id, user name or name, or the one that opens the server of that name. If
-/// none is named, the only one.
+/// Finds the account with this ID, username or name, or the account of the server with this name.
+/// Without a name, returns the only account.
 ///
 /// # Errors
 ///
-/// If there is nothing of that name, or several accounts are meant.
+/// If nothing has this name, or several accounts match.
 fn target(name: Option<&str>, state: &State) -> Result<SignOutTarget, CliError> {
     let accounts = &state.accounts;
     let Some(name) = name else {
@@ -62,7 +62,7 @@ fn target(name: Option<&str>, state: &State) -> Result<SignOutTarget, CliError> 
             several => Err(CliError::usage(
                 "several accounts are signed in",
                 &format!(
-                    "name a server that the account opens, or one of {}, or say --all",
+                    "name a server of the account, or one of {}, or add --all",
                     ids(several)
                 ),
             )),
@@ -73,31 +73,31 @@ fn target(name: Option<&str>, state: &State) -> Result<SignOutTarget, CliError> 
         let matching = matching(name, accounts);
         return match matching.is_empty() {
             true => Err(CliError::new(format_args!(
-                "no account and no server is called `{name}`; hint: `postern status` lists both"
+                "no account and no server is named `{name}`; hint: `postern status` lists both"
             ))),
             false => Ok(SignOutTarget::Account(only(name, matching)?)),
         };
     };
     let id = server.account.as_ref();
-    let opener = accounts.iter().find(|account| Some(&account.id) == id);
-    let mut meant = matching(name, accounts);
-    meant.retain(|account| Some(&account.id) != id);
-    match (opener, meant.as_slice()) {
+    let used = accounts.iter().find(|account| Some(&account.id) == id);
+    let mut others = matching(name, accounts);
+    others.retain(|account| Some(&account.id) != id);
+    match (used, others.as_slice()) {
         (Some(account), []) => Ok(SignOutTarget::Account(account.clone())),
         (None, []) if id.is_some() => Err(CliError::new(format_args!(
-            "no account opens {name}: Postern signs in there by itself; hint: take `auth` out of [servers.{name}] in config.toml to end that"
+            "no account is signed in to {name}: it uses client credentials; hint: remove `auth` from [servers.{name}] in config.toml to stop that"
         ))),
         (None, []) => Ok(SignOutTarget::None(Some(name.to_owned()))),
         (_, others) => Err(CliError::usage(
-            format!("`{name}` is a server and an account that does not open it"),
-            &match opener {
-                Some(opener) => format!(
-                    "name the account that is meant: {}, which opens the server, or {}",
-                    opener.id,
+            format!("`{name}` is a server and also an account that the server does not use"),
+            &match used {
+                Some(used) => format!(
+                    "name the account: {}, which the server uses, or {}",
+                    used.id,
                     ids(others)
                 ),
                 None => format!(
-                    "nobody is signed in to the server; for the account, say {}",
+                    "no account is signed in to the server; to sign out the account, name {}",
                     ids(others)
                 ),
             },
@@ -105,16 +105,16 @@ fn target(name: Option<&str>, state: &State) -> Result<SignOutTarget, CliError> 
     }
 }
 
-/// The account of that id, user name or name.
+/// Finds the account with this ID, username or name.
 ///
 /// # Errors
 ///
-/// If there is none, or several have it.
+/// If no account matches, or several do.
 pub(super) fn find_account(name: &str, accounts: &[AccountView]) -> Result<AccountView, CliError> {
     let matching = matching(name, accounts);
     match matching.is_empty() {
         true => Err(CliError::new(format_args!(
-            "nobody called `{name}` is signed in; hint: `postern status` lists the accounts"
+            "no account named `{name}` is signed in; hint: `postern status` lists the accounts"
         ))),
         false => only(name, matching),
     }
@@ -139,7 +139,7 @@ fn only(name: &str, accounts: Vec<AccountView>) -> Result<AccountView, CliError>
     match <[AccountView; 1]>::try_from(accounts) {
         Ok([one]) => Ok(one),
         Err(several) => Err(CliError::usage(
-            format!("several accounts are called `{name}`"),
+            format!("several accounts are named `{name}`"),
             &format!("name one of {}", ids(&several)),
         )),
     }
@@ -150,14 +150,14 @@ fn ids(accounts: &[AccountView]) -> String {
     ids.join(", ")
 }
 
-/// The account, and every server that it opened.
+/// Returns the account's display name with the servers that use it.
 fn describe(account: &AccountView, state: &State) -> String {
     let servers = state.servers.iter();
-    let opened = servers.filter(|server| server.account.as_ref() == Some(&account.id));
-    let opened: Vec<&str> = opened.map(|server| server.name.as_str()).collect();
-    match opened.is_empty() {
+    let servers = servers.filter(|server| server.account.as_ref() == Some(&account.id));
+    let servers: Vec<&str> = servers.map(|server| server.name.as_str()).collect();
+    match servers.is_empty() {
         true => display_name(account).to_owned(),
-        false => format!("{} of {}", display_name(account), opened.join(", ")),
+        false => format!("{} of {}", display_name(account), servers.join(", ")),
     }
 }
 

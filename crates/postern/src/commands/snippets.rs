@@ -14,7 +14,7 @@ pub(crate) fn run(args: &SnippetsArgs, context: &Context) -> Result<(), CliError
     let file = &args.functions_key_file;
     let key = std::fs::read_to_string(file).map_err(|error| {
         CliError::new(format_args!(
-            "the functions key cannot be read from {}: {error}; hint: write a long random text into a file and name it",
+            "the functions key cannot be read from {}: {error}; hint: write a long random text to a file and pass its path",
             file.display()
         ))
     })?;

@@ -14,11 +14,12 @@ use crate::context::{Context, unexpected};
 use crate::error::CliError;
 use crate::terminal::{self, table, table_with_problems};
 
-/// What there is to say, and to do, before the first server.
+/// The output if no servers are configured.
 pub(super) const NO_SERVERS: &str =
-    "No servers yet.\nhint: `postern servers add NAME URL` adds one";
+    "No servers yet.\nhint: add one with `postern servers add NAME URL`";
 
-/// Shows what there is. Starts nothing: that no bridge runs is an answer too.
+/// Prints the bridge's state. Does not start a bridge, because the command also reports that none
+/// runs.
 pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), CliError> {
     context.block_on(async {
         let mut client = match context.connect().await {
@@ -64,7 +65,7 @@ fn text(state: &State, now: UnixSeconds) -> String {
     parts.join("\n\n")
 }
 
-/// What is in the way of keeping tokens.
+/// Returns why tokens cannot be stored, if so.
 fn vault_problem(view: &VaultView) -> Option<Problem> {
     let hint = view.hint.as_ref()?;
     Some(Problem::new(ProblemKind::Vault, &view.detail).with_hint(hint))
@@ -81,7 +82,7 @@ fn bridge<'a>(
         (
             Some(_),
             VaultState::Keychain | VaultState::KeyFile | VaultState::Locked | VaultState::Absent,
-        ) => "cannot be kept".to_owned(),
+        ) => "cannot be stored".to_owned(),
     };
     let row = |name: &str, value: String| [name.to_owned(), value];
     let version = format!("{}, process {}", view.version, view.pid);
@@ -125,7 +126,7 @@ fn account(view: &AccountView) -> [String; 3] {
     ]
 }
 
-/// Name, state and remote of each, and the headers that it is given.
+/// Formats each server's name, state, URL and configured headers.
 pub(super) fn servers(servers: &[ServerView]) -> String {
     let rows = servers.iter().map(|view| {
         let (state, problem) = server_state(&view.state);
@@ -145,11 +146,12 @@ pub(super) fn servers(servers: &[ServerView]) -> String {
     table_with_problems(rows.collect())
 }
 
-/// Returns what is to be known of a server that asked for scopes of other resources.
+/// Returns a note about a server that requested scopes of other resources. Returns `None` if it
+/// requested none.
 fn dropped_scopes(view: &ServerView) -> Option<String> {
     let scopes = view.foreign_scopes.join(", ");
     let line = format!(
-        "  {} asked for scopes of other resources, which Postern does not ask for: {scopes}",
+        "  {} asked for scopes of other resources, which Postern does not request: {scopes}",
         view.name
     );
     (!scopes.is_empty()).then_some(line)
@@ -157,7 +159,7 @@ fn dropped_scopes(view: &ServerView) -> Option<String> {
 
 fn server_state(state: &ServerState) -> (&'static str, Option<&Problem>) {
     match state {
-        ServerState::Unknown => ("not asked yet", None),
+        ServerState::Unknown => ("not connected yet", None),
         ServerState::Connecting => ("connecting", None),
         ServerState::Ready => ("ready", None),
         ServerState::SignInNeeded => ("sign-in needed", None),
@@ -177,7 +179,7 @@ fn session(view: &SessionView, now: UnixSeconds) -> [String; 4] {
     [host, view.server.clone(), view.face.clone(), state]
 }
 
-/// The largest unit that there is one of.
+/// Formats a duration in the largest unit of which there is at least one.
 fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -192,7 +194,7 @@ fn sign_in(view: &SignInView) -> String {
             "  {}  asks for access to {}: answer with `postern sign-in {}`",
             view.server, approval.resource, view.server
         ),
-        // With the address of the page a program could answer.
+        // Without the page's URL, because a program could answer with it.
         Some(approval) => format!(
             "  {}  asks for access to {}: answer on the page in your browser",
             view.server, approval.resource
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_can_be_read() {
+    fn status_is_formatted_as_text() {
         let server = |name: &str, state| ServerView {
             name: name.to_owned(),
             url: format!("https://mcp.example/{name}"),

@@ -1,7 +1,7 @@
-//! A browser that nobody looks at: it signs Adele in and allows what the gateway asks.
+//! A headless browser that signs Adele in and allows what the gateway asks for.
 //!
-//! The bridge runs it where it would open a person's browser (`postern demo-browser URL`), so
-//! that everything but the person is real. It talks to this machine only.
+//! The bridge runs it instead of the user's browser (`postern demo-browser URL`), so that everything
+//! but the user is real. It sends requests to this machine only.
 
 use anyhow::Context as _;
 use emulator::demo::ADELE;
@@ -12,10 +12,10 @@ use super::form::Form;
 use crate::context::Context;
 use crate::error::CliError;
 
-/// More pages than a sign-in has.
+/// The maximum number of pages, which is more than a sign-in has.
 const MAX_PAGES: usize = 12;
 
-/// Follows the page to the end of the sign-in.
+/// Submits the forms of the sign-in pages until the last page.
 pub(crate) fn run(url: &str, context: &Context) -> Result<(), CliError> {
     context.block_on(async { Ok(sign_in(url).await?) })
 }
@@ -33,10 +33,11 @@ async fn sign_in(url: &str) -> anyhow::Result<()> {
         };
         response = submit(&client, &url, form, button).await?;
     }
-    anyhow::bail!("the sign-in goes on for ever")
+    anyhow::bail!("the sign-in has more than {MAX_PAGES} pages")
 }
 
-/// The form of the page that leads on, filled in, and the button to click; `None` on the last page.
+/// Returns the form that continues the sign-in, filled in, and the button to click. Returns `None`
+/// on the last page.
 fn answer(page: &str) -> Option<(Form, (&'static str, &'static str))> {
     let buttons = [("answer", "allow"), ("account", ADELE), ("action", "next")];
     let mut forms = Form::all(page);
@@ -68,7 +69,7 @@ async fn submit(
 
 fn on_this_machine(url: Url) -> anyhow::Result<Url> {
     let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    anyhow::ensure!(local, "the demo's browser goes nowhere but this machine");
+    anyhow::ensure!(local, "the demo's browser opens pages of this machine only");
     Ok(url)
 }
 
@@ -98,7 +99,7 @@ mod tests {
     use super::{ADELE, answer};
 
     #[test]
-    fn every_page_of_a_sign_in_has_its_answer() {
+    fn every_sign_in_page_is_answered() {
         let form = |inner: &str| format!("<form action=\"/f\">{inner}</form>");
         let next = form("<input name=\"passwd\"><button name=\"action\" value=\"next\">");
         let pick = form(&format!("<button name=\"account\" value=\"{ADELE}\">"));

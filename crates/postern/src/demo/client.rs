@@ -1,4 +1,4 @@
-//! A host of our own on each of the bridge's faces, which says aloud what it says and hears.
+//! The demo's MCP client, which uses each of the bridge's transports and prints all messages.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use super::stack::{DemoStack, SERVER};
 use crate::context::{Context, VERSION};
 use crate::terminal;
 
-/// How long an answer may take.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One conversation.
+/// One session.
 pub(super) struct DemoClient {
     connection: Connection,
     next_id: i64,
@@ -43,7 +43,7 @@ enum Connection {
 }
 
 impl DemoClient {
-    /// Spawns the shim as a host does: with almost no environment.
+    /// Spawns the shim like a host does: with almost no environment variables.
     pub(super) fn stdio(stack: &DemoStack, context: &Context) -> anyhow::Result<Self> {
         let mut command = Command::new(&context.program);
         command
@@ -64,12 +64,12 @@ impl DemoClient {
         }))
     }
 
-    /// Streamable HTTP.
+    /// Connects over Streamable HTTP.
     pub(super) fn http(url: &str) -> anyhow::Result<Self> {
         Self::remote(url, Transport::Http)
     }
 
-    /// HTTP+SSE.
+    /// Connects over HTTP+SSE.
     pub(super) fn sse(url: &str) -> anyhow::Result<Self> {
         Self::remote(url, Transport::Sse)
     }
@@ -111,7 +111,7 @@ impl DemoClient {
             .await
     }
 
-    /// Calls a tool and returns the text of its answer.
+    /// Calls a tool and returns the text of its result.
     pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> anyhow::Result<String> {
         let params = json!({ "name": tool, "arguments": arguments });
         let result = self.request("tools/call", params).await?;
@@ -122,7 +122,7 @@ impl DemoClient {
             .collect())
     }
 
-    /// Ends the conversation in good order.
+    /// Closes the session and waits for its end.
     pub(super) async fn end(self) {
         match self.connection {
             Connection::Stdio {
@@ -130,7 +130,7 @@ impl DemoClient {
             } => {
                 drop(stdin);
                 if tokio::time::timeout(TIMEOUT, child.wait()).await.is_err() {
-                    tracing::warn!("the shim did not end with its stdin");
+                    tracing::warn!("the shim did not exit after its stdin was closed");
                 }
             }
             Connection::Upstream { upstream, .. } => upstream.close().await,
@@ -142,12 +142,12 @@ impl DemoClient {
         self.next_id += 1;
         self.send(Message::request(&id, method, Some(params)))
             .await?;
-        let answer = tokio::time::timeout(TIMEOUT, self.response(&id));
-        let answer = answer
+        let response = tokio::time::timeout(TIMEOUT, self.response(&id));
+        let response = response
             .await
-            .with_context(|| format!("no answer to {method} within {TIMEOUT:?}"))??;
-        terminal::print(format_args!("  < {}", text(&answer)));
-        match (answer.result(), answer.error()) {
+            .with_context(|| format!("no response to {method} within {TIMEOUT:?}"))??;
+        terminal::print(format_args!("  < {}", text(&response)));
+        match (response.result(), response.error()) {
             (Some(result), _) => Ok(serde_json::from_str(result.get())?),
             (None, error) => {
                 anyhow::bail!("{method} failed: {}", error.map_or("", |error| error.get()))
@@ -161,7 +161,7 @@ impl DemoClient {
             Connection::Stdio { stdin, .. } => {
                 let mut line = message.line().to_vec();
                 line.push(b'\n');
-                stdin.write_all(&line).await.context("the shim is gone")
+                stdin.write_all(&line).await.context("the shim has exited")
             }
             Connection::Upstream { upstream, .. } => {
                 upstream.send(message, None);
@@ -183,7 +183,7 @@ impl DemoClient {
     async fn receive(&mut self) -> anyhow::Result<Message> {
         match &mut self.connection {
             Connection::Stdio { lines, .. } => {
-                let line = lines.next().await?.context("the shim ended")?;
+                let line = lines.next().await?.context("the shim has exited")?;
                 Ok(Message::parse(line)?)
             }
             Connection::Upstream { events, .. } => {
@@ -192,7 +192,7 @@ impl DemoClient {
                     UpstreamEvent::Failed { failure, .. } | UpstreamEvent::Away(failure) => {
                         Err(anyhow::anyhow!("{failure}"))
                     }
-                    other => Err(anyhow::anyhow!("not expected: {other:?}")),
+                    other => Err(anyhow::anyhow!("unexpected event: {other:?}")),
                 }
             }
         }

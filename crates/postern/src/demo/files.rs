@@ -1,7 +1,8 @@
-//! What the demo writes: the configuration of gateway and bridge, and the gateway's secrets.
+//! The files that the demo writes: the configuration of gateway and bridge, and the gateway's
+//! secrets.
 //!
-//! Invariant: no configuration is replaced that a demo did not write, and of the bridge's nothing
-//! is changed but the demo's own server.
+//! Invariants: the demo replaces only configuration files that a demo wrote. In the bridge's file
+//! it changes only its own server.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -16,34 +17,34 @@ use toml_edit::DocumentMut;
 
 use super::stack::SERVER;
 
-/// How a file begins that a demo wrote.
+/// The first line of every file that a demo writes.
 const DEMO_HEADER: &str = "# Written by `postern demo`.";
 
-/// Where the parts listen.
+/// The addresses that the servers listen on.
 pub(super) struct Addresses {
     pub(super) emulator: SocketAddr,
     pub(super) snippets: SocketAddr,
     pub(super) gateway: SocketAddr,
 }
 
-/// Makes sure that nobody's configuration stands where the demo's goes.
+/// Checks that the demo would not replace a configuration of the user.
 ///
 /// # Errors
-/// Names the file that a demo did not write, or that cannot be read.
+/// If a file was not written by a demo, or cannot be read. The error names the file.
 pub(super) fn check_unused(home: &Home) -> anyhow::Result<()> {
     let of_gateway = home.root().map(gateway_file);
     for file in std::iter::once(home.config_file()).chain(of_gateway) {
         let text = text_of(&file)?;
         anyhow::ensure!(
             text.is_none_or(|text| text.starts_with(DEMO_HEADER)),
-            "{} is not a demo's, and the demo would replace it; hint: give the demo another --home",
+            "{} was not written by a demo, and the demo would replace it; hint: give the demo another --home",
             file.display()
         );
     }
     Ok(())
 }
 
-/// What stands in a file, if it is there.
+/// Returns the content of a file, or `None` if it does not exist.
 fn text_of(file: &Path) -> anyhow::Result<Option<String>> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
@@ -52,12 +53,12 @@ fn text_of(file: &Path) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Where clients reach the gateway.
+/// Returns the gateway's public URL.
 pub(super) fn public_url(gateway: &SocketAddr) -> String {
     format!("http://localhost:{}", gateway.port())
 }
 
-/// `gateway.toml`.
+/// Returns the path of `gateway.toml`.
 pub(super) fn gateway_file(folder: &Path) -> PathBuf {
     folder.join("gateway/gateway.toml")
 }
@@ -66,12 +67,12 @@ fn functions_key_file(folder: &Path) -> PathBuf {
     gateway_file(folder).with_file_name("functions-key")
 }
 
-/// What the gateway and the sample server share.
+/// Returns the key that the gateway and the sample server share.
 pub(super) fn functions_key(folder: &Path) -> anyhow::Result<String> {
     Ok(std::fs::read_to_string(functions_key_file(folder))?)
 }
 
-/// `gateway.toml` and its secrets.
+/// Writes `gateway.toml` and its secrets.
 pub(super) fn write_gateway_files(folder: &Path, addresses: &Addresses) -> anyhow::Result<()> {
     let file = gateway_file(folder);
     std::fs::create_dir_all(file.with_file_name(""))?;
@@ -121,20 +122,21 @@ fn gateway_config(
     )
 }
 
-/// `config.toml`. One that an earlier demo wrote keeps what was added to it since.
+/// Writes `config.toml`. If an earlier demo wrote it, only the demo's server is changed.
 pub(super) fn write_bridge_config(home: &Home, addresses: &Addresses) -> anyhow::Result<()> {
     let file = home.config_file();
     std::fs::create_dir_all(file.with_file_name(""))?;
     let url = format!("{}/{SERVER}/mcp", public_url(&addresses.gateway));
     let text = match text_of(&file)? {
         Some(earlier) => with_server_at(&url, &earlier)
-            .with_context(|| format!("{} makes no sense", file.display()))?,
+            .with_context(|| format!("{} cannot be parsed", file.display()))?,
         None => bridge_config(&url),
     };
     Ok(std::fs::write(file, text)?)
 }
 
-/// Port 0 takes any free one, so that the demo stands in nobody's way.
+/// Returns the bridge's configuration. Port 0 selects any free port, so that the demo does not
+/// conflict with a running bridge.
 fn bridge_config(url: &str) -> String {
     format!(
         "{DEMO_HEADER}\n\
@@ -151,9 +153,11 @@ fn with_server_at(url: &str, earlier: &str) -> anyhow::Result<String> {
     let servers = document.entry("servers").or_insert_with(toml_edit::table);
     let servers = servers
         .as_table_like_mut()
-        .context("`servers` is no table")?;
+        .context("`servers` is not a table")?;
     let server = servers.entry(SERVER).or_insert_with(toml_edit::table);
-    let server = server.as_table_like_mut().context("a server is no table")?;
+    let server = server
+        .as_table_like_mut()
+        .context("the server is not a table")?;
     server.insert("url", toml_edit::value(url));
     Ok(document.to_string())
 }
@@ -183,7 +187,7 @@ mod tests {
     use super::{Addresses, bridge_config, gateway_config, with_server_at};
 
     #[test]
-    fn the_gateways_configuration_is_one() {
+    fn gateway_configuration_is_valid() {
         let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let addresses = Addresses {
             emulator: at(1),
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_to_the_bridges_configuration_stays() {
+    fn additions_to_bridge_configuration_are_kept() {
         let added = "\n# mine\n[servers.other]\nurl = \"https://o.example/mcp\"\n";
         let earlier = bridge_config("http://localhost:1/snippets/mcp") + added;
         let now = with_server_at("http://localhost:2/snippets/mcp", &earlier).unwrap();

@@ -1,21 +1,21 @@
-//! The forms of an HTML page, as far as our own pages have them: attributes in double quotes,
-//! no form inside another.
+//! A parser for the HTML forms of Postern's own pages: attributes are in double quotes, and forms
+//! are not nested.
 
 use std::collections::BTreeMap;
 
-/// A form that a page holds.
+/// A form of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Form {
-    /// Where it is sent.
+    /// The URL that it is submitted to.
     pub(super) action: String,
-    /// The inputs, with the values that they come with.
+    /// The names and values of the inputs.
     pub(super) inputs: Vec<(String, String)>,
-    /// The buttons that send it.
+    /// The names and values of the submit buttons.
     pub(super) buttons: Vec<(String, String)>,
 }
 
 impl Form {
-    /// All forms of the page.
+    /// Returns all forms of the page.
     pub(super) fn all(page: &str) -> Vec<Self> {
         page.split("<form")
             .skip(1)
@@ -36,20 +36,20 @@ impl Form {
             .collect()
     }
 
-    /// Types into an input.
+    /// Sets the value of an input. Returns false if there is no such input.
     pub(super) fn fill(&mut self, name: &str, text: &str) -> bool {
         let input = self.inputs.iter_mut().find(|(known, _)| known == name);
         input.map(|(_, value)| text.clone_into(value)).is_some()
     }
 
-    /// Whether there is such a button.
+    /// Returns whether the form has this button.
     pub(super) fn has_button(&self, name: &str, value: &str) -> bool {
         self.buttons
             .iter()
             .any(|(known, has)| known == name && has == value)
     }
 
-    /// What a browser sends when a button is clicked.
+    /// Returns the fields that a browser submits when the button is clicked.
     pub(super) fn click(self, name: &str, value: &str) -> Vec<(String, String)> {
         let mut fields = self.inputs;
         fields.push((name.to_owned(), value.to_owned()));
@@ -134,7 +134,7 @@ mod tests {
         <form action="/y"><button>Go</button></form>"#;
 
     #[test]
-    fn a_form_is_read_filled_and_sent_as_a_browser_does() {
+    fn form_is_parsed_filled_and_submitted_like_in_a_browser() {
         let mut forms = Form::all(PAGE);
         assert_eq!(forms.len(), 2);
         assert_eq!(

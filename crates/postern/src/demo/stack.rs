@@ -1,5 +1,5 @@
-//! The parts of the demo: emulator, sample server and gateway in this process, the bridge as a
-//! process of its own.
+//! The components of the demo: emulator, sample server and gateway in this process, and the bridge
+//! in its own process.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -25,13 +25,13 @@ use crate::context::{Context, VERSION};
 /// The server's name, here and at the gateway.
 pub(super) const SERVER: &str = "snippets";
 
-/// How long a part may take to start or to end.
+/// The timeout for a component to start or to end.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often the bridge is looked for.
+/// The interval between attempts to connect to the bridge.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where everything is, and the bridge.
+/// The folders, addresses and bridge of a running demo.
 pub(super) struct DemoStack {
     folder: Folder,
     home: Home,
@@ -41,7 +41,7 @@ pub(super) struct DemoStack {
     bridge: Child,
 }
 
-/// What runs in this process.
+/// The servers that run in this process.
 pub(super) struct Servers {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
@@ -49,7 +49,7 @@ pub(super) struct Servers {
 
 enum Folder {
     Given(PathBuf),
-    /// Gone with the demo.
+    /// Deleted when the demo ends.
     Temporary(TempDir),
 }
 
@@ -64,7 +64,7 @@ impl DemoStack {
         let home = Home::under(folder.path())?;
         anyhow::ensure!(
             Client::connect(&home, VERSION, false).await.is_err(),
-            "a bridge runs in {} already; hint: give the demo another --home",
+            "a bridge already runs in {}; hint: give the demo another --home",
             folder.path().display()
         );
         let (addresses, servers) = start_servers(folder.path()).await?;
@@ -93,7 +93,7 @@ impl DemoStack {
         Client::connect(&self.home, VERSION, false).await
     }
 
-    /// What a program needs to know to start a bridge like ours, should it come to that.
+    /// Sets the variables with which `command` would start a bridge like this one.
     pub(super) fn set_environment(&self, command: &mut Command) {
         command
             .env("POSTERN_HOME", self.folder())
@@ -103,7 +103,7 @@ impl DemoStack {
         }
     }
 
-    /// Ends every part.
+    /// Ends all components.
     pub(super) async fn end(mut self, servers: Servers) {
         if let Ok(mut client) = self.client().await {
             // The connection may end before the reply.
@@ -113,7 +113,7 @@ impl DemoStack {
             .await
             .is_err()
         {
-            tracing::warn!("the bridge did not end by itself");
+            tracing::warn!("the bridge did not exit in time and is killed");
             let _ = self.bridge.kill().await;
         }
         servers.end().await;
@@ -126,7 +126,7 @@ impl DemoStack {
             gateway,
         } = &self.addresses;
         format!(
-            "The demo world runs.\n\n\
+            "The demo is running.\n\n\
              \x20 Entra ID, emulated  {}\n\
              \x20                     {} or {}, any password\n\
              \x20 sample server       http://{snippets}/mcp, behind a functions key\n\
@@ -156,7 +156,7 @@ impl DemoStack {
              \x20 {postern} servers test {SERVER}\n\
              \x20 {postern} consents list\n\
              \x20 {postern} ui\n\
-             \x20 {postern} connect {SERVER}        speaks MCP on stdin and stdout\n\n\
+             \x20 {postern} connect {SERVER}        MCP on stdin and stdout\n\n\
              Ctrl-C ends everything."
         )
     }
@@ -169,7 +169,7 @@ impl DemoStack {
                 }
                 if let Some(status) = self.bridge.try_wait()? {
                     anyhow::bail!(
-                        "the bridge ended with {status}; hint: {} says why",
+                        "the bridge ended with {status}; hint: see its log {}",
                         self.home.log_file().display()
                     );
                 }
@@ -183,12 +183,12 @@ impl DemoStack {
 }
 
 impl Servers {
-    /// Returns when a part ended that should not have.
+    /// Waits until a server ends unexpectedly. Never returns `Ok`.
     pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
             Some(Ok(Err(error))) => Err(error),
             Some(Err(error)) => Err(error.into()),
-            Some(Ok(Ok(()))) | None => anyhow::bail!("a part of the demo ended"),
+            Some(Ok(Ok(()))) | None => anyhow::bail!("a server of the demo ended unexpectedly"),
         }
     }
 
@@ -196,7 +196,7 @@ impl Servers {
         self.stop.cancel();
         let rest = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(TIMEOUT, rest).await.is_err() {
-            tracing::warn!("a part of the demo did not end by itself");
+            tracing::warn!("a server of the demo did not end in time");
         }
     }
 }
@@ -206,7 +206,7 @@ impl Folder {
         match context.home.root() {
             Some(root) => {
                 std::fs::create_dir_all(root)
-                    .with_context(|| format!("{} cannot be made", root.display()))?;
+                    .with_context(|| format!("{} cannot be created", root.display()))?;
                 Ok(Self::Given(root.to_owned()))
             }
             None => Ok(Self::Temporary(
@@ -255,7 +255,7 @@ async fn start_servers(folder: &Path) -> anyhow::Result<(Addresses, Servers)> {
     Ok((addresses, Servers { tasks, stop }))
 }
 
-/// The ports of the last time, where they are free: what was granted then still holds.
+/// Binds the ports of the previous run if they are free, so that earlier grants stay valid.
 async fn listeners(folder: &Path) -> anyhow::Result<[TcpListener; 3]> {
     let file = folder.join("ports");
     let known = std::fs::read_to_string(&file).unwrap_or_default();
@@ -303,7 +303,7 @@ fn start_bridge(
         .context("the bridge cannot be started")
 }
 
-/// The command that opens a page: a person's own, if there is one for us, else this program.
+/// Returns the command that opens a page: `POSTERN_BROWSER` if set, otherwise this program.
 fn scripted_browser(context: &Context) -> anyhow::Result<String> {
     if let Some(command) = &context.environment.postern_browser {
         return Ok(command.clone());
@@ -313,6 +313,6 @@ fn scripted_browser(context: &Context) -> anyhow::Result<String> {
         .to_str()
         .filter(|path| !path.contains(char::is_whitespace));
     let program = program
-        .context("the path of this program has blanks in it; hint: run it from another folder")?;
+        .context("the path of this program contains spaces; hint: run it from another folder")?;
     Ok(format!("{program} demo-browser"))
 }

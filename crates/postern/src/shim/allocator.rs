@@ -1,32 +1,31 @@
-//! What the allocator of the system keeps of memory that was given back to it.
+//! Limits on the free memory that the allocator keeps.
 //!
-//! That of glibc keeps as much as twice the largest block that was ever freed (64 MiB at most), and
-//! every free page between two blocks in use. A shim and a bridge run for weeks, and a long message
-//! must not cost memory for as long.
+//! The allocator of glibc keeps up to twice the largest block that was ever freed (at most 64 MiB),
+//! and every free page between two used blocks. A shim and a bridge run for weeks, and a long message
+//! must not occupy memory for that long.
 //!
-//! Owns: the settings of that allocator. Does nothing where there is another one.
+//! Owns: the settings of glibc's allocator. Does nothing for other allocators.
 
-/// Blocks from this size on are taken from the system, and given back at once, in bytes. Below it
-/// are the messages that there are many of: new pages for each would cost more than to read it.
+/// The size in bytes from which blocks are mapped separately, and unmapped when freed. Most messages
+/// are smaller: new pages for each would cost more than reading the message.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MIN_MAPPED: libc::c_int = 2 << 20;
 
-/// How much free memory stays at the end of the heap, in bytes: for the messages that are handled
-/// at the same time.
+/// How many free bytes stay at the end of the heap, for the messages that are handled concurrently.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAX_FREE: libc::c_int = 8 << 20;
 
-/// How many heaps there are. Each keeps free memory of its own, and threads come and go that do one
-/// pass over a long message each; of the others one thread alone allocates much.
+/// The maximum number of heaps. Each keeps its own free memory. Short-lived threads each process one
+/// long message, and only one of the other threads allocates much.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAX_HEAPS: libc::c_int = 2;
 
-/// Fixes how much the allocator keeps, once, at the start of the process, which calls
-/// [`return_free_memory`] at times.
+/// Limits how much free memory the allocator keeps. Called once, at the start of a process that calls
+/// [`return_free_memory`] from time to time.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe interface to the allocator")]
 pub fn limit_free_memory() {
-    // SAFETY: each call takes two numbers, and changes settings of the allocator alone.
+    // SAFETY: each call takes two numbers and changes only settings of the allocator.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MIN_MAPPED);
         libc::mallopt(libc::M_TRIM_THRESHOLD, MAX_FREE);
@@ -34,7 +33,7 @@ pub fn limit_free_memory() {
     }
 }
 
-/// Gives free memory back to the system, wherever in the heap it is.
+/// Returns free memory from anywhere in the heap to the system.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe interface to the allocator")]
 pub fn return_free_memory() {

@@ -1,7 +1,7 @@
-//! Finding a bridge, or starting one.
+//! Connecting to the bridge, or starting one.
 //!
-//! Owns: when a bridge is started, when an older one is replaced, how long a newer one is given
-//! to appear. Does not own: what is said once the connection stands.
+//! Owns: when a bridge is started, when an older one is replaced, and how long to wait for a newer
+//! one. Does not own: the messages on the connection.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,60 +23,63 @@ use tokio::time::Instant;
 
 use crate::{parent, stdio};
 
-/// How long a bridge that a shim started stays without anybody to serve.
+/// The idle timeout of a bridge that a shim starts.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// How long the bridge that another one made room for is waited for.
+/// How long to wait for the bridge that replaces another one.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a bridge is looked for that somebody else starts.
+/// The interval between attempts to connect to a bridge that another process starts.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The pauses between attempts; the last one repeats while nobody needs the bridge.
+/// The pauses between attempts in milliseconds. Then follows [`MAX_PAUSE`].
 const BACK_OFF: [u64; 7] = [50, 100, 200, 400, 800, 1600, 5000];
 
-/// How often in a row a connection may break or a bridge be started before the host is told.
+/// The longest pause between attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many times in a row a connection may break, or a bridge be started, before the host gets an
+/// error.
 const MAX_ATTEMPTS: usize = 5;
 
-/// What is dialled, and with what.
+/// Connects to the bridge for one server.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    /// Where the bridge's sockets lie.
+    /// The folders with the bridge's sockets.
     pub home: Home,
-    /// The command line, which starts a bridge.
+    /// The path of `postern`, which starts a bridge.
     pub program: PathBuf,
-    /// Our version: a bridge that is older is replaced.
+    /// The shim's version. An older bridge is replaced.
     pub version: &'static str,
-    /// The server's name or its address.
+    /// The server's name or URL.
     pub server: String,
 }
 
-/// Why a bridge is dialled.
+/// Whether to start a bridge if none runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DialMode {
-    /// The host waits: start a bridge if none runs.
+    /// Start a bridge if none runs, because the host waits.
     Start,
-    /// The last bridge made room for a newer one: give that one time to appear.
+    /// Give the bridge that replaces the last one time to listen, then start one.
     Successor,
-    /// The host waits for nothing: take up with a bridge that somebody else starts. So a bridge
-    /// that its user ended is not raised from the dead.
+    /// Wait for a bridge that another process starts, because the host waits for nothing. A bridge
+    /// that the user ended is not restarted.
     AttachOnly,
 }
 
-/// The search for a bridge.
+/// A pending connection attempt.
 pub(crate) type ConnectFuture =
     Pin<Box<dyn Future<Output = Result<Box<BridgeConnection>, ConnectError>>>>;
 
 /// Why there is no connection.
 pub(crate) enum ConnectError {
-    /// No bridge serves this shim: what the host is to be told. It is dialled again when the host
-    /// asks for something.
+    /// No bridge serves this shim, for this reason. The next request of the host connects again.
     Refused(Problem),
-    /// A bridge has the sockets and does not react.
+    /// A bridge has the sockets and does not respond.
     Hung {
-        /// What the host is to be told meanwhile.
+        /// The error for the host meanwhile.
         problem: Problem,
-        /// Goes on waiting for it, or for the one that replaces it.
+        /// Continues to wait for this bridge, or for the one that replaces it.
         waiting: ConnectFuture,
     },
 }
@@ -86,15 +89,15 @@ pub(crate) enum ConnectError {
 pub(crate) struct BridgeConnection {
     pub(crate) lines: Lines<Reader>,
     pub(crate) writer: Writer,
-    /// What is on its way.
+    /// The message that is being written.
     pub(crate) sending: Option<Sending>,
-    /// Whether our side is closed: the bridge answers what it owes, and ends.
+    /// Whether the shim closed its side. The bridge then answers its pending requests, and closes.
     pub(crate) half_closed: bool,
-    /// Whether the bridge said that it makes room for a newer one.
+    /// Whether the bridge announced that it yields to a newer one.
     pub(crate) yielding: bool,
 }
 
-/// A message on its way, with its line end.
+/// A message that is being written, with its line feed.
 #[derive(Debug)]
 pub(crate) struct Sending {
     pub(crate) message: Message,
@@ -102,11 +105,11 @@ pub(crate) struct Sending {
     length: usize,
 }
 
-/// What came of a connection.
+/// The outcome of opening a connection.
 enum Opened {
-    /// It stands; with the bridge's version.
+    /// It is established, with a bridge of this version.
     Connected(Box<BridgeConnection>, String),
-    /// Nothing was said on it in time.
+    /// The bridge did not respond in time.
     Hung(Box<Greeting>, CallError),
 }
 
@@ -122,7 +125,7 @@ impl BridgeConnection {
         })
     }
 
-    /// Puts a message on its way.
+    /// Starts to write a message.
     pub(crate) fn send(&mut self, message: Message) {
         let mut line = BytesMut::with_capacity(message.bytes().len() + 1);
         line.extend_from_slice(message.bytes());
@@ -134,18 +137,18 @@ impl BridgeConnection {
         });
     }
 
-    /// Ends our side once.
+    /// Closes the shim's side, unless it is closed.
     pub(crate) async fn half_close(&mut self) {
         if !self.half_closed {
             self.half_closed = true;
-            // A connection that is broken already is noticed by reading.
+            // The reader notices a broken connection.
             let _ = self.writer.shutdown().await;
         }
     }
 }
 
 impl Sending {
-    /// Writes some of it. Cancel-safe.
+    /// Writes a part of the line. Cancel-safe.
     pub(crate) async fn write(&mut self, writer: &mut Writer) -> io::Result<()> {
         match writer.write_buf(&mut self.line).await? {
             0 => Err(io::ErrorKind::WriteZero.into()),
@@ -163,13 +166,13 @@ impl Sending {
 }
 
 impl Connector {
-    /// The server in messages: an address may carry a password or a key.
+    /// Returns the server as shown in messages: without secrets, which a URL may contain.
     pub(crate) fn shown_server(&self) -> &str {
         model::shown_url(&self.server)
     }
 
-    /// Connects to the running bridge, or one that it starts, for this shim's server. `start_now`
-    /// turns [`DialMode::AttachOnly`] into [`DialMode::Start`].
+    /// Connects to the running bridge for this shim's server, or starts one. A notification of
+    /// `start_now` turns [`DialMode::AttachOnly`] into [`DialMode::Start`].
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -194,29 +197,29 @@ impl Connector {
         let mut broken = 0;
         let mut started = 0;
         loop {
-            let refusal = match self.open(resumed).await {
+            let error = match self.open(resumed).await {
                 Ok(Opened::Hung(greeting, hung)) => {
                     return Err(ConnectError::Hung {
                         problem: unavailable(&hung),
                         waiting: Box::pin(self.wait_for(*greeting, resumed, start_now)),
                     });
                 }
-                Ok(Opened::Connected(link, version)) => {
+                Ok(Opened::Connected(connection, version)) => {
                     if !may_replace || !self.is_newer_than(&version) {
-                        return Ok(link);
+                        return Ok(connection);
                     }
                     may_replace = false;
-                    drop(link);
+                    drop(connection);
                     if let Err(error) = self.start(true).await {
                         stdio::print_error(format_args!(
-                            "the older bridge {version} stays: {error}"
+                            "the older bridge {version} is not replaced: {error}"
                         ));
                     }
                     continue;
                 }
-                Err(refusal) => refusal,
+                Err(error) => error,
             };
-            match (refusal, mode) {
+            match (error, mode) {
                 (CallError::Problem(problem), _) => return Err(ConnectError::Refused(problem)),
                 (_, DialMode::AttachOnly) => {
                     let pause = tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE));
@@ -256,7 +259,7 @@ impl Connector {
         };
         let mut greeting = Greeting::send(&self.home, Face::Mcp, self.version, wants).await?;
         let welcome = match greeting.welcome_in_time().await {
-            // This connection ends with it.
+            // The bridge is shutting down, and this connection ends with it.
             Err(CallError::Hung(_)) if control::is_ending(&self.home).await => {
                 greeting.welcome().await?
             }
@@ -269,8 +272,8 @@ impl Connector {
         ))
     }
 
-    /// Waits until the bridge reacts after all. Where it ends, another one is to be expected: a
-    /// bridge that does not react is replaced.
+    /// Waits until the bridge responds after all. If it ends, waits for its successor, because a user
+    /// replaces a bridge that does not respond.
     async fn wait_for(
         self,
         mut greeting: Greeting,
@@ -299,9 +302,7 @@ impl Connector {
     }
 }
 
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// What the host is told of a bridge that cannot be had.
+/// Returns the problem for the host if there is no bridge.
 pub(crate) fn unavailable(error: &dyn std::error::Error) -> Problem {
     Problem::from_text(ProblemKind::Unreachable, &error.to_string())
 }

@@ -1,11 +1,11 @@
-//! `postern connect`: what a host spawns. Carries lines between stdio and the bridge.
+//! `postern connect`: the process that a host spawns. Relays lines between stdio and the bridge.
 //!
-//! Invariants: stdout carries MCP and nothing else; nothing of what passes is changed; no token,
-//! no TLS, no keychain, no window ever comes near this module. It does not end because a bridge
-//! does, and not because a server is unknown: a host would only start it again.
+//! Invariants: stdout carries only MCP. Relayed messages are not changed. Tokens, TLS, the keychain
+//! and windows are not used here. The shim does not exit when a bridge ends or a server is unknown,
+//! because a host would only start it again.
 //!
-//! Owns: the one loop over everything that can happen. Does not own: what must be remembered
-//! ([`replay`]), and how a bridge is found ([`connection`]).
+//! Owns: the event loop. Does not own: the state to replay ([`replay`]), and connecting to a bridge
+//! ([`connection`]).
 
 mod allocator;
 mod connection;
@@ -42,24 +42,24 @@ pub use connection::{Connector as Options, IDLE_TIMEOUT};
 pub use signals::termination_signal;
 pub use stdio::print_error;
 
-/// How many bytes may wait for the host before the bridge is left unread.
+/// How many bytes may be queued for the host before reading from the bridge pauses.
 const MAX_UNREAD: usize = 64 * 1024;
 
-/// How long after the end of stdin answers are waited for.
+/// How long to wait for responses after the end of stdin.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often it is looked meanwhile whether anybody is left to read them.
+/// The interval at which the shim checks, after the end of stdin, whether stdout is still read.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long after a long line free memory is given back to the system: once its buffer is gone
-/// ([`Lines`]), and not while more of them come.
+/// How long after a long line free memory is returned to the system. By then its buffer is freed
+/// ([`Lines`]), and no more long lines follow.
 const TRIM_AFTER: Duration = Duration::from_secs(2);
 
-/// How long a refusal stands before the next request asks again.
+/// How long an error answers further requests before the next request connects again.
 const ERROR_LIFETIME: Duration = Duration::from_secs(1);
 
-/// Serves the host on stdin and stdout until stdin ends and everything owed is delivered, or
-/// the host goes, or a signal comes.
+/// Serves the host on stdin and stdout. Returns on a signal, when the host stops reading, or when
+/// stdin has ended and all pending responses are delivered.
 pub async fn run(options: Options) {
     limit_free_memory();
     let shim = Shim {
@@ -83,11 +83,11 @@ pub async fn run(options: Options) {
 struct Shim<R, W> {
     host: Lines<R>,
     host_state: HostState,
-    /// The line of the host's that is too long and has not ended.
+    /// The oversized line of the host that has not ended yet.
     long: LongMessage,
     stdout: W,
     to_host: LineQueue,
-    /// When the memory of long lines is given back to the system.
+    /// When the memory of long lines is returned to the system.
     trim_at: Option<Instant>,
     replay: ReplayState,
     bridge: Bridge,
@@ -97,11 +97,11 @@ struct Shim<R, W> {
 
 enum HostState {
     Open,
-    /// Stdin ended; answers are delivered until then.
+    /// Stdin ended. Responses are delivered until this deadline.
     Draining {
         until: Instant,
     },
-    /// Nobody reads stdout any more.
+    /// Stdout is closed.
     Gone,
 }
 
@@ -109,19 +109,19 @@ enum Bridge {
     Connected(Box<BridgeConnection>),
     Connecting {
         connecting: ConnectFuture,
-        /// Tells it that the host waits.
+        /// Notified when the host waits for a bridge.
         start_now: Rc<Notify>,
     },
-    /// There is one that does not react: the host is answered, and the bridge waited for.
+    /// The bridge does not respond. The host gets errors while the shim waits for the bridge.
     Hung {
         problem: Problem,
         waiting: ConnectFuture,
     },
-    /// There is none that would serve us.
+    /// No bridge serves this shim, since this time.
     Refused(Problem, Instant),
 }
 
-/// Everything that can happen.
+/// The events of the loop.
 enum Event {
     HostRead(io::Result<Option<Piece>>),
     HostWritten(io::Result<usize>),
@@ -134,7 +134,7 @@ enum Event {
 }
 
 impl Event {
-    /// Returns how many bytes were read.
+    /// Returns the length of the line that was read, or 0.
     fn length(&self) -> usize {
         match self {
             Self::HostRead(Ok(Some(Piece::Line(line) | Piece::Part(Part { bytes: line, .. })))) => {
@@ -162,8 +162,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         self.flush().await;
     }
 
-    /// Stdout is written by a thread that has a buffer of its own, and must be done before the
-    /// process ends: it is waited for as long as answers are, while somebody reads.
+    /// Flushes stdout, which a thread with its own buffer may write. Waits until the deadline for
+    /// responses, unless stdout is closed.
     async fn flush(&mut self) {
         let until = match self.host_state {
             HostState::Draining { until } => until,
@@ -189,7 +189,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         }
     }
 
-    /// The bridge comes first: its end must be noticed before more is sent to it.
+    /// Waits for the next event. The bridge has priority, because its end must be noticed before more
+    /// is sent to it.
     async fn event(&mut self) -> Event {
         let has_room = self.to_host.remaining() < MAX_UNREAD;
         let has_answers = !self.to_host.is_empty();
@@ -217,7 +218,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         match event {
             Event::Trim => {
                 return_free_memory();
-                // What the host has not taken yet is not free.
+                // Lines that the host has not read yet are still allocated.
                 let is_left = !self.to_host.is_empty();
                 self.trim_at = is_left.then(|| Instant::now() + TRIM_AFTER);
             }
@@ -268,7 +269,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         self.advance().await;
     }
 
-    /// Gives the bridge what it is to have next, or sees to it that there is one.
+    /// Sends the next message to the bridge, or connects to one if messages are queued.
     async fn advance(&mut self) {
         let ended = !matches!(self.host_state, HostState::Open);
         match &mut self.bridge {
@@ -305,13 +306,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         }
     }
 
-    /// Answers a message that was too long to be kept.
+    /// Answers an oversized message, of which only the ID is kept.
     fn answer_oversized(&mut self) {
         let long = std::mem::take(&mut self.long);
         match self.replay.receive_oversized(long.kind()) {
             Some(answer) => self.queue_for_host(&answer),
             None => stdio::print_error(format_args!(
-                "{}: the host's answer is longer than 64 MiB; the server gets an error instead",
+                "{}: the host's response is longer than 64 MiB; the server gets an error instead",
                 self.connector.shown_server()
             )),
         }
@@ -326,13 +327,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                 }
             }
             Err(error) => stdio::print_error(format_args!(
-                "{}: the bridge said something that is not MCP, which is dropped: {error}",
+                "{}: dropped a line from the bridge that is not MCP: {error}",
                 self.connector.shown_server()
             )),
         }
     }
 
-    /// A bridge that takes no more may still have answers on their way: its end comes after them.
+    /// Stops writing to the bridge. Reading continues, because its last responses may still arrive.
     fn bridge_stopped_reading(&mut self) {
         let Bridge::Connected(connection) = &mut self.bridge else {
             return;
@@ -345,22 +346,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         }
     }
 
-    /// The connection is over: the bridge ended, or hangs.
+    /// Handles the loss of the connection, because the bridge ended or does not respond.
     fn bridge_lost(&mut self, hung: Option<&Problem>) {
         let Bridge::Connected(connection) = &self.bridge else {
             return;
         };
         let (yielding, half_closed) = (connection.yielding, connection.half_closed);
         self.bridge_stopped_reading();
-        for told in self.replay.bridge_lost(hung) {
-            self.queue_for_host(&told);
+        for message in self.replay.bridge_lost(hung) {
+            self.queue_for_host(&message);
         }
         let ended = !matches!(self.host_state, HostState::Open);
         if ended && half_closed && !yielding {
-            // It had everything and answered what it would.
+            // It had received all messages and sent all the responses that it could.
             let problem = Problem::new(
                 ProblemKind::Unreachable,
-                "the bridge ended without an answer",
+                "the bridge ended without a response",
             );
             self.fail_queued(&problem.with_hint("try again"));
         }
@@ -410,16 +411,16 @@ impl Bridge {
         }
     }
 
-    /// The bridge's own words. Those that a newer bridge may have and we do not know mean nothing.
-    fn handle_control_line(&mut self, word: &[u8]) {
+    /// Handles a control line of the bridge. Ignores unknown ones, which a newer bridge may send.
+    fn handle_control_line(&mut self, line: &[u8]) {
         if let Self::Connected(connection) = self
-            && word == YIELDING.as_bytes()
+            && line == YIELDING.as_bytes()
         {
             connection.yielding = true;
         }
     }
 
-    /// The message that left whole with the last write.
+    /// Returns the message that the last write completed, if it did.
     fn take_written(&mut self) -> Option<Message> {
         let Self::Connected(connection) = self else {
             return None;

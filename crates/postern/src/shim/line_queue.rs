@@ -1,27 +1,28 @@
-//! The lines that wait for the host.
+//! The queue of lines for the host.
 //!
-//! Owns: their order. Short lines are copied into one buffer, so that many of them take one system
-//! call; long ones are not copied, and their memory goes with them. Does not own: how many may wait.
+//! Owns: their order. Short lines are copied into one buffer, so that one system call writes many of
+//! them. Long lines are not copied, and their memory is freed once they are written. Does not own:
+//! the limit of the queue.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// A line of more than so many bytes is not copied.
+/// The length in bytes up to which lines are copied.
 const MAX_COPIED: usize = 64 * 1024;
 
-/// Lines for the host, with their line ends.
+/// Lines for the host, each with its line feed.
 #[derive(Debug, Default)]
 pub(crate) struct LineQueue {
-    /// What goes first: long lines, and the short ones before each.
+    /// The long lines, and the buffers of the short lines before each.
     queue: VecDeque<Bytes>,
-    /// The short lines behind the last long one.
+    /// The short lines after the last long one.
     short: BytesMut,
 }
 
 impl LineQueue {
-    /// Adds a line, which has no line end.
+    /// Adds a line, given without its line feed.
     pub(crate) fn push(&mut self, line: Bytes) {
         match line.len() {
             0..=MAX_COPIED => self.short.extend_from_slice(&line),
@@ -79,7 +80,7 @@ mod tests {
     use super::{LineQueue, MAX_COPIED};
 
     #[test]
-    fn lines_keep_their_order_however_they_are_taken() {
+    fn order_is_kept_for_any_read_size() {
         let long = "x".repeat(MAX_COPIED + 1);
         let lines = ["one", "two", &long, "three", &long, &long, "four"];
         for step in [1, 1000, usize::MAX] {

@@ -1,7 +1,7 @@
-//! Whether the bridge still reacts, while the host waits for an answer.
+//! Detects a bridge that does not respond, while the host waits for a response.
 //!
-//! A call may take as long as it likes, so silence alone means nothing: the bridge is asked on
-//! another connection. It costs nothing per message.
+//! A call may take any time, so silence alone is no evidence. The bridge is probed on another
+//! connection, at no cost per message.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,16 +11,15 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::connection::Connector;
 
-/// How long a bridge may say nothing before it is looked whether it reacts, at least; at most it
-/// is twice as long. Together with the looks that is well below the minute after which hosts give a
-/// call up.
+/// How long a bridge may be silent before it is probed: at least this long, at most twice as long.
+/// Together with the probes that is well below the minute after which hosts abandon a call.
 const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many looks in a row must fail. Calls are answered with an error then, which a machine that
-/// is merely busy for some seconds must not cause.
+/// How many consecutive probes must fail. After that, calls fail, which a machine that is only busy
+/// for some seconds must not cause.
 const MAX_ATTEMPTS: usize = 2;
 
-/// When the bridge was last heard.
+/// The time since the bridge's last message, and the running probe, if any.
 pub(crate) struct LivenessProbe {
     is_quiet: bool,
     next: Pin<Box<Sleep>>,
@@ -36,13 +35,13 @@ impl LivenessProbe {
         }
     }
 
-    /// The bridge said something, or was asked something just now.
+    /// Restarts the interval, because the bridge sent something or was sent something.
     pub(crate) fn reset(&mut self) {
         self.is_quiet = false;
         self.probing = None;
     }
 
-    /// Returns once the bridge does not react any more. Cancel-safe.
+    /// Returns once the bridge does not respond. Cancel-safe.
     pub(crate) async fn bridge_hung(&mut self, connector: &Connector) -> CallError {
         loop {
             if let Some(probing) = &mut self.probing {
@@ -61,13 +60,14 @@ impl LivenessProbe {
     }
 }
 
-/// Returns why the bridge is lost, unless it reacts or there is none.
+/// Probes the bridge. Returns the error if it does not respond, and `None` if it responds or does not
+/// run.
 async fn probe_bridge(connector: Connector) -> Option<CallError> {
     let mut last = None;
     for _ in 0..MAX_ATTEMPTS {
         match probe(&connector.home, connector.version).await {
             Err(hung @ CallError::Hung(_)) => last = Some(hung),
-            // The connection tells of its end by itself.
+            // The end of a bridge is noticed on the connection to it.
             Ok(_) | Err(CallError::NotRunning | CallError::Problem(_) | CallError::Broken(_)) => {
                 return None;
             }

@@ -1,8 +1,8 @@
-//! What the shim remembers so that a host need not notice when the bridge restarts.
+//! The state with which a session survives a restart of the bridge.
 //!
-//! Owns: the handshake, the requests that are owed an answer, and what waits to be sent. Does no
-//! I/O. Does not own: any message. What it hands out is what it was given, byte for byte, but
-//! for errors of our own and the one answer that a repeated handshake must not show.
+//! Owns: the handshake, the pending requests, and the messages to send. Does no I/O. Does not own:
+//! the content of messages. It passes them on byte for byte, apart from its own error responses and
+//! the response to a replayed handshake, which the host must not see.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -12,48 +12,48 @@ use mcp::{Kind, LongKind, Message, Parsed, RequestId};
 
 use crate::responses;
 
-/// How many messages of a host wait for a bridge before the host's stdin is left unread.
+/// How many messages may be queued for a bridge before reading from the host pauses.
 const MAX_QUEUED: usize = 1024;
 
-/// How many bytes of them, but for one message that is longer.
+/// How many bytes may be queued, apart from a single message that is longer.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
-/// How often a request is asked again: one that ends every bridge it meets must not go round.
+/// How often a request is sent again. Limited, because a request may crash every bridge.
 const MAX_REPLAYS: u8 = 3;
 
-/// One conversation of a host with a server, over however many bridges.
+/// The state of one session of a host with a server, over any number of bridges.
 #[derive(Debug)]
 pub(crate) struct ReplayState {
-    /// As errors of ours name it.
+    /// The server's name in errors.
     server: String,
-    /// The longest message that a bridge takes, in bytes.
+    /// The maximum length of a message for a bridge, in bytes.
     max_length: usize,
     stage: Stage,
     handshake: Option<Handshake>,
     queued: VecDeque<Message>,
     pending: BTreeMap<u64, PendingRequest>,
-    /// Where in `sent` a request stands.
+    /// The keys of `pending` by request ID.
     positions: HashMap<RequestId, u64>,
     next_position: u64,
-    /// How often requests were asked again.
+    /// How often requests were sent again.
     replays: HashMap<RequestId, u8>,
-    /// Whether this bridge has said anything of its own.
+    /// Whether this bridge has sent a message, apart from the response to a replayed handshake.
     bridge_responded: bool,
     /// The server's requests that the host has not answered.
     server_requests: HashSet<RequestId>,
-    /// The same of bridges that are gone; nobody waits for these answers.
+    /// The unanswered requests of bridges that have ended. Responses to them are dropped.
     orphaned_requests: HashSet<RequestId>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// No bridge.
+    /// There is no bridge.
     Disconnected,
-    /// A bridge that is about to be sent the handshake again.
+    /// There is a bridge, and the handshake is to be replayed next.
     Reconnecting,
-    /// A bridge whose answer to the repeated handshake is awaited, and swallowed.
+    /// The handshake was replayed. Its response is awaited, and will be dropped.
     Replaying,
-    /// A bridge that knows what its predecessor knew.
+    /// The bridge has the handshake, or none was made.
     Ready,
 }
 
@@ -62,7 +62,7 @@ struct Handshake {
     id: RequestId,
     initialize: Message,
     answered: bool,
-    /// Whether that answer was ours, and the host has yet to hear of what is behind it.
+    /// Whether the shim itself answered, and the host has not been sent the list changes yet.
     is_fallback: bool,
     initialized: Option<Message>,
 }
@@ -70,9 +70,9 @@ struct Handshake {
 #[derive(Debug)]
 struct PendingRequest {
     id: RequestId,
-    /// The request, where asking twice does no harm.
+    /// The request, if it can safely be sent twice.
     replayable: Option<Message>,
-    /// Whether it stays open for as long as the host listens.
+    /// Whether it is a subscription, which the server does not complete.
     endless: bool,
 }
 
@@ -94,8 +94,8 @@ impl ReplayState {
         }
     }
 
-    /// Takes a line of the host: a message, or an array of them. What cannot be understood is answered
-    /// at once.
+    /// Queues a line of the host: a message, or an array of messages. Returns the errors for invalid
+    /// ones.
     pub(crate) fn receive_from_host(&mut self, line: Bytes) -> Vec<Message> {
         let length = line.len();
         let batch = match Parsed::from_host(line) {
@@ -115,7 +115,7 @@ impl ReplayState {
         answers.flatten().collect()
     }
 
-    /// Takes a message of the host, whose line is so long. Returns the error if no bridge takes it.
+    /// Queues a message of the host, of a line with this length. Returns the error if it is too long.
     fn receive_message(&mut self, message: Message, length: usize) -> Option<Message> {
         if length > self.max_length {
             return Some(responses::too_long(message.id()));
@@ -146,8 +146,9 @@ impl ReplayState {
         None
     }
 
-    /// Takes note of a message of the host that was too long to be kept. Returns the error for the
-    /// host; one instead of a response is for the server, which would wait for it for ever.
+    /// Records an oversized message of the host, which was dropped. Returns the error for the host.
+    /// Returns `None` for a response: the server gets an error instead, because it would wait for the
+    /// response.
     pub(crate) fn receive_oversized(&mut self, kind: LongKind) -> Option<Message> {
         match kind {
             LongKind::Request(id) => Some(responses::too_long(Some(&id))),
@@ -162,10 +163,11 @@ impl ReplayState {
         }
     }
 
-    /// Takes a line of the bridge and returns what of it the host is to see.
+    /// Processes a line of the bridge and returns it for the host. Returns `None` for the response to a
+    /// replayed handshake.
     ///
     /// # Errors
-    /// Where the line is not MCP: it must not reach stdout.
+    /// If the line is not MCP. It must not reach stdout.
     pub(crate) fn receive_from_bridge(
         &mut self,
         line: Bytes,
@@ -189,7 +191,7 @@ impl ReplayState {
         Ok(Some(message.bytes().clone()))
     }
 
-    /// A bridge is there.
+    /// Records that a bridge is connected.
     pub(crate) fn bridge_connected(&mut self) {
         self.stage = if self.handshake.as_ref().is_some_and(|shake| shake.answered) {
             Stage::Reconnecting
@@ -198,7 +200,8 @@ impl ReplayState {
         };
     }
 
-    /// What the bridge is to be sent next. Once it is sent whole, [`Self::mark_sent`] must be told.
+    /// Takes the next message for the bridge. After it is written completely, [`Self::mark_sent`] must be
+    /// called.
     pub(crate) fn next_to_send(&mut self) -> Option<Message> {
         match (&self.stage, &mut self.handshake) {
             (Stage::Disconnected | Stage::Replaying, _) => None,
@@ -213,7 +216,7 @@ impl ReplayState {
         }
     }
 
-    /// A message left whole.
+    /// Records a message that was written completely.
     pub(crate) fn mark_sent(&mut self, message: &Message) {
         let Kind::Request { id, method } = message.kind() else {
             return;
@@ -233,7 +236,7 @@ impl ReplayState {
         self.pending.insert(self.next_position, pending);
     }
 
-    /// A message was handed out and not a byte of it left.
+    /// Puts back a message of which no byte was written.
     pub(crate) fn requeue(&mut self, message: Message) {
         if !message
             .id()
@@ -243,33 +246,33 @@ impl ReplayState {
         }
     }
 
-    /// The bridge is gone. Returns what the host must be told: of each request that may or may
-    /// not have been carried out, that this is so; of each question to the host, that nobody
-    /// waits for its answer. Requests that only read are asked again, a few times. `hung` is what is
-    /// wrong with a bridge that is there and does not react.
+    /// Records the loss of the bridge, and queues pending requests that only read again, up to
+    /// [`MAX_REPLAYS`] times. Returns an error for each other pending request, which may or may not
+    /// have been carried out, and a cancellation for each request to the host. `hung` is the problem
+    /// of a bridge that runs and does not respond.
     pub(crate) fn bridge_lost(&mut self, hung: Option<&Problem>) -> Vec<Message> {
         self.drop_queued_initialized();
         self.stage = Stage::Disconnected;
         self.positions.clear();
-        let mut told = Vec::new();
-        for (_, sent) in std::mem::take(&mut self.pending).into_iter().rev() {
-            let worked = sent.endless && self.bridge_responded;
-            match sent.replayable {
-                Some(request) if worked || self.may_replay(&sent.id) => {
-                    self.queued.push_front(request);
+        let mut messages = Vec::new();
+        for (_, request) in std::mem::take(&mut self.pending).into_iter().rev() {
+            let worked = request.endless && self.bridge_responded;
+            match request.replayable {
+                Some(message) if worked || self.may_replay(&request.id) => {
+                    self.queued.push_front(message);
                 }
-                _ => told.push(responses::outcome_unknown(&sent.id, &self.server, hung)),
+                _ => messages.push(responses::outcome_unknown(&request.id, &self.server, hung)),
             }
         }
         self.bridge_responded = false;
         for id in std::mem::take(&mut self.server_requests) {
-            told.push(responses::cancelled(&id));
+            messages.push(responses::cancelled(&id));
             self.orphaned_requests.insert(id);
         }
-        told
+        messages
     }
 
-    /// No bridge serves this conversation: every request that waits is answered with why.
+    /// Empties the queue, because no bridge serves this session. Returns an error for each request.
     pub(crate) fn fail_queued(&mut self, problem: &Problem) -> Vec<Message> {
         if self.handshake.as_ref().is_some_and(|shake| !shake.answered) {
             self.handshake = None;
@@ -284,10 +287,11 @@ impl ReplayState {
             .collect()
     }
 
-    /// The bridge does not react for now: what waits is answered, so that the host goes on. Once
-    /// there is a bridge, it gets the handshake.
+    /// Empties the queue while the bridge does not respond. Returns a response for each request, so
+    /// that the host can go on: a fallback for a handshake and `ping`, and an error for the others.
+    /// The handshake is replayed once a bridge is connected.
     pub(crate) fn answer_queued(&mut self, problem: &Problem) -> Vec<Message> {
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         for message in std::mem::take(&mut self.queued) {
             let Kind::Request { id, .. } = message.kind() else {
                 continue;
@@ -299,13 +303,13 @@ impl ReplayState {
                 handshake.answered = true;
                 handshake.is_fallback = true;
             }
-            told.push(answer.unwrap_or_else(|| responses::error(id, &self.server, problem)));
+            messages.push(answer.unwrap_or_else(|| responses::error(id, &self.server, problem)));
         }
-        told
+        messages
     }
 
-    /// Returns what the host is to hear once a bridge has taken the handshake that was answered in
-    /// its place.
+    /// Returns the list changes for the host once a bridge has accepted a handshake that the shim had
+    /// answered. Returns them once.
     pub(crate) fn take_list_changes(&mut self) -> Vec<Message> {
         match &mut self.handshake {
             Some(handshake) if self.stage == Stage::Ready && handshake.is_fallback => {
@@ -316,30 +320,30 @@ impl ReplayState {
         }
     }
 
-    /// Whether the host has been talking to a bridge before.
+    /// Returns whether a request was sent to an earlier bridge.
     pub(crate) fn is_resumed(&self) -> bool {
         self.next_position > 0
     }
 
-    /// Whether something waits for a bridge.
+    /// Returns whether messages are queued.
     pub(crate) fn needs_bridge(&self) -> bool {
         !self.queued.is_empty()
     }
 
-    /// Whether the host waits for an answer that will come by itself.
+    /// Returns whether requests are queued or pending, apart from subscriptions.
     pub(crate) fn has_pending(&self) -> bool {
-        let waits = |message: &Message| matches!(message.kind(), Kind::Request { .. });
-        self.queued.iter().any(waits) || self.pending.values().any(|sent| !sent.endless)
+        let is_request = |message: &Message| matches!(message.kind(), Kind::Request { .. });
+        self.queued.iter().any(is_request) || self.pending.values().any(|request| !request.endless)
     }
 
-    /// Whether the host had better wait.
+    /// Returns whether reading from the host should pause.
     pub(crate) fn is_full(&self) -> bool {
         let bytes = |message: &Message| message.bytes().len();
         self.queued.len() >= MAX_QUEUED
             || self.queued.iter().map(bytes).sum::<usize>() >= MAX_QUEUED_BYTES
     }
 
-    /// Remembers the host's `initialized`; whether repeating the handshake will send it.
+    /// Stores the host's `initialized`. Returns whether the replay of the handshake will send it.
     fn record_initialized(&mut self, message: &Message) -> bool {
         let Some(handshake) = &mut self.handshake else {
             return false;
@@ -348,7 +352,7 @@ impl ReplayState {
         handshake.answered && matches!(self.stage, Stage::Disconnected | Stage::Reconnecting)
     }
 
-    /// Nothing is owed for a cancelled request; whether it has not even been sent.
+    /// Drops a cancelled request. Returns whether it was still queued.
     fn record_cancelled(&mut self, message: &Message) -> bool {
         let Some(id) = cancelled_id(message) else {
             return false;
@@ -373,7 +377,7 @@ impl ReplayState {
         }
     }
 
-    /// Whether a request may be asked once more; counts it.
+    /// Counts a replay of a request. Returns whether it is allowed.
     fn may_replay(&mut self, id: &RequestId) -> bool {
         let replays = self.replays.entry(id.clone()).or_default();
         *replays += 1;
@@ -385,11 +389,11 @@ impl ReplayState {
     }
 
     fn is_replayed_handshake(&self, id: &RequestId) -> bool {
-        let of_handshake = |shake: &Handshake| shake.id == *id;
-        self.stage == Stage::Replaying && self.handshake.as_ref().is_some_and(of_handshake)
+        let has_id = |handshake: &Handshake| handshake.id == *id;
+        self.stage == Stage::Replaying && self.handshake.as_ref().is_some_and(has_id)
     }
 
-    /// Repeating the handshake sends the `initialized` that goes with it.
+    /// Drops a queued `initialized`, because the replay of the handshake sends it.
     fn drop_queued_initialized(&mut self) {
         if self.handshake.as_ref().is_some_and(|shake| shake.answered) {
             let other = |message: &Message| message.method() != Some("notifications/initialized");
@@ -410,7 +414,7 @@ impl Handshake {
     }
 }
 
-/// A copy that does not keep the buffer alive which the message was read into.
+/// Copies a message, so that it does not keep the read buffer alive.
 fn unshared(message: &Message) -> Message {
     Message::parse(Bytes::copy_from_slice(message.bytes())).unwrap_or_else(|_| message.clone())
 }
@@ -425,8 +429,8 @@ fn cancelled_id(message: &Message) -> Option<RequestId> {
     RequestId::from_json(params.request_id.get())
 }
 
-/// Whether a request can be asked twice: it only reads, or sets what is set already. Calling a
-/// tool is not among these, whatever its annotations say.
+/// Returns whether a request can be sent twice, because it only reads or is idempotent. Tool calls
+/// cannot, whatever the tool's annotations are.
 fn is_repeatable(method: &str) -> bool {
     matches!(
         method,

@@ -1,4 +1,4 @@
-//! What the shim itself says to a host.
+//! The messages that the shim itself sends to a host.
 
 use control::api::{Problem, ProblemKind};
 use mcp::era::META_SERVER_INFO;
@@ -7,8 +7,8 @@ use mcp::message::INVALID_REQUEST;
 use mcp::{LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY};
 use serde_json::{Value, json};
 
-/// What keeps a host going while the bridge does not react: the answer to a handshake, as the
-/// bridge gives it for a server that was never seen, and to `ping`. Returns `None` for any other
+/// Returns the response that keeps a host going while the bridge does not respond: to a handshake, as
+/// the bridge answers it for a server without a cache, and to `ping`. Returns `None` for any other
 /// request.
 pub(crate) fn fallback(id: &RequestId, request: &Message) -> Option<Message> {
     let result = match request.method()? {
@@ -55,21 +55,21 @@ fn server_info() -> Value {
     json!({ "name": "postern", "version": env!("CARGO_PKG_VERSION") })
 }
 
-/// What makes a host ask for its lists, once there is a server behind the handshake that it got
-/// from [`fallback`].
+/// Returns the notifications after which a host requests its lists, for use once a bridge has taken a
+/// handshake that [`fallback`] answered.
 pub(crate) fn list_changes() -> [Message; 3] {
     ["tools", "prompts", "resources"]
         .map(|list| Message::notification(&format!("notifications/{list}/list_changed"), None))
 }
 
-/// A request that was under way when the bridge was lost, or did not react any more.
+/// Returns the error for a request that was pending when the bridge ended or stopped responding.
 pub(crate) fn outcome_unknown(id: &RequestId, server: &str, hung: Option<&Problem>) -> Message {
-    let happened = match hung {
-        Some(hung) => format!("{}, and this request is under way", hung.message),
-        None => "Postern's bridge ended while this request was under way".to_owned(),
+    let cause = match hung {
+        Some(hung) => format!("{}, and this request is pending", hung.message),
+        None => "Postern's bridge ended while this request was pending".to_owned(),
     };
-    let message = format!("{server}: {happened}, so it may or may not have been carried out");
-    let hint = "look whether it was carried out before you repeat it";
+    let message = format!("{server}: {cause}, so it may or may not have been carried out");
+    let hint = "check whether it was carried out before you repeat it";
     let hint = match hung.and_then(|hung| hung.hint.as_deref()) {
         Some(first) => format!("{first}; {hint}"),
         None => hint.to_owned(),
@@ -81,18 +81,19 @@ pub(crate) fn outcome_unknown(id: &RequestId, server: &str, hung: Option<&Proble
     )
 }
 
-/// A message that no bridge would take.
+/// Returns the error for a message that is too long for a bridge.
 pub(crate) fn too_long(id: Option<&RequestId>) -> Message {
     let message = "the message is longer than 64 MiB; hint: send less at a time";
     Message::error_response(id, INVALID_REQUEST, message, None)
 }
 
-/// A request of the server's that went with its bridge.
+/// Returns the cancellation of a server's request whose bridge has ended.
 pub(crate) fn cancelled(id: &RequestId) -> Message {
     Message::withdrawal(id, "Postern's bridge was restarted")
 }
 
-/// Many hosts show `message` alone, so it says what to do as well.
+/// Returns the error response for a problem. Its message includes the hint, because many hosts show
+/// only `message`.
 pub(crate) fn error(id: &RequestId, server: &str, problem: &Problem) -> Message {
     let data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
     let message = problem.sentence();

@@ -1,6 +1,6 @@
-//! Being told to end.
+//! Termination signals.
 
-/// Returns once somebody asks this process to end.
+/// Waits for a termination signal: SIGTERM, SIGINT or SIGHUP.
 #[cfg(unix)]
 pub async fn termination_signal() {
     use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +11,7 @@ pub async fn termination_signal() {
         listen(SignalKind::interrupt()),
         listen(SignalKind::hangup()),
     ) else {
-        // The signals then end the process by themselves.
+        // Without handlers, the signals end the process.
         return std::future::pending().await;
     };
     tokio::select! {
@@ -21,7 +21,7 @@ pub async fn termination_signal() {
     }
 }
 
-/// Returns once somebody asks this process to end.
+/// Waits for a console event that ends the process: Ctrl-C, Ctrl-Break, close, logoff or shutdown.
 #[cfg(windows)]
 pub async fn termination_signal() {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
@@ -33,7 +33,7 @@ pub async fn termination_signal() {
         ctrl_logoff(),
         ctrl_shutdown(),
     ) else {
-        // The system then ends the process by itself.
+        // Without handlers, the system ends the process.
         return std::future::pending().await;
     };
     tokio::select! {

@@ -1,8 +1,8 @@
-//! The host's end: stdin, stdout, and stderr for whoever looks there.
+//! Stdin and stdout for messages of the host, and stderr for errors.
 //!
-//! Stdin and stdout may be a pipe, a socket, a file or a terminal, and others hold them too: they
-//! may not be made non-blocking. Pipes and sockets can be used without that (`ready`), everything
-//! else and every other system has a thread that may block.
+//! Stdin and stdout may be a pipe, a socket, a file or a terminal. Other processes may share them, so
+//! they must not become non-blocking. Pipes and sockets can be used without that (`ready`). For other
+//! kinds and on other systems, a thread does blocking reads and writes.
 
 #[cfg(unix)]
 mod ready;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) type Input = Box<dyn AsyncRead + Unpin>;
 pub(crate) type Output = Box<dyn AsyncWrite + Unpin>;
 
-/// Stdin, taken up as fits what it is.
+/// Opens stdin in the way that suits its kind.
 pub(crate) fn input() -> Input {
     #[cfg(unix)]
     if let Some(input) = ready::input() {
@@ -24,7 +24,7 @@ pub(crate) fn input() -> Input {
     Box::new(tokio::io::stdin())
 }
 
-/// Stdout, the same.
+/// Opens stdout in the way that suits its kind.
 pub(crate) fn output() -> Output {
     #[cfg(unix)]
     if let Some(output) = ready::output() {
@@ -33,12 +33,12 @@ pub(crate) fn output() -> Output {
     Box::new(tokio::io::stdout())
 }
 
-/// Says on stderr what is wrong, as programs do.
+/// Prints an error on stderr, with the program's name in front.
 pub fn print_error(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "postern: {text}");
 }
 
-/// Whether the other end of stdout is closed, as it is once the host has died.
+/// Returns whether the other end of stdout is closed, as after the host has died.
 #[cfg(unix)]
 pub(crate) fn stdout_is_closed() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -53,7 +53,7 @@ pub(crate) fn stdout_is_closed() -> bool {
     poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(gone)
 }
 
-/// A write tells.
+/// Returns false. On Windows, only a write detects a closed stdout.
 #[cfg(windows)]
 pub(crate) fn stdout_is_closed() -> bool {
     false

@@ -1,9 +1,9 @@
-//! Who may use the page and its API.
+//! The access checks of the page and its API.
 //!
-//! Invariants: only requests to this very address, from its own page or from no page at all; the
-//! API only with the token; both only from processes of the same user, where the system tells.
-//! Others see the address that a browser is started with, so what it carries is a code for one
-//! use. The page gets the token in the fragment of its address, which browsers send to nobody.
+//! Invariants: requests must name this address as `Host`, and come from this page or from no page.
+//! The API also requires the token. Both require a process of the same user, where the system tells
+//! the user. Other processes can see the URL that a browser is started with, so that URL contains a
+//! code for one use. The page gets the token in the URL fragment, which browsers do not send.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use super::page;
 use crate::error::CliError;
 
-/// How long an link waits for its browser. [`page::expired_link`] says so as well.
+/// The lifetime of a one-time link. [`page::expired_link`] mentions it too.
 pub(super) const LINK_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-/// The rules of one run.
+/// The address, token and link of one run.
 #[derive(Clone, Debug)]
 pub(super) struct AccessPolicy {
     address: SocketAddr,
@@ -35,7 +35,7 @@ pub(super) struct AccessPolicy {
     link: Arc<Mutex<Option<OneTimeLink>>>,
 }
 
-/// What the token is given for, once.
+/// The code of the link, which is exchanged for the token once.
 #[derive(Debug)]
 struct OneTimeLink {
     code: SecretString,
@@ -43,7 +43,7 @@ struct OneTimeLink {
 }
 
 impl AccessPolicy {
-    /// With a token that nobody had before.
+    /// Creates a policy with a new token and no link.
     pub(super) fn new(address: SocketAddr) -> Result<Self, CliError> {
         Ok(Self {
             address,
@@ -52,7 +52,7 @@ impl AccessPolicy {
         })
     }
 
-    /// An address that opens the page once, and soon. It takes the place of the one before.
+    /// Creates a link that opens the page once. It replaces the previous link.
     pub(super) fn new_link(&self) -> Result<String, CliError> {
         let code = random()?;
         let address = format!("http://{}/enter/{}", self.address, code.expose_secret());
@@ -63,7 +63,7 @@ impl AccessPolicy {
         Ok(address)
     }
 
-    /// Whether `code` opens the page. It never does again.
+    /// Returns whether `code` is that of the link and the link has not expired. If so, invalidates the link.
     fn use_up(&self, code: &str) -> bool {
         let mut link = self.lock();
         let opens = link.as_ref().is_some_and(|link| {
@@ -86,7 +86,7 @@ impl AccessPolicy {
             (values.next().is_none()).then_some(value).flatten()
         };
         if one(header::HOST) != Some(&self.address.to_string()) {
-            return Some("the Host header names another place");
+            return Some("the Host header names another address");
         }
         let own = format!("http://{}", self.address);
         if headers.contains_key(header::ORIGIN) && one(header::ORIGIN) != Some(&own) {
@@ -115,14 +115,14 @@ impl AccessPolicy {
     }
 }
 
-/// A secret that nobody had before.
+/// Returns a new random secret.
 fn random() -> Result<SecretString, CliError> {
     let mut bytes = [0; 32];
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     provider
         .secure_random
         .fill(&mut bytes)
-        .map_err(|_| CliError::new("the system gives no random numbers"))?;
+        .map_err(|_| CliError::new("the system's random number generator failed"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
@@ -130,13 +130,13 @@ fn equal(secret: &str, shown: &str) -> bool {
     secret.as_bytes().ct_eq(shown.as_bytes()).into()
 }
 
-/// Lets the browser that comes first through to the page, with the token.
+/// Redirects the first browser that opens the link to the page, with the token.
 pub(super) async fn enter(
     State(policy): State<AccessPolicy>,
     Path(code): Path<String>,
     method: Method,
 ) -> Response<Body> {
-    // Looking at an address does not use it up.
+    // Programs that only preview a link do not use it up.
     if method != Method::GET {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
@@ -152,7 +152,7 @@ pub(super) async fn enter(
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
-/// Every request passes here.
+/// Middleware: rejects requests of other hosts, origins, sites and users.
 pub(super) async fn check_access(
     State(policy): State<AccessPolicy>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -165,7 +165,7 @@ pub(super) async fn check_access(
     }
 }
 
-/// Every request to the API passes here as well.
+/// Middleware of the API: rejects requests without the token.
 pub(super) async fn require_token(
     State(policy): State<AccessPolicy>,
     request: Request<Body>,
@@ -174,7 +174,7 @@ pub(super) async fn require_token(
     if policy.has_token(request.headers()) {
         next.run(request).await
     } else {
-        let why = "the token is missing or of an earlier run; hint: run `postern ui` again and open the address that it prints\n";
+        let why = "the token is missing or from an earlier run; hint: run `postern ui` again and open the link that it prints\n";
         (StatusCode::UNAUTHORIZED, why).into_response()
     }
 }

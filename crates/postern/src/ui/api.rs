@@ -1,4 +1,4 @@
-//! The management API over HTTP: one call, and the state as a stream of events.
+//! The management API over HTTP: single calls, and the state as server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::context::Context;
 
-/// How often a bridge that is gone is looked for.
+/// The interval between attempts to reconnect to the bridge.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Answers with the reply, or with the problem and a status that is not a success.
+/// Responds with the reply, or with the problem and an error status.
 pub(super) async fn call(State(context): State<Context>, Json(request): Json<Request>) -> Response {
     if request == Request::Watch {
         let problem = Problem::new(ProblemKind::Invalid, "the state is followed at /api/state");
@@ -40,7 +40,8 @@ pub(super) async fn call(State(context): State<Context>, Json(request): Json<Req
     ([(header::CACHE_CONTROL, "no-store")], reply).into_response()
 }
 
-/// The state now and after every change; `lost` with the problem while no bridge runs.
+/// Streams the state now and after every change. Sends the event `lost` with the problem while no
+/// bridge runs.
 pub(super) async fn state(State(context): State<Context>) -> impl IntoResponse {
     let (events, stream) = mpsc::channel(4);
     tokio::spawn(async move {
@@ -55,7 +56,7 @@ pub(super) async fn state(State(context): State<Context>) -> impl IntoResponse {
     Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::default())
 }
 
-/// Returns `Ok` once nobody listens.
+/// Sends states until the connection to the bridge fails. Returns `Ok` if the client disconnected.
 async fn follow(
     context: &Context,
     events: &mpsc::Sender<Result<Event, Infallible>>,

@@ -1,12 +1,12 @@
-//! The window's files, as they were when this program was built.
+//! The window's files, which are embedded at build time.
 
 use axum::http::{HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/window.rs"));
 
-/// Nothing is loaded from elsewhere, nothing frames the page. Styles may stand in the page, which
-/// the component library needs; scripts may not.
+/// Allows no content of other origins and no framing. Inline styles are allowed because the component
+/// library needs them. Inline scripts are not.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
@@ -20,18 +20,18 @@ const WITHOUT_WINDOW: &str = "<!doctype html><html lang=\"en\"><meta charset=\"u
 
 const EXPIRED_LINK: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Postern</title>\
     <body style=\"font: 1rem/1.5 system-ui; max-width: 40rem; margin: 4rem auto\">\
-    <h1>This address does not open Postern any more</h1>\
-    <p>The address that <code>postern ui</code> prints works once, and for five minutes. For a new one, \
-    end that command with Ctrl-C and run it again.</p>\
-    <p>A tab that it opened works for as long as the command runs. If you have none, and did open this \
-    address in time, somebody else was faster: end the command.</p>";
+    <h1>This link has expired</h1>\
+    <p>The link that <code>postern ui</code> prints works once and expires after five minutes. For a new \
+    link, end that command with Ctrl-C and run it again.</p>\
+    <p>A tab that the link opened works while the command runs. If you have no such tab and opened the \
+    link in time, another program used it first: end the command.</p>";
 
-/// What an address shows that was used, or that waited too long.
+/// Returns the page for a link that was already used or has expired.
 pub(super) fn expired_link() -> Response {
     with_security_headers((StatusCode::GONE, Html(EXPIRED_LINK)))
 }
 
-/// A file of the window; its page where no file is named.
+/// Serves a file of the window, or its page if the path names no file.
 pub(super) async fn file(method: Method, uri: Uri) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();

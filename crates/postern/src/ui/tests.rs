@@ -10,20 +10,20 @@ use super::router;
 use crate::context::Context;
 use crate::environment::Environment;
 
-/// What a page at our own address sends.
+/// The headers that the page itself sends.
 const OWN: [(&str, &str); 3] = [
     ("host", "127.0.0.1:9"),
     ("origin", "http://127.0.0.1:9"),
     ("sec-fetch-site", "same-origin"),
 ];
 
-/// What a browser sends that another program started with an address.
+/// The headers of a browser that another program started with a URL.
 const NAVIGATION: [(&str, &str); 2] = [("host", "127.0.0.1:9"), ("sec-fetch-site", "none")];
 
 struct Ui {
     policy: AccessPolicy,
     folder: tempfile::TempDir,
-    /// A connection of this user's, for the kernel's table.
+    /// A connection of this user, so that the kernel's connection table has an entry.
     peer: std::net::TcpStream,
     here: SocketAddr,
     _listener: std::net::TcpListener,
@@ -42,7 +42,7 @@ impl Ui {
         }
     }
 
-    /// What the person's browser does with a new address.
+    /// Opens a new link like the user's browser, and returns the token.
     async fn token(&self) -> String {
         let link = self.new_link();
         let entered = self.send("GET", &link, &NAVIGATION).await;
@@ -85,7 +85,7 @@ impl Ui {
 }
 
 #[tokio::test]
-async fn the_page_needs_no_token_and_the_api_does() {
+async fn api_requires_token_and_page_does_not() {
     let ui = Ui::new();
     assert_eq!(ui.status("/", &OWN).await, StatusCode::OK);
     assert_eq!(
@@ -99,7 +99,7 @@ async fn the_page_needs_no_token_and_the_api_does() {
     }
     let bearer = format!("Bearer {}", ui.token().await);
     let right = [&OWN[..], &[("authorization", bearer.as_str())]].concat();
-    // No bridge runs in that folder, and this says so.
+    // The access checks pass. No bridge runs in that folder.
     assert_eq!(
         ui.status("/api/call", &right).await,
         StatusCode::BAD_GATEWAY
@@ -108,7 +108,7 @@ async fn the_page_needs_no_token_and_the_api_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_opens_the_page_once_and_soon() {
+async fn link_opens_page_once_and_expires() {
     let ui = Ui::new();
     let first = ui.new_link();
     let looked = ui.send("HEAD", &first, &NAVIGATION).await;
@@ -131,7 +131,7 @@ async fn an_address_opens_the_page_once_and_soon() {
 }
 
 #[tokio::test]
-async fn the_address_opens_nothing_but_the_page() {
+async fn link_code_is_not_an_api_token() {
     let ui = Ui::new();
     let link = ui.new_link();
     let code = link.strip_prefix("/enter/").unwrap();
@@ -146,7 +146,7 @@ async fn the_address_opens_nothing_but_the_page() {
 }
 
 #[tokio::test]
-async fn pages_of_others_are_turned_away_token_or_not() {
+async fn requests_of_other_sites_are_rejected_with_token() {
     let ui = Ui::new();
     let bearer = format!("Bearer {}", ui.token().await);
     let attacks: [&[(&str, &str)]; 6] = [

@@ -1,4 +1,4 @@
-//! What scripts and people see: output, errors, exit codes.
+//! Output, errors and exit codes of the commands.
 
 use std::process::Stdio;
 
@@ -117,7 +117,7 @@ async fn doctor_reports_host_entry_without_server() {
     let remove = ["hosts", "remove", "claude-desktop", "nowhere", "--yes"];
     assert_eq!(installation.run(&remove).await.code, Some(0));
     let again = installation.run(&remove).await;
-    assert_eq!(again.code, Some(1), "nobody knows it now: {again:?}");
+    assert_eq!(again.code, Some(1), "it is unknown now: {again:?}");
     assert!(
         again.stderr.contains("there is no server `nowhere`"),
         "{again:?}"
@@ -176,13 +176,13 @@ async fn changed_port_is_reported_until_restart() {
 async fn consents_list_fails_if_no_gateway_can_be_asked() {
     let installation = Installation::new();
     let none = installation.run(&["consents", "list"]).await;
-    assert_eq!(none.code, Some(0), "there is nobody to ask: {none:?}");
+    assert_eq!(none.code, Some(0), "there is no gateway to ask: {none:?}");
     for server in ["nowhere", "neither"] {
         let add = ["servers", "add", server, "http://127.0.0.1:9/mcp"];
         installation.run(&add).await;
         installation.run(&["servers", "test", server]).await;
         if server == "nowhere" {
-            // Of one server, its own error says why.
+            // The error for a single server states the cause.
             let list = installation.run(&["consents", "list"]).await;
             assert_eq!((list.code, list.stdout.as_str()), (Some(3), ""));
             assert!(
@@ -256,7 +256,7 @@ async fn secret_is_read_from_stdin_and_never_shown() {
     let config = "[servers.crm]\nurl = 'http://127.0.0.1:9/mcp'\n[servers.crm.headers]\nX-Api-Key = { keychain = 'crm-key' }\nX-Other = { keychain = 'lost' }\n";
     std::fs::write(installation.home().config_file(), config).unwrap();
     let list = installation.run(&["secret", "list"]).await;
-    let expected = "  crm-key  stored   needed by crm\n  lost     missing  needed by crm\n";
+    let expected = "  crm-key  stored   used by crm\n  lost     missing  used by crm\n";
     assert_eq!(list.stdout, expected);
     let listed = json(&installation.run(&["secrets", "list", "--json"]).await);
     assert_eq!(listed[1]["stored"], false);
@@ -280,7 +280,7 @@ async fn secret_is_read_from_stdin_and_never_shown() {
     let removed = installation.run(&["secrets", "remove", "crm-key"]).await;
     assert_eq!(
         (removed.code, removed.stderr.as_str()),
-        (Some(0), "Still needed by crm.\n")
+        (Some(0), "Still used by crm.\n")
     );
     let again = installation.run(&["secrets", "remove", "crm-key"]).await;
     assert_eq!(again.code, Some(1), "{again:?}");
@@ -427,7 +427,7 @@ async fn configuration_error_names_file_and_line() {
     let place = format!("{}, line 4", file.display());
     let status = installation.run(&["status"]).await;
     assert_eq!(status.code, Some(4), "it starts nothing: {status:?}");
-    // Nobody is told that there are no servers.
+    // The output does not claim that there are no servers.
     let list = installation.run(&["servers", "list"]).await;
     assert_eq!((list.code, list.stdout.as_str()), (Some(0), ""));
     assert!(
@@ -443,7 +443,7 @@ async fn configuration_error_names_file_and_line() {
     let refused = installation.run(&add).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains(&place), "{refused:?}");
-    // It is read again by itself.
+    // The bridge reads a changed file again.
     std::fs::write(&file, text.replace("http:", "https:")).unwrap();
     let list = installation.run(&["servers", "list"]).await;
     assert!(
@@ -463,7 +463,7 @@ async fn server_is_added_to_host_and_removed() {
         .join(".config/Claude/claude_desktop_config.json");
     let add = ["hosts", "add", "claude-desktop", "nowhere"];
 
-    // Nobody is there to ask.
+    // There is no terminal to confirm at.
     let refused = installation.run(&add).await;
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(
@@ -528,7 +528,10 @@ async fn import_preview_hides_secrets_and_requires_terminal() {
     ] {
         assert!(shown.stdout.contains(part), "{part}: {shown:?}");
     }
-    assert!(shown.stderr.contains("nobody is there to ask"), "{shown:?}");
+    assert!(
+        shown.stderr.contains("no terminal to confirm at"),
+        "{shown:?}"
+    );
     assert!(!format!("{shown:?}").contains("s3cret"), "{shown:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     let now = std::fs::read_to_string(installation.home().config_file()).unwrap();
@@ -548,10 +551,10 @@ async fn unknown_server_fails_with_hint() {
         unknown.stderr.contains("typo") && unknown.stderr.contains("\nhint: "),
         "{unknown:?}"
     );
-    let nobody = installation.run(&["sign-out"]).await;
+    let none = installation.run(&["sign-out"]).await;
     assert_eq!(
-        (nobody.code, nobody.stdout.as_str()),
-        (Some(0), "Nobody is signed in.\n")
+        (none.code, none.stdout.as_str()),
+        (Some(0), "No account is signed in.\n")
     );
     let nothing = installation.run(&["consents", "list"]).await;
     assert_eq!(nothing.code, Some(0), "{nothing:?}");

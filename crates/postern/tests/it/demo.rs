@@ -1,4 +1,4 @@
-//! The whole line, as a person without a display sees it.
+//! `postern demo` without a display.
 
 use std::process::Stdio;
 
@@ -12,7 +12,7 @@ use crate::installation::{Ended, Installation};
 async fn demo(installation: &Installation) -> Ended {
     let ended = installation.run(&["demo"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    // Only where the page is, for a browser that does not show it.
+    // Stderr contains only the URL of the page.
     assert!(
         !ended.stderr.contains("WARN") && !ended.stderr.contains("error"),
         "{ended:?}"
@@ -20,7 +20,7 @@ async fn demo(installation: &Installation) -> Ended {
     ended
 }
 
-/// A demo that stays, in which Adele is signed in to `snippets`.
+/// A running demo in which Adele is signed in to `snippets`.
 pub(crate) struct SignedIn {
     _demo: Child,
     _screen: Lines<BufReader<ChildStdout>>,
@@ -70,7 +70,7 @@ async fn demo_calls_tools_on_every_transport() {
         "the demo leaves nothing running"
     );
 
-    // The second time everything is there already.
+    // The second run finds the files of the first one.
     demo(&installation).await;
 }
 

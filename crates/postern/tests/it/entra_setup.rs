@@ -1,4 +1,4 @@
-//! What is registered in Entra: in words, as JSON, and at a Microsoft Graph.
+//! App registrations: as steps, as JSON, and in a fake Microsoft Graph.
 
 use std::process::Stdio;
 
@@ -32,7 +32,7 @@ const GATEWAY: [&str; 8] = [
     "system:serviceaccount:mcp:gateway",
 ];
 
-/// A token of somebody who has these scopes.
+/// Returns a token with these scopes.
 fn token(scopes: &str) -> String {
     let claims = json!({ "aud": "https://graph.microsoft.com", "scp": scopes });
     format!(
@@ -45,7 +45,7 @@ fn permitted_token() -> String {
     token("User.Read Application.ReadWrite.All")
 }
 
-/// Applies, with the token on stdin.
+/// Runs the command with `--apply` and the token on stdin.
 async fn apply(graph: &Graph, arguments: &[&str], token: &str) -> Ended {
     apply_with(&Installation::new(), &graph.url, arguments, token).await
 }
@@ -246,7 +246,7 @@ async fn apply_without_permission_changes_nothing() {
             .contains("it grants User.Read, Application.Read.All; nothing was changed"),
         "{unable:?}"
     );
-    assert_eq!(graph.directory().token, "", "nobody was asked");
+    assert_eq!(graph.directory().token, "", "no request was sent");
 
     graph.directory().is_read_only = true;
     for token in [permitted_token(), "opaque".to_owned()] {
@@ -294,7 +294,7 @@ async fn ambiguous_name_requires_client_id() {
     );
 }
 
-/// Writes what the bridge has in its configuration.
+/// Writes the bridge's configuration.
 fn configure(installation: &Installation, bridge: &str) {
     std::fs::write(
         installation.home().config_file(),

@@ -1,4 +1,4 @@
-//! A bridge of the test's own: the two sockets, the hello, and lines.
+//! A fake bridge: two sockets, the hello, and lines.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(crate) struct Session {
 }
 
 impl FakeBridge {
-    /// As new as the program under test.
+    /// Creates a bridge of the same version as the program under test.
     pub(crate) fn new() -> Self {
         Self::of_version(env!("CARGO_PKG_VERSION"))
     }
@@ -46,24 +46,24 @@ impl FakeBridge {
         self.folder.path()
     }
 
-    /// Takes the next shim in.
+    /// Accepts the next shim.
     pub(crate) async fn accept(&mut self) -> Session {
         self.answer(None).await
     }
 
-    /// Turns the next shim away.
+    /// Rejects the next shim.
     pub(crate) async fn refuse(&mut self, message: &str, hint: &str) {
         let problem = Problem::new(ProblemKind::NotFound, message).with_hint(hint);
         self.answer(Some(problem)).await;
     }
 
-    /// Waits until a newer bridge asks for room, and makes it.
+    /// Waits for a newer bridge's request to yield, and does so.
     pub(crate) async fn yield_to_newer(mut self) -> tempfile::TempDir {
         loop {
             let (stream, _) = self.control.accept().await.unwrap();
             let (reader, mut writer) = split(stream).unwrap();
             let mut lines = Lines::new(reader, LONGEST_LINE);
-            // Some only look whether anybody listens.
+            // Some clients only check whether a bridge listens.
             let Ok(Some(Hello { .. })) = hello::receive(&mut lines).await else {
                 continue;
             };
@@ -110,7 +110,7 @@ impl FakeBridge {
 }
 
 impl Session {
-    /// The shim's next line; `None` once it closed its side.
+    /// Returns the shim's next line, or `None` once the shim has closed its side.
     pub(crate) async fn receive(&mut self) -> Option<String> {
         let line = self.lines.next().await.unwrap()?;
         Some(String::from_utf8(line.to_vec()).unwrap())

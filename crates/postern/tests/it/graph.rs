@@ -1,4 +1,4 @@
-//! A small Microsoft Graph in this process: it keeps applications, and what it was asked.
+//! A fake Microsoft Graph in this process, which stores applications and records requests.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -9,7 +9,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::{Value, json};
 
-/// The client id of the API that the tenant has, and the id of its scope `mcp.read`.
+/// The client ID of the tenant's API, and the ID of its scope `mcp.read`.
 pub(crate) const API: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 pub(crate) const MCP_READ: &str = "aaaaaaaa-0000-4000-8000-000000000002";
 
@@ -24,11 +24,11 @@ pub(crate) struct Directory {
     pub(crate) applications: Vec<Value>,
     pub(crate) principals: Vec<Value>,
     pub(crate) federated: Vec<Value>,
-    /// What was written: method and path.
+    /// Method and path of each write request.
     pub(crate) written: Vec<String>,
-    /// Whether nobody may write.
+    /// Whether write requests are rejected.
     pub(crate) is_read_only: bool,
-    /// How often a new application is still unknown to the rest of Graph.
+    /// How many requests do not find a new application yet.
     pub(crate) lag: u32,
     /// The last token.
     pub(crate) token: String,

@@ -1,4 +1,4 @@
-//! A host that runs `postern connect` with what the official SDKs leave of the environment.
+//! A host that runs `postern connect` with the environment variables that the official SDKs pass on.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-/// Far longer than anything here takes: a test fails instead of hanging.
+/// A timeout far above what any test needs, so that tests fail instead of hanging.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
@@ -20,7 +20,7 @@ pub(crate) struct Host {
     stdout: Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
 }
 
-/// What a process is given, and the other ends of it.
+/// Stdin and stdout of a process, and their other ends.
 pub(crate) struct Ends {
     stdin: OwnedFd,
     stdout: OwnedFd,
@@ -29,7 +29,7 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// What most hosts give.
+    /// Creates pipes, as most hosts do.
     pub(crate) fn pipes() -> Self {
         let (to, stdin) = pipe::pipe().unwrap();
         let (stdout, from) = pipe::pipe().unwrap();
@@ -41,7 +41,7 @@ impl Ends {
         }
     }
 
-    /// What those give that run on Node.
+    /// Creates socket pairs, as hosts on Node.js do.
     pub(crate) fn sockets() -> Self {
         let pair = || {
             let (ours, its) = Socket::pair().unwrap();
@@ -57,7 +57,7 @@ impl Ends {
         }
     }
 
-    /// The process's own, as long as it is not spawned.
+    /// Duplicates the process's descriptors, before it is spawned.
     pub(crate) fn descriptors(&self) -> [OwnedFd; 2] {
         [&self.stdin, &self.stdout].map(|end| end.try_clone().unwrap())
     }
@@ -118,7 +118,7 @@ impl Host {
             .unwrap();
     }
 
-    /// As hosts end what they spawned: the process and everything in its group.
+    /// Kills the process and its group, as hosts do.
     pub(crate) async fn kill_group(mut self) {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         let group = rustix::process::Pid::from_raw(pid).unwrap();
@@ -126,7 +126,7 @@ impl Host {
         self.wait().await;
     }
 
-    /// Whether it still runs after so long.
+    /// Returns whether the process still runs after this time.
     pub(crate) async fn is_running_after(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.child.wait()).await.is_err()
     }
@@ -138,7 +138,7 @@ impl Host {
             .unwrap()
     }
 
-    /// Closes stdin and returns what was still said, on stdout and on stderr.
+    /// Closes stdin and returns the remaining stdout, stderr and the exit status.
     pub(crate) async fn end(mut self) -> (String, String, ExitStatus) {
         self.close_stdin();
         let (mut stdout, mut stderr) = (String::new(), String::new());
@@ -158,7 +158,7 @@ impl Host {
     }
 }
 
-/// HOME, LOGNAME, PATH, SHELL, TERM and USER: what the official SDKs pass on.
+/// Sets HOME, LOGNAME, PATH, SHELL, TERM and USER, which the official SDKs pass on.
 pub(crate) fn set_host_environment(command: &mut Command, home: &Path) {
     command.env_clear();
     command

@@ -1,4 +1,4 @@
-//! A bridge that is stopped: the system takes connections for it, and it says nothing.
+//! A stopped bridge: the system accepts connections for it, and it does not respond.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::host::{Host, TIMEOUT};
 use crate::installation::{Ended, Installation};
 use crate::shim::INITIALIZE;
 
-/// How long a command may take: five seconds, and what a busy machine adds.
+/// How long a command may take: five seconds, plus a margin for a busy machine.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -23,7 +23,7 @@ const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"x"}}"#;
 
-/// A bridge of the test's own, which is killed with it, stopped or not.
+/// A bridge process, which is killed at the end of the test, even if it is stopped.
 struct Bridge {
     process: Child,
     pid: u32,
@@ -48,7 +48,7 @@ impl Bridge {
         Self { process, pid }
     }
 
-    /// Returns once it is stopped.
+    /// Stops the process and waits until it is stopped.
     fn stop(&self) {
         self.send(Signal::STOP);
         let stopped = waitpid(Some(self.process_id()), WaitOptions::UNTRACED).unwrap();
@@ -74,7 +74,7 @@ async fn run(installation: &Installation, arguments: &[&str]) -> Ended {
     ended.unwrap_or_else(|_| panic!("{arguments:?} hangs"))
 }
 
-/// An installation with one server, which is away.
+/// Creates an installation with one unreachable server.
 async fn with_server() -> (Installation, Bridge) {
     let installation = Installation::new();
     let bridge = Bridge::start(&installation).await;

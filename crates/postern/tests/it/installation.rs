@@ -1,4 +1,4 @@
-//! One user's Postern in a folder of its own, gone with the test.
+//! An installation in a temporary folder.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -19,7 +19,7 @@ impl Installation {
         Self::in_folder(tempfile::tempdir().unwrap())
     }
 
-    /// Any free port, so that tests do not meet.
+    /// Configures any free port, so that tests do not conflict.
     pub(crate) fn in_folder(folder: tempfile::TempDir) -> Self {
         let home = Home::under(folder.path()).unwrap();
         std::fs::create_dir_all(home.config_file().parent().unwrap()).unwrap();
@@ -27,7 +27,7 @@ impl Installation {
         Self { folder, home }
     }
 
-    /// Without a configuration, as it is before the first use.
+    /// Creates an installation without a configuration, as before the first use.
     pub(crate) fn unused() -> Self {
         let installation = Self::new();
         std::fs::remove_file(installation.home.config_file()).unwrap();
@@ -42,7 +42,7 @@ impl Installation {
         &self.home
     }
 
-    /// The program with this installation, as a script runs it.
+    /// Returns the command for this installation, as a script runs it.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
         command.args(arguments).arg("--home").arg(self.folder());
@@ -76,7 +76,7 @@ impl Installation {
         }
     }
 
-    /// Ends the bridge and waits until it is gone.
+    /// Ends the bridge and waits until it has exited.
     pub(crate) async fn quit(&self) {
         let mut watch = self.client().await.unwrap().watch().await.unwrap();
         // The connection may end before the reply.
@@ -87,7 +87,7 @@ impl Installation {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        // A test that failed leaves its bridge behind, and a test that passed may.
+        // Failed tests leave their bridge running, and passed tests may.
         let home = self.home.clone();
         let end = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -106,7 +106,7 @@ impl Drop for Installation {
     }
 }
 
-/// How a command ended.
+/// The output and exit code of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) stdout: String,

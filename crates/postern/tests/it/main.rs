@@ -1,4 +1,4 @@
-//! The command line as processes: what hosts, scripts and people see of it.
+//! Tests of the executables as processes, as hosts, scripts and users run them.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

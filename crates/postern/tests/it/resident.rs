@@ -1,4 +1,4 @@
-//! The bridge that others start: detached, one, replaced, and not raised from the dead.
+//! The detached bridge: starting, replacing, and staying stopped.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -19,7 +19,7 @@ async fn pid(installation: &Installation) -> u32 {
     installation.client().await.unwrap().welcome().pid
 }
 
-/// What the shim says when it got through to a bridge that does not know its server.
+/// Returns whether the line is the bridge's error for an unknown server.
 fn is_unknown_server(line: &str) -> bool {
     let answer: Value = serde_json::from_str(line).unwrap();
     answer["error"]["code"] == 1005
@@ -57,7 +57,7 @@ async fn concurrent_shims_start_one_bridge() {
 async fn detached_bridge_keeps_no_descriptors_of_starter() {
     let installation = Installation::new();
     let postern = env!("CARGO_BIN_EXE_postern");
-    // The shell's copies of stdout would keep the pipe open, and this test waiting.
+    // If the bridge inherited the shell's copies of stdout, this test would wait for the pipe to close.
     let script = format!(
         "exec 7>&1 8>&2; {postern} bridge --detach --home {}",
         installation.folder().display()
@@ -90,7 +90,7 @@ async fn detached_bridge_keeps_no_descriptors_of_starter() {
 #[tokio::test]
 async fn start_error_of_bridge_is_reported() {
     let installation = Installation::new();
-    // Somebody else's folder in the place of ours.
+    // A symbolic link to another folder instead of the folder of the sockets.
     let elsewhere = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), installation.folder().join("run")).unwrap();
     let ended = installation.run(&["bridge", "--detach"]).await;
@@ -114,7 +114,7 @@ async fn newer_shim_replaces_older_bridge() {
     let mut old = FakeBridge::of_version("0.0.1");
     let mut host = Host::spawn(old.folder(), "unknown");
     host.send(INITIALIZE).await;
-    // It looks, sees the version, and asks for room.
+    // The shim connects, sees the version, and has a new bridge ask for the replacement.
     drop(old.accept().await);
     let installation = Installation::in_folder(old.yield_to_newer().await);
     assert!(is_unknown_server(&host.receive().await.unwrap()));
@@ -234,7 +234,7 @@ async fn bridge_raises_descriptor_limit() {
     installation.quit().await;
 }
 
-/// Where the bridge listens for HTTP.
+/// Returns the address of the bridge's HTTP endpoints.
 async fn http_address(installation: &Installation) -> SocketAddr {
     let mut watch = installation.client().await.unwrap().watch().await.unwrap();
     let state = watch.next().await.unwrap();
@@ -243,7 +243,7 @@ async fn http_address(installation: &Installation) -> SocketAddr {
     address.trim_end_matches('/').parse().unwrap()
 }
 
-/// A bridge in the foreground, under what a shell's `ulimit` leaves it.
+/// Starts a bridge in the foreground with a shell's `ulimit`.
 fn limited(installation: &Installation, ulimit: &str) -> Child {
     let mut command = Command::new("/bin/sh");
     let run = format!("{ulimit} && exec \"$0\" \"$@\"");
@@ -266,7 +266,7 @@ async fn wait_for_log(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
                 return;
             }
         }
-        panic!("the bridge ended without saying that {words}");
+        panic!("the bridge ended without logging `{words}`");
     };
     tokio::time::timeout(TIMEOUT, heard).await.unwrap();
 }
@@ -275,7 +275,7 @@ async fn watched_pid(installation: &Installation) -> u32 {
     installation.state().await.bridge.pid
 }
 
-/// Returns when the process is gone.
+/// Waits until the process has exited.
 async fn wait_for_exit(pid: u32) {
     let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let Ok(handle) = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())
@@ -289,7 +289,7 @@ async fn wait_for_exit(pid: u32) {
             tv_nsec: 0,
         };
         let mut process = [PollFd::new(&handle, PollFlags::IN)];
-        // A signal, such as of the end of a child of another case, may come first.
+        // A signal may interrupt the wait, such as SIGCHLD of another test's child.
         rustix::io::retry_on_intr(|| poll(&mut process, Some(&timeout))).unwrap()
     });
     assert_eq!(ended.await.unwrap(), 1, "process {pid} lives");
@@ -301,7 +301,7 @@ fn session_of(pid: u32) -> String {
     fields.split_whitespace().nth(3).unwrap().to_owned()
 }
 
-/// The resident bridges that were given this folder.
+/// Returns the detached bridges with this folder.
 fn bridges_of(installation: &Installation) -> Vec<u32> {
     let folder = installation.folder().display().to_string();
     std::fs::read_dir("/proc")

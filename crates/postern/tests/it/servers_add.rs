@@ -39,7 +39,7 @@ async fn servers(installation: &Installation) -> Value {
 }
 
 #[tokio::test]
-async fn servers_add_says_what_is_next() {
+async fn servers_add_prints_next_step() {
     let installation = Installation::new();
     let url = format!("{}/mcp", mcp_server().await);
     let added = installation.run(&["servers", "add", "demo", &url]).await;

@@ -1,5 +1,5 @@
-//! `postern connect` as hosts run it: a process, with the environment that the official SDKs
-//! leave it, against a bridge of the test's own that speaks the sockets' protocol.
+//! `postern connect` as hosts run it, with the environment of the official SDKs, against a fake
+//! bridge.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn result(id: u32) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#)
 }
 
-/// A host and a bridge with the handshake between them done.
+/// Returns a host and a bridge after the handshake.
 async fn established() -> (FakeBridge, Session, Host) {
     established_over(Ends::pipes()).await
 }
@@ -88,7 +88,7 @@ async fn relay_large_and_many(ends: Ends) {
     let answer = large.replace("\"method\":\"tools/call\",\"params\"", "\"result\"");
     session.send(&answer).await;
     assert_eq!(host.receive().await.unwrap(), answer);
-    // The host reads nothing until it has said everything.
+    // The host reads nothing until it has sent all calls.
     for id in 0..256 {
         host.send(&call(id)).await;
         session.receive().await.unwrap();
@@ -99,7 +99,7 @@ async fn relay_large_and_many(ends: Ends) {
     }
 }
 
-/// What a process has in memory now, and had at most, in KiB.
+/// Returns the current and the peak resident memory of a process, in KiB.
 fn memory(process: u32) -> [u64; 2] {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     ["VmRSS:", "VmHWM:"].map(|name| {
@@ -114,7 +114,7 @@ async fn line_of_200_mb_is_answered_and_not_kept() {
     let (_bridge, mut session, mut host) = established().await;
     let process = host.process();
     let [before, _] = memory(process);
-    // As hosts on the TypeScript SDK write one, with the id at the end.
+    // Hosts on the TypeScript SDK write the ID at the end.
     let text = "x".repeat(200_000_000);
     let long = |member: &str, end: &str| format!(r#"{{{member}:{{"text":"{text}"}}{end}}}"#);
     host.send(&long(
@@ -132,7 +132,7 @@ async fn line_of_200_mb_is_answered_and_not_kept() {
     assert!(now < before + 8 * 1024, "{now} KiB, {before} before");
     assert!(most < before + 96 * 1024, "{most} KiB at most");
 
-    // An answer to the server that is too long becomes an error for the server.
+    // For an oversized response of the host, the server gets an error.
     let question = r#"{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage"}"#;
     session.send(question).await;
     assert_eq!(host.receive().await.unwrap(), question);
@@ -183,7 +183,7 @@ async fn handshake_is_replayed_to_next_bridge() {
     assert_eq!(session.receive().await.unwrap(), INITIALIZED);
     assert_eq!(session.receive().await.unwrap(), call(2));
     session.send(&result(2)).await;
-    // The second answer to the handshake was swallowed.
+    // The response to the replayed handshake was dropped.
     assert_eq!(host.receive().await.unwrap(), result(2));
 }
 
@@ -193,7 +193,7 @@ async fn yielding_bridge_answers_pending_requests() {
     host.send(&call(1)).await;
     session.receive().await.unwrap();
     session.send("#yielding").await;
-    // The shim closes its side: nothing more will come.
+    // The shim closes its side and sends nothing more.
     assert_eq!(session.receive().await, None);
     host.send(&call(2)).await;
     session.send(&result(1)).await;
@@ -223,7 +223,7 @@ async fn pending_answers_are_delivered_after_stdin_ended() {
     assert!(status.success());
 }
 
-/// Others may hold them too, and do not expect to be told that they are not ready.
+/// Other processes may share the descriptors and do not expect them to be non-blocking.
 #[tokio::test]
 async fn descriptor_flags_of_host_are_unchanged() {
     for ends in [Ends::pipes(), Ends::sockets()] {
@@ -369,7 +369,7 @@ async fn unknown_server_error_ends_after_server_is_added() {
             "kind": "not-found", "server": "typo", "hint": "see `postern servers list`"
         })
     );
-    // It was added meanwhile: the host's next attempt finds it.
+    // After the server was added, one of the host's next requests succeeds.
     let mut id = 1;
     let mut accepted = loop {
         host.send(&INITIALIZE.replace("\"id\":0", &format!("\"id\":{id}")))

@@ -1,4 +1,4 @@
-//! What a user who is signed in sees of consents, of another sign-in, and of the sign-out.
+//! Consents, another sign-in, and sign-out for a user who is signed in.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::process::Command;
 use crate::demo::SignedIn;
 use crate::installation::{Ended, Installation};
 
-/// Far longer than anything here takes.
+/// A timeout far above what any command needs.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 const ADELE: &str = "adele@contoso.example";
@@ -22,7 +22,7 @@ fn output(ended: &Ended) -> (Option<i32>, &str, &str) {
     (ended.code, ended.stdout.as_str(), ended.stderr.as_str())
 }
 
-/// Runs a command where the demo's browser can be opened.
+/// Runs a command with the demo's browser.
 async fn with_browser(installation: &Installation, arguments: &[&str]) -> Ended {
     let mut command = installation.command(arguments);
     command.env("POSTERN_BROWSER", browser());
@@ -40,9 +40,9 @@ async fn consents(installation: &Installation) -> Vec<Value> {
     serde_json::from_str(&list.stdout).unwrap()
 }
 
-/// Adds servers that have no consents to list, each for a reason of its own.
+/// Adds servers whose consents cannot be listed, each for a different reason.
 async fn add_broken_servers(installation: &Installation) {
-    // It describes how one signs in.
+    // This server names its metadata.
     let challenge = r#"Bearer resource_metadata="http://127.0.0.1:9/contoso""#;
     let challenge = [(header::WWW_AUTHENTICATE, challenge)];
     let router = Router::new()
@@ -83,7 +83,7 @@ async fn consents_list_names_unasked_servers_in_one_line() {
          hint: `postern consents list NAME` says more about one of them\n"
     );
     assert_eq!(consents(&installation).await.len(), 1);
-    // The error of a server that is named stays one.
+    // For a named server, the command fails.
     let one = installation.run(&["consents", "list", "contoso"]).await;
     assert_eq!((one.code, one.stdout.as_str()), (Some(3), ""), "{one:?}");
     assert!(one.stderr.contains("postern sign-in contoso"), "{one:?}");
@@ -102,7 +102,10 @@ async fn consent_is_revoked_by_its_id_or_its_server_alone() {
         };
         let revoked = installation.run(&["consents", "revoke", named]).await;
         assert_eq!(revoked.code, Some(0), "{named}: {revoked:?}");
-        assert!(revoked.stdout.contains("is taken back"), "{revoked:?}");
+        assert!(
+            revoked.stdout.contains("Revoked the consent"),
+            "{revoked:?}"
+        );
         let again = with_browser(&installation, &["sign-in", "snippets"]).await;
         assert_eq!(again.code, Some(0), "{again:?}");
         let next = consents(&installation).await;
@@ -134,7 +137,7 @@ async fn sign_in_while_signed_in_names_account_and_starts_nothing() {
         );
         assert_eq!(output(&ended), (Some(0), already.as_str(), again.as_str()));
     }
-    // The command that it names does sign in.
+    // The command of the hint signs in.
     let again = with_browser(&installation, &["sign-in", "snippets", "--select-account"]).await;
     let signed_in = format!("Signed in to snippets as {ADELE}.\n");
     assert_eq!(
@@ -159,7 +162,7 @@ async fn sign_in_while_signed_in_asks_at_a_terminal() {
     }
 }
 
-/// Runs a command at a terminal of its own, where a user answers its question; what it shows.
+/// Runs a command at a pseudo-terminal, answers its question, and returns its output.
 async fn at_terminal(installation: &Installation, command: &str, answer: &str) -> String {
     let program = env!("CARGO_BIN_EXE_postern");
     let command = format!(
@@ -224,13 +227,13 @@ async fn sign_out_takes_name_of_server() {
         (
             Some(1),
             "",
-            "error: no account and no server is called `typo`\n\
+            "error: no account and no server is named `typo`\n\
              hint: `postern status` lists both\n"
         )
     );
-    let nobody = "Nobody is signed in to contoso.\n";
+    let none = "No account is signed in to contoso.\n";
     let contoso = installation.run(&["sign-out", "contoso"]).await;
-    assert_eq!(output(&contoso), (Some(0), nobody, ""));
+    assert_eq!(output(&contoso), (Some(0), none, ""));
     let signed_out = format!("Signed out {ADELE} of snippets.\n");
     let snippets = installation.run(&["sign-out", "snippets"]).await;
     assert_eq!(output(&snippets), (Some(0), signed_out.as_str(), ""));

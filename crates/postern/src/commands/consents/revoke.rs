@@ -1,4 +1,4 @@
-//! `postern consents revoke`: which consent is meant, and what its end means.
+//! `postern consents revoke`: finds the consent, revokes it, and reports the consequences.
 
 use control::api::{ConsentView, Request, ServerState};
 
@@ -7,8 +7,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::terminal;
 
-/// Takes a consent back: `id` of the gateway of the server `consent`, or, without an `id`, the one
-/// that `consent` means by itself.
+/// Revokes a consent: `id` at the gateway of the server `consent`, or without `id` the one that
+/// `consent` identifies.
 pub(super) async fn run(
     consent: String,
     id: Option<String>,
@@ -30,21 +30,21 @@ pub(super) async fn run(
         .any(|view| view.name == server && view.state == ServerState::SignInNeeded);
     if is_signed_out {
         terminal::print(format_args!(
-            "The consent is taken back, and you are signed out there. `postern sign-in {server}` asks for it again."
+            "Revoked the consent, and you are signed out there. `postern sign-in {server}` asks for it again."
         ));
     } else {
-        terminal::print("The consent is taken back. The gateway asks again at the next sign-in.");
+        terminal::print("Revoked the consent. The gateway asks again at the next sign-in.");
     }
     Ok(())
 }
 
-/// The server and the id of the consent that `named` means: by its id, or as the only one of a
-/// server's gateway.
+/// Returns the server and the ID of the consent that `named` identifies: by its ID, or as the only
+/// consent of a server's gateway.
 ///
 /// # Errors
 ///
-/// If there is none, or more than one could be meant. A gateway chooses the ids, so an id that is a
-/// server's name as well means neither.
+/// If no consent matches, or several do. Gateways choose the IDs, so if an ID is also a server's
+/// name, `named` is ambiguous.
 async fn find(named: &str, context: &Context) -> Result<(String, String), CliError> {
     let is_server = context.state().await?;
     let is_server = is_server.servers.iter().any(|server| server.name == named);
@@ -62,13 +62,13 @@ async fn only_one_of(server: &str, context: &Context) -> Result<(String, String)
     let list = fetch_consents(Some(server.to_owned()), context).await?;
     match list.consents.as_slice() {
         [] => Err(CliError::new(format_args!(
-            "the gateway of {server} lists no consent; hint: `postern consents list` lists those of the others"
+            "the gateway of {server} lists no consent; hint: `postern consents list` lists those of all gateways"
         ))),
         [one] => Ok((server.to_owned(), one.id.clone())),
         several => Err(CliError::usage(
             format!("the gateway of {server} lists {} consents", several.len()),
             &format!(
-                "say which with `postern consents revoke ID`: {}",
+                "choose one with `postern consents revoke ID`: {}",
                 several
                     .iter()
                     .map(|one| format!("{} for {}", one.id, one.server))
@@ -93,7 +93,7 @@ fn ambiguous(named: &str, consents: &[&ConsentView]) -> CliError {
     let commands = consents.iter();
     let commands = commands.map(|one| format!("`postern consents revoke {} {}`", one.via, one.id));
     CliError::usage(
-        format!("`{named}` could be more than one consent"),
+        format!("`{named}` matches more than one consent"),
         &format!(
             "name the server too: {}",
             commands.collect::<Vec<_>>().join(", ")

@@ -1,7 +1,7 @@
-//! Makes the registration, or adds to it what it lacks.
+//! Creates the registration, or adds what an existing one lacks.
 //!
-//! Invariants: everything is looked up before anything is written; what somebody else registered
-//! stays; a second run changes nothing.
+//! Invariants: all lookups precede the first write. Existing settings of other origin stay. A second
+//! run changes nothing.
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -12,13 +12,13 @@ use super::steps;
 use crate::error::CliError;
 use crate::terminal;
 
-/// What of an application matters here.
+/// The fields of an application that are compared.
 const FIELDS: &str = "id,appId,displayName,isFallbackPublicClient,publicClient,web,spa,api,requiredResourceAccess,keyCredentials";
 
-/// What a federated credential says, beside its name, which cannot be changed.
+/// The fields of a federated credential that can be changed. Its name cannot.
 const FEDERATED_FIELDS: [&str; 3] = ["issuer", "subject", "audiences"];
 
-/// What there is.
+/// The existing objects.
 struct Found {
     application: Option<Value>,
     has_principal: bool,
@@ -26,7 +26,7 @@ struct Found {
     federated: Option<Value>,
 }
 
-/// A change to an application, and what it is in summary.
+/// A change to an application, and its description for the user.
 #[derive(Default)]
 struct Change {
     fields: Map<String, Value>,
@@ -62,7 +62,7 @@ pub(super) async fn apply(
     Ok(())
 }
 
-/// The ids of the scopes of another registration.
+/// Looks up the IDs of the scopes of another registration.
 async fn resolve(graph: &Graph, api: &Api) -> Result<Value, CliError> {
     let name = api.app.replace('\'', "''");
     let filter = format!("servicePrincipalNames/any(name:name eq '{name}')");
@@ -74,7 +74,7 @@ async fn resolve(graph: &Graph, api: &Api) -> Result<Value, CliError> {
     let principals = list(answer.as_ref().map(|answer| &answer["value"]));
     let [principal] = principals else {
         return Err(CliError::new(format_args!(
-            "{} registrations in this tenant go by `{}`; nothing was changed; hint: name the client id of the one with --api",
+            "{} registrations in this tenant match `{}`; nothing was changed; hint: pass the client ID of one with --api",
             principals.len(),
             api.app
         )));
@@ -137,7 +137,8 @@ async fn find_existing(
     })
 }
 
-/// The object that is meant: by its client id, else by its name.
+/// Finds the application by its client ID, or else by its name. Returns its object ID, or `None` if
+/// no application has that name.
 async fn object_id(
     graph: &Graph,
     registration: &Registration,
@@ -157,12 +158,12 @@ async fn object_id(
         ([one], _) => Ok(Some(text(&one["id"]).to_owned())),
         ([], None) => Ok(None),
         ([], Some(id)) => Err(CliError::new(format_args!(
-            "this tenant has no registration with the client id {id}; nothing was changed; hint: leave out --client-id to make one"
+            "this tenant has no registration with the client ID {id}; nothing was changed; hint: omit --client-id to create one"
         ))),
         (several, _) => {
             let ids: Vec<_> = several.iter().map(|one| text(&one["appId"])).collect();
             Err(CliError::new(format_args!(
-                "several registrations are called `{value}`; nothing was changed; hint: say which with --client-id: {}",
+                "several registrations are named `{value}`; nothing was changed; hint: choose one with --client-id: {}",
                 ids.join(", ")
             )))
         }
@@ -194,7 +195,8 @@ async fn update(graph: &Graph, known: &Value, wanted: &Value) -> Result<bool, Cl
     Ok(true)
 }
 
-/// Adds what stands beside the application; says whether there was something to add.
+/// Adds or updates the service principal and the federated credential. Returns whether anything
+/// changed.
 async fn complete(
     graph: &Graph,
     registration: &Registration,
@@ -240,7 +242,7 @@ fn is_same_credential(known: &Value, wanted: &Value) -> bool {
         .all(|field| known[field] == wanted[field])
 }
 
-/// What `known` lacks.
+/// Returns the change that adds what `known` lacks.
 fn change(known: &Value, wanted: &Value) -> Change {
     let mut change = Change::default();
     if wanted["isFallbackPublicClient"] == true && known["isFallbackPublicClient"] != true {
@@ -290,7 +292,7 @@ impl Change {
     }
 }
 
-/// All of both lists, and what is new; `None` if nothing is.
+/// Returns the union of both lists and the new items. Returns `None` if there are no new items.
 fn united(
     has: &Value,
     wants: &Value,
@@ -305,7 +307,7 @@ fn united(
     (!new.is_empty()).then(|| ([has, &new].concat(), new))
 }
 
-/// The permissions of both; `None` if none is new.
+/// Returns the union of both lists of permissions. Returns `None` if there are no new permissions.
 fn access(has: &Value, wants: &Value) -> Option<Value> {
     let mut all = list(Some(has)).to_vec();
     let mut grown = false;
@@ -327,7 +329,7 @@ fn access(has: &Value, wants: &Value) -> Option<Value> {
     grown.then(|| all.into())
 }
 
-/// What is left alone, though it stands in the way.
+/// Returns warnings about existing settings that conflict and are not changed.
 fn notes(registration: &Registration, application: &Value) -> Vec<String> {
     let (uri, others) = match &registration.role {
         Role::Bridge { .. } => (super::registration::LOOPBACK_REDIRECT, ["web", "spa"]),
@@ -343,7 +345,7 @@ fn notes(registration: &Registration, application: &Value) -> Vec<String> {
         .filter(|platform| stands_in(platform))
         .map(|platform| {
             format!(
-                "warning: {uri} is registered under `{platform}` too, and Entra takes either\nhint: remove it there, under Authentication of the registration"
+                "warning: {uri} is registered under `{platform}` too, and Entra may use either\nhint: remove it there, under Authentication of the registration"
             )
         })
         .collect()

@@ -1,4 +1,4 @@
-//! Microsoft Graph v1.0, as far as registrations go.
+//! A client for app registrations in Microsoft Graph v1.0.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use crate::error::CliError;
 
-/// What lets somebody write registrations: to people, and to programs.
+/// The permissions that allow writing registrations: delegated by a user, and of an application.
 const PERMISSIONS: [&str; 2] = ["Application.ReadWrite.All", "Application.ReadWrite.OwnedBy"];
 
-/// What was made a moment ago is not known everywhere at once: how often, and first after how
-/// long, it is asked for again. The pause doubles.
+/// The retries for a new object, which Microsoft Graph replicates with a delay. The pause doubles
+/// after each attempt.
 const MAX_ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 
@@ -36,7 +36,12 @@ impl Graph {
         }
     }
 
-    /// Looks whether the token can do it at all, as far as it says. Graph has the last word.
+    /// Checks the permissions in the token, if it is readable. Microsoft Graph makes the final
+    /// decision.
+    ///
+    /// # Errors
+    ///
+    /// If the token is readable and lacks the permissions.
     pub(super) fn check_permissions(&self) -> Result<(), CliError> {
         let Some(has) = token_permissions(self.token.expose_secret()) else {
             return Ok(());
@@ -52,12 +57,12 @@ impl Graph {
             has => has.join(", "),
         };
         Err(CliError::new(format_args!(
-            "the token does not let its bearer write registrations: it grants {has}; nothing was changed; hint: get one with {}, as an Application Administrator",
+            "the token does not permit writing registrations: it grants {has}; nothing was changed; hint: get one with {}, as an Application Administrator",
             PERMISSIONS[0]
         )))
     }
 
-    /// What is at a path; `None` if there is nothing.
+    /// Gets the object at a path. Returns `None` if there is none.
     pub(super) async fn find(
         &self,
         path: &str,
@@ -71,7 +76,7 @@ impl Graph {
         }
     }
 
-    /// Writes.
+    /// Sends a write request and returns the response body.
     pub(super) async fn write(
         &self,
         method: Method,
@@ -86,7 +91,7 @@ impl Graph {
         }
     }
 
-    /// Adds something to what was made a moment ago.
+    /// Adds an object that refers to a new one, and retries while that is not replicated.
     pub(super) async fn add(&self, path: &str, body: &Value) -> Result<Value, CliError> {
         let mut pause = FIRST_PAUSE;
         for _ in 1..MAX_ATTEMPTS {
@@ -136,7 +141,7 @@ impl Graph {
     }
 }
 
-/// The scopes and roles that a token names, if it can be read.
+/// Returns the scopes and roles of a token. Returns `None` if the token is opaque.
 fn token_permissions(token: &str) -> Option<Vec<String>> {
     let payload = BASE64_URL_SAFE_NO_PAD
         .decode(token.split('.').nth(1)?)
@@ -155,7 +160,7 @@ fn token_permissions(token: &str) -> Option<Vec<String>> {
 fn graph_error(what: &str, status: StatusCode, body: &Value) -> CliError {
     let said = body["error"]["message"]
         .as_str()
-        .unwrap_or("it does not say why");
+        .unwrap_or("no reason given");
     let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
     let hint = match status {
         StatusCode::UNAUTHORIZED => {
@@ -165,9 +170,9 @@ fn graph_error(what: &str, status: StatusCode, body: &Value) -> CliError {
             "use the token of an Application Administrator, with Application.ReadWrite.All"
         }
         StatusCode::TOO_MANY_REQUESTS => "wait a minute, then run the command again",
-        _ => "run the command again: it goes on where it ended",
+        _ => "run the command again; it continues where it stopped",
     };
     CliError::new(format_args!(
-        "Microsoft Graph refuses {what} ({status}): {said}; hint: {hint}"
+        "Microsoft Graph rejects {what} ({status}): {said}; hint: {hint}"
     ))
 }

@@ -1,4 +1,4 @@
-//! What is to be registered, as Microsoft Graph v1.0 has it.
+//! The app registration as Microsoft Graph v1.0 JSON.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,7 +8,7 @@ use super::certificate;
 use crate::cli::{EntraBridgeArgs, EntraGatewayArgs};
 use crate::error::CliError;
 
-/// Microsoft Graph, and those of its scopes that a sign-in takes.
+/// The app ID of Microsoft Graph, and the IDs of its scopes that a sign-in uses.
 pub(super) const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
 const SIGN_IN_SCOPES: [&str; 3] = [
     "37f7f235-527c-4136-accd-4a02d197296e", // openid
@@ -16,13 +16,13 @@ const SIGN_IN_SCOPES: [&str; 3] = [
     "7427e0e9-2fba-42fe-b0c0-848c9e6a8182", // offline_access
 ];
 
-/// One registration.
+/// An app registration.
 pub(super) struct Registration {
     pub(super) name: String,
     pub(super) role: Role,
 }
 
-/// What it is for.
+/// The component that uses the registration.
 pub(super) enum Role {
     Bridge {
         api: Option<Api>,
@@ -30,7 +30,7 @@ pub(super) enum Role {
     Gateway {
         redirect_uri: String,
         federated: Option<Value>,
-        /// As `keyCredentials` has it.
+        /// An item of `keyCredentials`.
         certificate: Option<Value>,
     },
 }
@@ -38,12 +38,12 @@ pub(super) enum Role {
 /// The scopes of another registration.
 #[derive(Clone)]
 pub(super) struct Api {
-    /// Its App ID URI or its client id.
+    /// Its App ID URI or its client ID.
     pub(super) app: String,
     pub(super) scopes: Vec<String>,
 }
 
-/// What the bridge comes back to. Entra ignores the port of `localhost`, and of nothing else.
+/// The bridge's redirect URI. Entra ignores the port only for `localhost`.
 pub(super) const LOOPBACK_REDIRECT: &str = "http://localhost";
 
 impl Registration {
@@ -60,7 +60,7 @@ impl Registration {
 
     /// # Errors
     ///
-    /// Where the certificate cannot be read.
+    /// If the certificate cannot be read.
     pub(super) fn for_gateway(args: &EntraGatewayArgs) -> Result<Self, CliError> {
         let base = args.public_url.to_string();
         let federated = args
@@ -92,7 +92,7 @@ impl Registration {
         })
     }
 
-    /// The scopes of another registration that it asks for.
+    /// Returns the scopes of another registration that it requests.
     pub(super) fn api(&self) -> Option<&Api> {
         match &self.role {
             Role::Bridge { api } => api.as_ref(),
@@ -107,7 +107,8 @@ impl Registration {
         }
     }
 
-    /// The `application`; `api` is what it asks for of another registration, with its ids.
+    /// Returns the `application` object. `api` is the `requiredResourceAccess` for another
+    /// registration.
     pub(super) fn application(&self, api: Option<Value>) -> Value {
         let mut access = vec![resource(GRAPH_APP_ID, &SIGN_IN_SCOPES)];
         access.extend(api);
@@ -136,7 +137,7 @@ impl Registration {
         application
     }
 
-    /// Everything that is sent, with names in angle brackets for the ids that only the tenant knows.
+    /// Returns all objects to create, with placeholders in angle brackets for the tenant's IDs.
     pub(super) fn documents(&self) -> Value {
         let api = self.api().map(|api| {
             let ids: Vec<_> = api
@@ -157,7 +158,7 @@ impl Registration {
     }
 }
 
-/// An entry of `requiredResourceAccess`.
+/// Returns an item of `requiredResourceAccess`.
 pub(super) fn resource(app: &str, scopes: &[impl AsRef<str>]) -> Value {
     let scopes = scopes.iter().map(AsRef::as_ref);
     let access: Vec<_> = scopes

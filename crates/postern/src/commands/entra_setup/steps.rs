@@ -1,4 +1,4 @@
-//! The registration as steps in Entra's portal.
+//! The registration as steps in the Entra admin center.
 
 use super::registration::{LOOPBACK_REDIRECT, Registration, Role};
 use crate::error::CliError;
@@ -11,7 +11,7 @@ pub(super) fn text(registration: &Registration) -> Result<String, CliError> {
         .collect();
     let documents = serde_json::to_string_pretty(&registration.documents())?;
     Ok(format!(
-        "In the Entra admin center (https://entra.microsoft.com), under App registrations:\n{steps}\nThe same for Microsoft Graph v1.0 (POST /applications, /servicePrincipals, /applications/{{id}}/federatedIdentityCredentials):\n{documents}\n\nWith --apply and a token for Microsoft Graph this command does it."
+        "In the Entra admin center (https://entra.microsoft.com), under App registrations:\n{steps}\nThe same for Microsoft Graph v1.0 (POST /applications, /servicePrincipals, /applications/{{id}}/federatedIdentityCredentials):\n{documents}\n\nWith --apply and a Microsoft Graph token, this command creates the registration."
     ))
 }
 
@@ -23,7 +23,7 @@ fn steps(registration: &Registration) -> Vec<String> {
     match &registration.role {
         Role::Bridge { .. } => {
             steps.push(format!(
-                "Authentication > Add a platform > Mobile and desktop applications > {LOOPBACK_REDIRECT}: without a port and a path, and on no other platform"
+                "Authentication > Add a platform > Mobile and desktop applications > {LOOPBACK_REDIRECT}: without port and path, and on no other platform"
             ));
             steps.push("Authentication > Settings > Allow public client flows > Yes".to_owned());
         }
@@ -45,15 +45,14 @@ fn steps(registration: &Registration) -> Vec<String> {
         ));
     }
     steps.push(
-        "API permissions > Grant admin consent, where people may not consent by themselves"
-            .to_owned(),
+        "API permissions > Grant admin consent, if users may not consent themselves".to_owned(),
     );
     steps.extend(credential_step(&registration.role));
     steps.push(config_step(registration));
     steps
 }
 
-/// How a gateway proves itself.
+/// Returns the step for a gateway's credential. Returns `None` for the bridge, a public client.
 fn credential_step(role: &Role) -> Option<String> {
     let Role::Gateway {
         federated,
@@ -74,11 +73,11 @@ fn credential_step(role: &Role) -> Option<String> {
             "Certificates & secrets > Certificates > Upload certificate: the file that was named"
                 .to_owned()
         }
-        (None, None) => "Certificates & secrets > Federated credentials, or Certificates: either rather than a client secret, which can be copied and ends".to_owned(),
+        (None, None) => "Certificates & secrets > Federated credentials, or Certificates: prefer either to a client secret, which can be copied and expires".to_owned(),
     })
 }
 
-/// What to write where with what the registration is called then.
+/// Returns the configuration that uses the registration, with `CLIENT` for the client ID.
 pub(super) fn config_step(registration: &Registration) -> String {
     match &registration.role {
         Role::Bridge { api } => {

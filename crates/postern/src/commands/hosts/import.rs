@@ -7,7 +7,7 @@ use crate::context::{Context, unexpected};
 use crate::error::CliError;
 use crate::terminal;
 
-/// Shows what would become of the entries, asks, and does that.
+/// Shows the planned import, asks for confirmation, and makes exactly these changes.
 pub(super) async fn run(
     host: HostId,
     entries: Vec<String>,
@@ -28,15 +28,15 @@ pub(super) async fn run(
         .filter(|server| server.exposed)
         .collect();
     for server in &exposed {
-        confirm_http(&server.url, "Take it over", CANCELLED)?;
+        confirm_http(&server.url, "Import it", CANCELLED)?;
     }
-    match terminal::confirm("\nDo all of this?") {
+    match terminal::confirm("\nMake all of these changes?") {
         Some(true) => {}
         Some(false) => return Err(CliError::new(CANCELLED)),
         None => {
             return Err(CliError::usage(
-                "nothing was taken over, because nobody is there to ask",
-                "run it at a terminal",
+                "nothing was imported, because there is no terminal to confirm at",
+                "run the command at a terminal",
             ));
         }
     }
@@ -50,7 +50,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-const CANCELLED: &str = "nothing was taken over";
+const CANCELLED: &str = "nothing was imported";
 
 fn import(reply: Reply) -> Result<HostImport, CliError> {
     match reply {
@@ -62,7 +62,7 @@ fn import(reply: Reply) -> Result<HostImport, CliError> {
 fn print_result(made: &HostImport) {
     if let Some(backup) = &made.backup {
         terminal::print(format_args!(
-            "\nThe file as it was, with the secrets that stood there: {backup}\nDelete it once everything works."
+            "\nBackup of the file, including its secrets: {backup}\nDelete it once everything works."
         ));
     }
     if let Some(afterwards) = &made.afterwards {
@@ -78,7 +78,7 @@ fn text(planned: &HostImport) -> String {
     let left = planned.left.iter();
     parts.extend(left.map(|left| format!("{} stays as it is: {}", left.entry, left.reason)));
     if planned.servers.is_empty() {
-        parts.push(format!("{} has nothing to take over.", planned.path));
+        parts.push(format!("{} has no entries to import.", planned.path));
     } else {
         let configs = planned
             .servers
@@ -104,12 +104,12 @@ fn server(server: &ImportedServer) -> String {
         remarks,
         ..
     } = server;
-    let there = if config.is_empty() {
-        ", which is there already"
+    let exists = if config.is_empty() {
+        ", which already exists"
     } else {
         ""
     };
-    let mut text = format!("{entry} becomes the server {name}{there}: {url}");
+    let mut text = format!("{entry} becomes the server {name}{exists}: {url}");
     if !secrets.is_empty() {
         text += &format!("\n  secrets to be stored: {}", secrets.join(", "));
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_preview_says_what_becomes_of_each_entry() {
+    fn preview_shows_result_for_each_entry() {
         let wiki = ImportedServer {
             entry: "Team wiki".to_owned(),
             name: "team-wiki".to_owned(),
@@ -174,7 +174,7 @@ odd stays as it is: it names no address
 +new"
         );
         assert!(
-            text(&planned(Vec::new())).ends_with("/home/a/claude.json has nothing to take over.")
+            text(&planned(Vec::new())).ends_with("/home/a/claude.json has no entries to import.")
         );
     }
 }

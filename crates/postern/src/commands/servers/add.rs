@@ -1,8 +1,8 @@
-//! `postern servers add`: looks first, adds the server, and says what comes next.
+//! `postern servers add`: probes the server, adds it, and prints the next step.
 //!
-//! Owns: when a server is not added. That is where no MCP server answers at its address; one that
-//! cannot be asked now is added all the same. An address that was found elsewhere is for the user to
-//! choose, because another path may be another server.
+//! Owns: when a server is not added, which is if no MCP server answers at its URL. A server that
+//! cannot be reached now is added anyway. If an MCP server answers at another URL, the user decides,
+//! because another path may be another server. Does not own: the probe, which the bridge makes.
 
 use control::api::{Inspection, Problem, Reply, Request};
 use model::{EndpointUrl, shown_url};
@@ -12,7 +12,7 @@ use crate::context::{Context, unexpected};
 use crate::error::CliError;
 use crate::terminal;
 
-/// A server that is to be added.
+/// The server to add.
 #[derive(Clone)]
 struct NewServer {
     name: String,
@@ -49,7 +49,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Looks at the address, and has the user choose where a server was found at another one.
+/// Probes the URL, and asks the user if a server was found at another one.
 async fn inspect(new: NewServer, context: &Context) -> Result<(NewServer, Inspection), CliError> {
     let request = Request::InspectServer {
         name: new.name.clone(),
@@ -80,7 +80,7 @@ async fn inspect(new: NewServer, context: &Context) -> Result<(NewServer, Inspec
             let name = &new.name;
             let hint = problem.hint.as_deref().unwrap_or("check the URL");
             let hint =
-                format!("{hint}; `postern servers add {name} URL --no-check` adds it as it is");
+                format!("{hint}; `postern servers add {name} URL --no-check` adds it anyway");
             Err(not_added(&new, &problem).with_hint(hint).into())
         }
         Inspection::Ready { .. }
@@ -99,7 +99,7 @@ async fn add(new: &NewServer, context: &Context) -> Result<(), CliError> {
     context.call(&request).await.map(drop)
 }
 
-/// Names the command to run, for where there is no terminal to ask at.
+/// Returns the error that names the command to run, for use without a terminal.
 fn propose_url(new: &NewServer, problem: Problem, url: &str) -> CliError {
     let name = &new.name;
     let message = format!(
@@ -107,7 +107,7 @@ fn propose_url(new: &NewServer, problem: Problem, url: &str) -> CliError {
         not_added(new, &problem).message
     );
     let hint = format!(
-        "if that is the one, run `postern servers add {name} {url}`; `--no-check` adds the URL as it is"
+        "to add that one, run `postern servers add {name} {url}`; `--no-check` adds the original URL anyway"
     );
     Problem { message, ..problem }.with_hint(hint).into()
 }
@@ -120,7 +120,7 @@ fn not_added(new: &NewServer, problem: &Problem) -> Problem {
     }
 }
 
-/// What is at the address of the server, in words that name it.
+/// Returns the problem's message with the server's URL as the subject.
 fn describe(new: &NewServer, problem: &Problem) -> String {
     let shown = shown_url(&new.url);
     match problem.message.strip_prefix("the server ") {
@@ -129,7 +129,7 @@ fn describe(new: &NewServer, problem: &Problem) -> String {
     }
 }
 
-/// What was added, and what comes next.
+/// Describes the added server and the next step.
 fn outcome(name: &str, inspection: &Inspection) -> String {
     match inspection {
         Inspection::Ready { report } => format!(
@@ -140,14 +140,14 @@ fn outcome(name: &str, inspection: &Inspection) -> String {
             report.protocol_version
         ),
         Inspection::SignIn => {
-            format!("Added {name}: it wants a sign-in.\nNext: `postern sign-in {name}`")
+            format!("Added {name}: it requires a sign-in.\nNext: `postern sign-in {name}`")
         }
         Inspection::HeaderNeeded { words } => {
             let words = words
                 .as_ref()
                 .map_or_else(String::new, |words| format!(": {words}"));
             format!(
-                "Added {name}: it answers 401 and names no way to sign in{words}.\nNext: if it takes an API key, write the header's name under [servers.{name}] of config.toml, as in `headers = {{ X-Api-Key = {{ keychain = \"{name}-key\" }} }}`, and store the key with `postern secrets set {name}-key`"
+                "Added {name}: it responds with 401 and names no authorization server{words}.\nNext: if it accepts an API key, write the header's name under [servers.{name}] in config.toml, as in `headers = {{ X-Api-Key = {{ keychain = \"{name}-key\" }} }}`, and store the key with `postern secrets set {name}-key`"
             )
         }
         Inspection::Elsewhere { problem, .. }
@@ -189,13 +189,13 @@ mod tests {
             ),
             (
                 Inspection::SignIn,
-                "Added crm: it wants a sign-in.\nNext: `postern sign-in crm`",
+                "Added crm: it requires a sign-in.\nNext: `postern sign-in crm`",
             ),
             (
                 Inspection::HeaderNeeded {
                     words: Some("no key".into()),
                 },
-                "Added crm: it answers 401 and names no way to sign in: no key.\nNext: if it takes an API key, write the header's name under [servers.crm] of config.toml, as in `headers = { X-Api-Key = { keychain = \"crm-key\" } }`, and store the key with `postern secrets set crm-key`",
+                "Added crm: it responds with 401 and names no authorization server: no key.\nNext: if it accepts an API key, write the header's name under [servers.crm] in config.toml, as in `headers = { X-Api-Key = { keychain = \"crm-key\" } }`, and store the key with `postern secrets set crm-key`",
             ),
             (
                 Inspection::NotNow { problem },

@@ -1,38 +1,41 @@
-//! What a person at a terminal is told of a sign-in that waits.
+//! The terminal output for a pending sign-in.
 
 use control::api::{ApprovalView, SignInView, SignInWay, UserCodeView};
 
-/// Who is told, and what they can do.
+/// The sign-in to announce, and what the user can do at the terminal.
 pub(super) struct Announcer {
     pub(super) server: String,
-    /// Whether an address that is typed is read, for a browser on another machine.
+    /// Whether a typed callback URL is read, for a browser on another machine. `None` if the browser
+    /// is on this machine.
     pub(super) reads_callback_url: Option<bool>,
-    /// Whether a line that is typed answers a question.
+    /// Whether a typed line answers a question.
     pub(super) can_approve: bool,
-    /// This machine's address, as whoever came by SSH reached it.
+    /// This machine's address as the SSH client reached it.
     pub(super) machine: Option<String>,
-    /// The sign-in that is asked for, if it is one.
+    /// The sign-in that this command requests, if any.
     pub(super) requested: Option<Requested>,
 }
 
-/// What a person asks for, and what waited before the bridge was told.
+/// The requested sign-in, and the sign-in that was pending before.
 pub(super) struct Requested {
-    /// The way on which a sign-in that waits already is joined; `None` if none is joined.
+    /// How the page is delivered, if the request may join a pending sign-in. `None` if it replaces
+    /// that.
     pub(super) joins: Option<SignInWay>,
     pub(super) before: Option<SignInView>,
 }
 
 impl Requested {
-    /// Whether that page is not one that makes way for what is asked for.
+    /// Returns whether the page belongs to the requested sign-in, and not to an earlier one that the
+    /// request replaces.
     fn covers(&self, page: &SignInView) -> bool {
         let is_new = self
             .before
             .as_ref()
             .is_none_or(|before| (&before.url, &before.code) != (&page.url, &page.code));
-        // A question has no address that could be dead.
-        let asks = page.approval.as_ref().is_some_and(|asked| !asked.on_page);
+        // A question at the terminal has no URL that could become invalid.
+        let is_question = page.approval.as_ref().is_some_and(|asked| !asked.on_page);
         is_new
-            || asks
+            || is_question
             || self.joins.is_some_and(|way| match way {
                 SignInWay::Here => true,
                 SignInWay::Elsewhere => page.code.is_some() || page.takes_address,
@@ -43,15 +46,16 @@ impl Requested {
 }
 
 impl Announcer {
-    /// Whether the sign-in can be finished on that page: another flow may be about to take the
-    /// place of one that waited before.
+    /// Returns whether the sign-in can be completed on this page. An earlier sign-in may be about to
+    /// be replaced.
     pub(super) fn is_current(&self, page: &SignInView) -> bool {
         self.requested
             .as_ref()
             .is_none_or(|requested| requested.covers(page))
     }
 
-    /// Where the page is, said once, and what is between it and a browser.
+    /// Returns the text for the page. It contains the URL only if `shown`, the page shown before, has
+    /// another one.
     pub(super) fn announcement(&self, page: &SignInView, shown: Option<&SignInView>) -> String {
         if let Some(code) = &page.code {
             return code_to_enter(page, code);
@@ -64,8 +68,8 @@ impl Announcer {
         self.page_location(page, shown)
     }
 
-    /// The question that the page asks first. Its address is for a user at a terminal alone: with
-    /// it, a program could answer.
+    /// Returns the text for a page that asks a question first. Contains its URL only at a terminal,
+    /// because a program could answer the question with it.
     fn page_with_question(
         &self,
         approval: &ApprovalView,
@@ -91,12 +95,12 @@ impl Announcer {
         question + &place
     }
 
-    /// The question, for the answer on the next line.
+    /// Returns the question, which the next typed line answers.
     fn question(&self, approval: &ApprovalView) -> String {
         let question = approval_question(&self.server, approval);
         match self.can_approve {
             true => format!(
-                "{question} Allow it only if you trust this server with that.\nAllow it? [y/N]"
+                "{question} Allow it only if you trust this server with that access.\nAllow it? [y/N]"
             ),
             false => format!(
                 "{question} Approve it in Postern's window, or run `postern sign-in {}` at a terminal.",
@@ -133,13 +137,13 @@ impl Announcer {
         };
         let forward = match &self.machine {
             Some(machine) => format!("run `ssh -L {port}:localhost:{port} {machine}` there"),
-            None => format!("forward port {port} from there to this one"),
+            None => format!("forward port {port} from there to this machine"),
         };
         format!(
             "Open this page in any browser:\n\n  {url}\n\n\
-             It ends on port {port} of localhost, which is on this machine. If the browser is on \
-             another one, it\nsays that it cannot connect: copy the whole address that it shows \
-             then, and {paste}.\nOr {forward} before you open the page.\n"
+             The sign-in ends on port {port} of localhost, on this machine. A browser on another \
+             machine cannot\nconnect to it: copy the complete URL from the browser's error page \
+             and {paste}.\nOr {forward} before you open the page.\n"
         )
     }
 }
@@ -155,18 +159,18 @@ fn approval_question(server: &str, approval: &ApprovalView) -> String {
         on_page: _,
     } = approval;
     let before = previous.as_ref();
-    let before = before.map(|before| format!(" Before, you allowed access to {before}."));
+    let before = before.map(|before| format!(" You previously allowed access to {before}."));
     let audience = audience.as_ref().map(|audience| {
         let before = previous_audience.as_ref();
-        let before = before.map(|before| format!(", before it was {before}"));
+        let before = before.map(|before| format!("; before, it was {before}"));
         let other = other_server.as_ref();
         let other = other.map(|other| {
             format!(
-                " Tokens of the server {other} have it too: each of the two could use the other's."
+                " Tokens of the server {other} have it too: each server could use the other's tokens."
             )
         });
         format!(
-            " Its tokens have the audience {audience} now{}.{}",
+            " Its tokens now have the audience {audience}{}.{}",
             before.unwrap_or_default(),
             other.unwrap_or_default()
         )
@@ -182,7 +186,7 @@ fn code_to_enter(page: &SignInView, code: &UserCodeView) -> String {
     let minutes = code.until.saturating_sub(page.since).div_ceil(60);
     let filled_in = match page.url == code.page {
         true => String::new(),
-        false => format!(" The code is filled in already at\n\n  {}\n", page.url),
+        false => format!(" This page has the code filled in:\n\n  {}\n", page.url),
     };
     format!(
         "Open this page on any device:\n\n  {}\n\nand enter this code within {minutes} \
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn page_that_makes_way_is_not_announced() {
+    fn page_of_replaced_sign_in_is_not_announced() {
         let waiting = page();
         let hand_in = SignInView {
             takes_address: true,
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_named_once_and_so_is_what_keeps_the_browser_from_it() {
+    fn url_and_browser_problem_are_shown_once() {
         let page = page();
         let failed = SignInView {
             browser_problem: Some("`x` could not be started".into()),
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_a_browser_elsewhere_is_told_both_ways_back() {
+    fn remote_browser_is_offered_paste_and_port_forwarding() {
         let told = announcer(Some(true), Some("192.0.2.7")).announcement(&page(), None);
         assert!(told.contains("\n  https://login.example/a\n"), "{told}");
         assert!(
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_told_with_its_page_and_its_end() {
+    fn user_code_is_shown_with_page_and_lifetime() {
         let mut waiting = page();
         waiting.code = Some(UserCodeView {
             code: "WDJB-MJHT".into(),

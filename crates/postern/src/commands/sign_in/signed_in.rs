@@ -1,4 +1,4 @@
-//! A sign-in to a server that accepts an account already.
+//! `postern sign-in` for a server that already accepts an account.
 
 use control::api::{Reply, Request, SignInCheck};
 
@@ -8,18 +8,18 @@ use crate::context::{Context, unexpected};
 use crate::error::CliError;
 use crate::terminal;
 
-/// What becomes of the offer to sign in again.
+/// Whether the user wants to sign in again.
 pub(super) enum SignInAgain {
-    /// A sign-in is needed, or the command says who signs in.
+    /// A sign-in is needed, or the arguments select the account.
     NotAsked,
-    /// The user wants another sign-in.
+    /// The user wants to sign in again.
     Yes,
-    /// The account stays.
+    /// The user keeps the account, or there is no terminal to ask at.
     No,
 }
 
-/// Says so if the server accepts an account already, and offers to sign in again: by a question at
-/// a terminal, else by the command that does it.
+/// If the server already accepts an account, prints that and asks whether to sign in again. Without a
+/// terminal, prints the command that signs in again.
 pub(super) async fn ask_to_sign_in_again(
     args: &SignInArgs,
     context: &Context,
@@ -36,10 +36,10 @@ pub(super) async fn ask_to_sign_in_again(
     let server = &args.server;
     let accounts = context.state().await?.accounts;
     let account = accounts.iter().find(|known| known.id == account);
-    let who = account.map_or(String::new(), |account| {
+    let suffix = account.map_or(String::new(), |account| {
         format!(" as {}", display_name(account))
     });
-    terminal::print(format_args!("Already signed in to {server}{who}."));
+    terminal::print(format_args!("Already signed in to {server}{suffix}."));
     match terminal::confirm("Sign in again, or as another account?") {
         Some(true) => Ok(SignInAgain::Yes),
         Some(false) => Ok(SignInAgain::No),

@@ -16,7 +16,7 @@ fn account(id: &str, username: &str) -> AccountView {
     }
 }
 
-/// What the bridge shows with these accounts, and with servers that are opened by an account.
+/// Returns the bridge's state with these accounts, and these servers with the account that each uses.
 fn state(accounts: &[AccountView], servers: &[(&str, Option<&str>)]) -> State {
     let server = |&(name, account): &(&str, Option<&str>)| -> Value {
         json!({
@@ -45,7 +45,7 @@ fn error(outcome: Result<SignOutTarget, CliError>) -> (ExitStatus, String) {
 }
 
 #[test]
-fn an_account_is_found_by_any_of_its_names_if_only_one_has_it() {
+fn account_is_found_by_any_unique_name() {
     let all = [
         account("1", "adele@a.example"),
         account("2", "adele@b.example"),
@@ -54,7 +54,7 @@ fn an_account_is_found_by_any_of_its_names_if_only_one_has_it() {
     assert_eq!(find_account("1", &all).unwrap().id, "1");
     assert_eq!(
         find_account("adele", &all).unwrap_err().to_string(),
-        "several accounts are called `adele`\nhint: name one of 1, 2"
+        "several accounts are named `adele`\nhint: name one of 1, 2"
     );
     assert!(
         find_account("grady", &all)
@@ -65,7 +65,7 @@ fn an_account_is_found_by_any_of_its_names_if_only_one_has_it() {
 }
 
 #[test]
-fn server_means_the_account_that_opens_it() {
+fn server_name_selects_account_that_it_uses() {
     let accounts = [account("1", "adele@a.example"), account("2", "crm")];
     let state = state(
         &accounts,
@@ -73,10 +73,10 @@ fn server_means_the_account_that_opens_it() {
     );
     let second = SignOutTarget::Account(accounts[1].clone());
     assert_eq!(target(Some("notes"), &state).unwrap(), second);
-    // The account of the same name is the one.
+    // The account with the same name is that of the server.
     assert_eq!(target(Some("crm"), &state).unwrap(), second);
-    let nobody = SignOutTarget::None(Some("wiki".to_owned()));
-    assert_eq!(target(Some("wiki"), &state).unwrap(), nobody);
+    let none = SignOutTarget::None(Some("wiki".to_owned()));
+    assert_eq!(target(Some("wiki"), &state).unwrap(), none);
     let first = SignOutTarget::Account(accounts[0].clone());
     assert_eq!(target(Some("adele@a.example"), &state).unwrap(), first);
 }
@@ -89,8 +89,8 @@ fn name_of_server_and_another_account_is_ambiguous() {
         error(target(Some("crm"), &opened)),
         (
             ExitStatus::Usage,
-            "`crm` is a server and an account that does not open it\n\
-             hint: name the account that is meant: 1, which opens the server, or 2"
+            "`crm` is a server and also an account that the server does not use\n\
+             hint: name the account: 1, which the server uses, or 2"
                 .to_owned()
         )
     );
@@ -99,15 +99,15 @@ fn name_of_server_and_another_account_is_ambiguous() {
         error(target(Some("crm"), &unopened)),
         (
             ExitStatus::Usage,
-            "`crm` is a server and an account that does not open it\n\
-             hint: nobody is signed in to the server; for the account, say 2"
+            "`crm` is a server and also an account that the server does not use\n\
+             hint: no account is signed in to the server; to sign out the account, name 2"
                 .to_owned()
         )
     );
 }
 
 #[test]
-fn server_with_client_credentials_has_nobody_to_sign_out() {
+fn server_with_client_credentials_has_no_account_to_sign_out() {
     let state = state(&[], &[("nightly", Some("the-program"))]);
     let (exit, text) = error(target(Some("nightly"), &state));
     assert_eq!(exit, ExitStatus::Failed);

@@ -5,7 +5,7 @@ use std::path::Path;
 pub(super) fn parent() -> Option<String> {
     let parent = libc::pid_t::try_from(std::os::unix::process::parent_id()).ok()?;
     let mut path = [0_u8; libc::PROC_PIDPATHINFO_MAXSIZE as usize];
-    #[expect(unsafe_code, reason = "nobody wraps this call")]
+    #[expect(unsafe_code, reason = "no crate wraps this call safely")]
     // SAFETY: the length given is that of the buffer.
     let length = unsafe { libc::proc_pidpath(parent, path.as_mut_ptr().cast(), path.len() as u32) };
     let path = path.get(..usize::try_from(length).ok()?)?;

@@ -1,6 +1,6 @@
-//! Windows: the list of all processes, which is the only thing that names a parent.
+//! Windows: the list of all processes, which is the only source for the parent.
 
-#![expect(unsafe_code, reason = "nobody wraps these calls")]
+#![expect(unsafe_code, reason = "no crate wraps these calls safely")]
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
@@ -29,7 +29,7 @@ fn processes() -> io::Result<Vec<Process>> {
     if snapshot == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: the handle is new and has no other owner.
     let snapshot = unsafe { OwnedHandle::from_raw_handle(snapshot) };
     let mut entry = PROCESSENTRY32W {
         dwSize: size_of::<PROCESSENTRY32W>() as u32,

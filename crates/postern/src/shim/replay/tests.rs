@@ -13,7 +13,7 @@ const CALL: &str =
     r#"{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"x", "n":1.0}}"#;
 const LIST: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
 
-/// Takes everything that can be sent and marks it as sent.
+/// Takes all messages that can be sent and marks them as sent.
 fn drain(state: &mut ReplayState) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some(message) = state.next_to_send() {
@@ -44,7 +44,7 @@ fn from_bridge(state: &mut ReplayState, line: &str) -> Option<Bytes> {
         .unwrap()
 }
 
-/// A conversation whose handshake is done.
+/// Returns the state of a session after the handshake.
 fn established() -> ReplayState {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[INITIALIZE]);
@@ -61,7 +61,7 @@ fn problem() -> Problem {
 }
 
 #[test]
-fn what_waits_is_sent_in_order_and_unchanged_once_there_is_a_bridge() {
+fn queued_messages_are_sent_in_order_and_unchanged() {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[INITIALIZE, CALL]);
     assert!(drain(&mut state).is_empty());
@@ -75,12 +75,12 @@ fn what_waits_is_sent_in_order_and_unchanged_once_there_is_a_bridge() {
 }
 
 #[test]
-fn a_new_bridge_gets_the_handshake_again_and_the_host_does_not_see_it() {
+fn handshake_is_replayed_and_hidden_from_host() {
     let mut state = established();
     assert!(state.bridge_lost(None).is_empty());
     from_host(&mut state, &[CALL]);
     state.bridge_connected();
-    // Nothing overtakes the handshake.
+    // No message is sent before the handshake.
     assert_eq!(text(&state.next_to_send().unwrap()), INITIALIZE);
     assert!(state.next_to_send().is_none());
     assert!(from_bridge(&mut state, ANSWER).is_none());
@@ -90,7 +90,7 @@ fn a_new_bridge_gets_the_handshake_again_and_the_host_does_not_see_it() {
 }
 
 #[test]
-fn a_bridge_that_is_lost_again_in_the_middle_of_the_handshake_changes_nothing() {
+fn bridge_lost_during_replay_keeps_handshake() {
     let mut state = established();
     for sent in [true, false] {
         assert!(state.bridge_lost(None).is_empty());
@@ -110,7 +110,7 @@ fn a_bridge_that_is_lost_again_in_the_middle_of_the_handshake_changes_nothing() 
 }
 
 #[test]
-fn an_initialize_that_was_not_answered_is_asked_again_and_its_answer_shown() {
+fn unanswered_initialize_is_sent_again_and_its_response_shown() {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[INITIALIZE]);
     state.bridge_connected();
@@ -122,7 +122,7 @@ fn an_initialize_that_was_not_answered_is_asked_again_and_its_answer_shown() {
 }
 
 #[test]
-fn an_initialized_that_comes_while_there_is_no_bridge_is_sent_once() {
+fn initialized_without_bridge_is_sent_once() {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[INITIALIZE]);
     state.bridge_connected();
@@ -137,7 +137,7 @@ fn an_initialized_that_comes_while_there_is_no_bridge_is_sent_once() {
 }
 
 #[test]
-fn a_call_whose_fate_is_unknown_is_answered_and_a_list_is_asked_again() {
+fn bridge_lost_fails_pending_call_and_repeats_list() {
     let mut state = established();
     from_host(&mut state, &[CALL, LIST]);
     drain(&mut state);
@@ -161,7 +161,7 @@ fn a_call_whose_fate_is_unknown_is_answered_and_a_list_is_asked_again() {
 }
 
 #[test]
-fn a_request_that_ends_every_bridge_does_not_go_round_for_ever() {
+fn request_that_crashes_bridges_is_repeated_a_few_times() {
     let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}"#;
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[listen, LIST]);
@@ -170,7 +170,7 @@ fn a_request_that_ends_every_bridge_does_not_go_round_for_ever() {
         assert_eq!(drain(&mut state), [listen, LIST]);
         assert!(state.bridge_lost(None).is_empty());
     }
-    // What stays open has to survive any number of bridges that work.
+    // A subscription survives any number of working bridges.
     state.bridge_connected();
     drain(&mut state);
     from_bridge(&mut state, r#"{"jsonrpc":"2.0","method":"x"}"#);
@@ -182,7 +182,7 @@ fn a_request_that_ends_every_bridge_does_not_go_round_for_ever() {
 }
 
 #[test]
-fn a_call_that_never_left_is_sent_to_the_next_bridge() {
+fn unsent_call_is_sent_to_next_bridge() {
     let mut state = established();
     from_host(&mut state, &[CALL]);
     let call = state.next_to_send().unwrap();
@@ -195,7 +195,7 @@ fn a_call_that_never_left_is_sent_to_the_next_bridge() {
 }
 
 #[test]
-fn nothing_is_owed_for_what_the_host_cancelled() {
+fn cancelled_request_is_not_pending() {
     let mut state = established();
     let cancel =
         r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c"}}"#;
@@ -204,13 +204,13 @@ fn nothing_is_owed_for_what_the_host_cancelled() {
     from_host(&mut state, &[cancel]);
     assert_eq!(drain(&mut state), [cancel]);
     assert!(!state.has_pending() && state.bridge_lost(None).is_empty());
-    // A call that waits is simply dropped.
+    // A queued call is dropped.
     from_host(&mut state, &[CALL, cancel]);
     assert!(!state.needs_bridge());
 }
 
 #[test]
-fn a_question_of_a_lost_bridge_is_withdrawn_and_its_late_answer_goes_nowhere() {
+fn bridge_lost_cancels_server_request_and_late_response_is_dropped() {
     let mut state = established();
     let question = r#"{"jsonrpc":"2.0","id":7,"method":"elicitation/create","params":{}}"#;
     from_bridge(&mut state, question);
@@ -222,7 +222,7 @@ fn a_question_of_a_lost_bridge_is_withdrawn_and_its_late_answer_goes_nowhere() {
     );
     from_host(&mut state, &[r#"{"jsonrpc":"2.0","id":7,"result":{}}"#]);
     assert!(!state.needs_bridge());
-    // Unless a new question has the same id.
+    // The response is forwarded if a new request has the same ID.
     state.bridge_connected();
     from_bridge(&mut state, question);
     from_host(&mut state, &[r#"{"jsonrpc":"2.0","id":7,"result":{}}"#]);
@@ -230,7 +230,7 @@ fn a_question_of_a_lost_bridge_is_withdrawn_and_its_late_answer_goes_nowhere() {
 }
 
 #[test]
-fn a_refusal_answers_everything_that_waits_and_the_next_request_may_be_luckier() {
+fn fail_queued_answers_all_requests_and_next_one_is_sent() {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[INITIALIZE, INITIALIZED]);
     let responses = state.fail_queued(&problem());
@@ -244,7 +244,7 @@ fn a_refusal_answers_everything_that_waits_and_the_next_request_may_be_luckier()
 }
 
 #[test]
-fn a_host_of_the_modern_era_has_no_handshake_to_repeat() {
+fn modern_session_replays_no_handshake() {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}"#;
     from_host(&mut state, &[listen, CALL]);
@@ -254,12 +254,12 @@ fn a_host_of_the_modern_era_has_no_handshake_to_repeat() {
     state.bridge_connected();
     assert_eq!(drain(&mut state), [listen]);
     assert!(state.is_resumed());
-    // A subscription never ends by itself: the end of stdin does not wait for it.
+    // A subscription is never answered, so the end of stdin does not wait for it.
     assert!(!state.has_pending());
 }
 
 #[test]
-fn what_is_no_message_is_answered_and_survived() {
+fn invalid_line_is_answered_with_error() {
     let mut state = established();
     for (line, code) in [
         ("{", -32700),
@@ -291,7 +291,7 @@ fn what_is_no_message_is_answered_and_survived() {
 }
 
 #[test]
-fn each_request_of_array_is_owed_its_own_answer() {
+fn each_request_of_array_is_pending_on_its_own() {
     let mut state = established();
     let remark = r#"{"jsonrpc":"2.0","method":"notifications/x"}"#;
     let long = format!(
@@ -305,7 +305,7 @@ fn each_request_of_array_is_owed_its_own_answer() {
     assert_eq!(drain(&mut state), [CALL, remark, LIST]);
     assert!(from_bridge(&mut state, r#"{"jsonrpc":"2.0","id":"c","result":{}}"#).is_some());
     assert!(state.has_pending());
-    // The bridge dies: the list is asked for again, and nothing else.
+    // After the bridge is lost, only the list is requested again.
     assert!(state.bridge_lost(None).is_empty());
     state.bridge_connected();
     assert_eq!(drain(&mut state), [INITIALIZE]);
@@ -314,7 +314,7 @@ fn each_request_of_array_is_owed_its_own_answer() {
 }
 
 #[test]
-fn a_message_that_no_bridge_would_take_is_answered_with_its_id() {
+fn oversized_message_is_answered_with_its_id() {
     let mut state = established();
     let padding = " ".repeat(MAX_LENGTH);
     let answers = state.receive_from_host(Bytes::from(format!("{padding}{CALL}")));
@@ -323,7 +323,7 @@ fn a_message_that_no_bridge_would_take_is_answered_with_its_id() {
 }
 
 #[test]
-fn a_host_that_talks_to_nobody_is_slowed_down() {
+fn full_queue_pauses_host() {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     for id in 0..MAX_QUEUED {
         assert!(!state.is_full());
@@ -343,7 +343,7 @@ fn a_host_that_talks_to_nobody_is_slowed_down() {
 }
 
 #[test]
-fn an_id_that_is_used_again_is_owed_once() {
+fn reused_id_is_pending_once() {
     let mut state = established();
     from_host(&mut state, &[CALL, CALL]);
     drain(&mut state);
@@ -352,7 +352,7 @@ fn an_id_that_is_used_again_is_owed_once() {
 }
 
 #[test]
-fn handshake_answered_in_place_is_repeated_and_lists_change() {
+fn fallback_handshake_is_replayed_and_lists_change() {
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[INITIALIZE, LIST, CALL]);
     let responses: Vec<_> = state.answer_queued(&problem()).iter().map(text).collect();

@@ -1,7 +1,7 @@
-//! Stdin and stdout without a thread, where the system tells when they are ready.
+//! Stdin and stdout without a thread, if the system can report when they are ready.
 //!
-//! Linux lets a pipe be opened a second time: what is done to that leaves the host's end as it is.
-//! A socket can be told with every call not to block.
+//! Linux can open a pipe a second time, and flags of the second end do not affect the first. On a
+//! socket, each call can be made non-blocking.
 
 use std::fs::{File, FileType};
 use std::io;
@@ -13,7 +13,7 @@ use tokio::net::unix::pipe::OpenOptions;
 
 use super::{Input, Output};
 
-/// Stdin, if it is a pipe or a socket.
+/// Opens stdin if it is a pipe or a socket. Returns `None` otherwise.
 pub(super) fn input() -> Option<Input> {
     let (end, kind) = end_of(io::stdin().as_fd()).ok()?;
     if kind.is_socket() {
@@ -23,25 +23,26 @@ pub(super) fn input() -> Option<Input> {
     Some(Box::new(pipe.ok()?))
 }
 
-/// Stdout, the same. Nothing is kept in it.
+/// Opens stdout if it is a pipe or a socket. Returns `None` otherwise. Writes are not buffered.
 pub(super) fn output() -> Option<Output> {
     let (end, kind) = end_of(io::stdout().as_fd()).ok()?;
     if kind.is_socket() {
-        // Elsewhere it may block whatever it is told, if the socket does.
+        // On other systems, a call on a blocking socket may block in spite of its flags.
         return cfg!(target_os = "linux").then(|| Box::new(Writer::of(end)) as Output);
     }
     let pipe = OpenOptions::new().open_sender(again(&kind, 1)?);
     Some(Box::new(pipe.ok()?))
 }
 
-/// The same end by a descriptor of its own, and what it is.
+/// Returns a duplicate of the descriptor, and the kind of its file.
 fn end_of(descriptor: BorrowedFd<'_>) -> io::Result<(OwnedFd, FileType)> {
     let end = File::from(descriptor.try_clone_to_owned()?);
     let kind = end.metadata()?.file_type();
     Ok((end.into(), kind))
 }
 
-/// Where a pipe can be opened again. Elsewhere than on Linux that would be the very same end.
+/// Returns the path under which a pipe can be opened again. Returns `None` for other kinds, and on
+/// other systems than Linux, where the second end would share its flags with the first.
 fn again(kind: &FileType, descriptor: u8) -> Option<String> {
     let can_be = cfg!(target_os = "linux") && kind.is_fifo();
     can_be.then(|| format!("/proc/self/fd/{descriptor}"))
