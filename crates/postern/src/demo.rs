@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::{logging, signals, terminal};
 use client::DemoClient;
+use files::SERVER;
 use stack::DemoStack;
 
 /// The timeout of the scripted sign-in.
@@ -81,17 +82,17 @@ async fn run_app(app: &Path, stack: &DemoStack) -> anyhow::Result<()> {
 }
 
 async fn sign_in(stack: &DemoStack) -> anyhow::Result<()> {
-    terminal::print(format_args!("\n$ postern sign-in {}", stack::SERVER));
+    terminal::print(format_args!("\n$ postern sign-in {SERVER}"));
     let mut client = stack.client().await?;
     let request = Request::SignIn {
-        server: stack::SERVER.to_owned(),
+        server: SERVER.to_owned(),
         way: SignInWay::Here,
     };
     let watching = stack.client().await?;
     let signed_in = async {
         tokio::select! {
             reply = client.call(&request) => reply,
-            never = show_page(watching, stack::SERVER) => match never {},
+            never = show_page(watching, SERVER) => match never {},
         }
     };
     tokio::time::timeout(SIGN_IN_TIMEOUT, signed_in)
@@ -103,8 +104,7 @@ async fn sign_in(stack: &DemoStack) -> anyhow::Result<()> {
         .iter()
         .find_map(|account| account.username.as_deref().or(account.name.as_deref()));
     terminal::print(format_args!(
-        "Signed in to {} as {}.",
-        stack::SERVER,
+        "Signed in to {SERVER} as {}.",
         account.unwrap_or("an account without a name")
     ));
     Ok(())
@@ -120,10 +120,7 @@ async fn state(stack: &DemoStack) -> anyhow::Result<State> {
 /// Calls the three tools over the three transports.
 async fn transcript(stack: &DemoStack, context: &Context) -> anyhow::Result<()> {
     let state = state(stack).await?;
-    let server = state
-        .servers
-        .iter()
-        .find(|server| server.name == stack::SERVER);
+    let server = state.servers.iter().find(|server| server.name == SERVER);
     let server = server.context("the bridge does not know the server")?;
     let http = server
         .endpoint
@@ -134,7 +131,7 @@ async fn transcript(stack: &DemoStack, context: &Context) -> anyhow::Result<()> 
         .as_deref()
         .context("there is no SSE endpoint")?;
 
-    terminal::print(format_args!("\nstdio: postern connect {}", stack::SERVER));
+    terminal::print(format_args!("\nstdio: postern connect {SERVER}"));
     call_all_tools("stdio", DemoClient::stdio(stack, context)?).await?;
     terminal::print(format_args!("\nStreamable HTTP: {http}"));
     call_all_tools("http", DemoClient::http(http)?).await?;

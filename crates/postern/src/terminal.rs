@@ -5,6 +5,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use control::api::Problem;
 
+use crate::error::CliError;
+
 /// Prints a line on stdout. Ignores errors, because the reader may have closed the pipe, like `head`.
 pub(crate) fn print(text: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
@@ -31,6 +33,26 @@ pub(crate) fn confirm(question: &str) -> Option<bool> {
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).ok()?;
     Some(is_yes(&answer))
+}
+
+/// Asks the user to confirm an `http:` URL of another machine, whose traffic others can read. Only a
+/// user at a terminal may confirm that.
+///
+/// # Errors
+///
+/// With `declined` if the user declines, and with a usage error if there is no terminal.
+pub(crate) fn confirm_http(url: &str, action: &str, declined: &str) -> Result<(), CliError> {
+    let question = format!(
+        "{url} is neither https nor on this machine: everyone on the network path can read and change the traffic, including headers with secrets. {action} anyway?"
+    );
+    match confirm(&question) {
+        Some(true) => Ok(()),
+        Some(false) => Err(CliError::new(declined)),
+        None => Err(CliError::usage(
+            format!("{url} is neither https nor on this machine"),
+            "use https, or run the command at a terminal to confirm; in config.toml, `allow_http = true` allows it",
+        )),
+    }
 }
 
 /// Returns whether an answer means yes.

@@ -32,26 +32,6 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), CliE
     })
 }
 
-/// Asks the user to confirm an `http:` URL of another machine, whose traffic others can read. Only a
-/// user at a terminal may confirm that.
-///
-/// # Errors
-///
-/// With `declined` if the user declines, and with a usage error if there is no terminal.
-pub(super) fn confirm_http(url: &str, action: &str, declined: &str) -> Result<(), CliError> {
-    let question = format!(
-        "{url} is neither https nor on this machine: everyone on the network path can read and change the traffic, including headers with secrets. {action} anyway?"
-    );
-    match terminal::confirm(&question) {
-        Some(true) => Ok(()),
-        Some(false) => Err(CliError::new(declined)),
-        None => Err(CliError::usage(
-            format!("{url} is neither https nor on this machine"),
-            "use https, or run the command at a terminal to confirm; in config.toml, `allow_http = true` allows it",
-        )),
-    }
-}
-
 async fn list(json: bool, context: &Context) -> Result<(), CliError> {
     let State {
         servers, bridge, ..

@@ -16,8 +16,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
-use super::files::random;
-use super::stack::{DemoStack, SERVER};
+use super::files::{SERVER, random};
+use super::stack::DemoStack;
 use crate::context::{Context, VERSION};
 use crate::terminal;
 

@@ -15,7 +15,8 @@ use control::Home;
 use emulator::demo;
 use toml_edit::DocumentMut;
 
-use super::stack::SERVER;
+/// The server's name, at the bridge and at the gateway.
+pub(super) const SERVER: &str = "snippets";
 
 /// The first line of every file that a demo writes.
 const DEMO_HEADER: &str = "# Written by `postern demo`.";

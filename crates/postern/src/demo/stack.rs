@@ -17,13 +17,10 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::files::{self, Addresses, gateway_file, public_url};
+use super::files::{self, Addresses, SERVER, gateway_file, public_url};
 use crate::cli::{DemoArgs, GatewayArgs};
 use crate::commands;
 use crate::context::{Context, VERSION};
-
-/// The server's name, here and at the gateway.
-pub(super) const SERVER: &str = "snippets";
 
 /// The timeout for a component to start or to end.
 const TIMEOUT: Duration = Duration::from_secs(15);

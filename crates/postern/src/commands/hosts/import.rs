@@ -2,7 +2,6 @@
 
 use control::api::{HostId, HostImport, ImportedServer, Reply, Request};
 
-use crate::commands::servers::confirm_http;
 use crate::context::{Context, unexpected};
 use crate::error::CliError;
 use crate::terminal;
@@ -28,7 +27,7 @@ pub(super) async fn run(
         .filter(|server| server.exposed)
         .collect();
     for server in &exposed {
-        confirm_http(&server.url, "Import it", CANCELLED)?;
+        terminal::confirm_http(&server.url, "Import it", CANCELLED)?;
     }
     match terminal::confirm("\nMake all of these changes?") {
         Some(true) => {}

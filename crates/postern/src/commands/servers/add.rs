@@ -7,7 +7,6 @@
 use control::api::{Inspection, Problem, Reply, Request};
 use model::{EndpointUrl, shown_url};
 
-use super::confirm_http;
 use crate::context::{Context, unexpected};
 use crate::error::CliError;
 use crate::terminal;
@@ -28,7 +27,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let allow_http = EndpointUrl::allowing_http(&url).is_ok_and(|url| url.is_exposed());
     if allow_http {
-        confirm_http(shown_url(&url), "Add it", "the server was not added")?;
+        terminal::confirm_http(shown_url(&url), "Add it", "the server was not added")?;
     }
     let new = NewServer {
         name,
