@@ -12,11 +12,11 @@ mod request;
 mod secret;
 mod view;
 
-pub use problem::{Actor, Problem, ProblemKind, RefusalView};
+pub use problem::{Actor, AuthErrorView, Problem, ProblemKind};
 pub use request::{
     ConsentList, ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, HostImport,
-    ImportedServer, Inspection, LeftEntry, NotAsked, Reply, Request, SecretView, ServerModeForm,
-    SignInCheck, SignInWay, TestReport, ToolResult,
+    ImportedServer, Inspection, NotAsked, Reply, Request, SecretView, ServerModeForm, SignInCheck,
+    SignInWay, SkippedEntry, TestReport, ToolResult,
 };
 pub use secret::{BrowserAnswer, ClientSecret, HeaderSecret};
 pub use view::{

@@ -9,10 +9,10 @@ use tokio::time::sleep;
 
 use crate::Home;
 use crate::api::{Problem, Reply, Request, State};
-use crate::greeting::{Greeting, Looks, lost_contact};
-use crate::hello::{self, Wants, Welcome};
+use crate::greeting::{Greeting, ProbeSchedule, wait_until_hung};
+use crate::hello::{self, ConnectionKind, Welcome};
 use crate::lines::Lines;
-use crate::socket::{Face, Reader, Writer};
+use crate::socket::{Reader, SocketKind, Writer};
 
 /// How long a bridge that reacts may take to say its state. It waits for nothing but its own files.
 const STATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// One answer on the control socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum ControlResponse {
     /// It went well.
     Ok(Reply),
     /// It did not.
@@ -72,8 +72,8 @@ impl Client {
     /// [`CallError::NotRunning`] where nothing listens, [`CallError::Hung`] where nothing is said
     /// within [`HELLO_TIMEOUT`](crate::HELLO_TIMEOUT).
     pub async fn connect(home: &Home, version: &str, desktop: bool) -> Result<Self, CallError> {
-        let wants = Wants::Control { desktop };
-        let (lines, writer, welcome) = open(home, Face::Control, version, wants).await?;
+        let wants = ConnectionKind::Control { desktop };
+        let (lines, writer, welcome) = open(home, SocketKind::Control, version, wants).await?;
         Ok(Self {
             home: home.clone(),
             version: version.to_owned(),
@@ -99,17 +99,17 @@ impl Client {
             hello::send(&mut self.writer, request)
                 .await
                 .map_err(CallError::Broken)?;
-            answer(&mut self.lines).await
+            receive_reply(&mut self.lines).await
         };
-        let awaited = match request {
+        let pid = match request {
             Request::Status => Some(self.welcome.pid),
             _ => None,
         };
         tokio::select! {
             biased;
             reply = exchange => reply,
-            hung = lost_contact(&self.home, &self.version, Looks::FOR_ANSWER) => Err(hung),
-            hung = state_overdue(awaited) => Err(hung),
+            hung = wait_until_hung(&self.home, &self.version, ProbeSchedule::FOR_REPLY) => Err(hung),
+            hung = wait_for_state_timeout(pid) => Err(hung),
         }
     }
 
@@ -123,14 +123,14 @@ impl Client {
             .map_err(CallError::Broken)?;
         Ok(Watch {
             client: self,
-            is_answered: false,
+            has_state: false,
         })
     }
 }
 
 /// Returns once the bridge whose state is awaited is late with it.
-async fn state_overdue(awaited: Option<u32>) -> CallError {
-    match awaited {
+async fn wait_for_state_timeout(pid: Option<u32>) -> CallError {
+    match pid {
         Some(pid) => {
             sleep(STATE_TIMEOUT).await;
             CallError::Hung(Some(pid))
@@ -139,11 +139,11 @@ async fn state_overdue(awaited: Option<u32>) -> CallError {
     }
 }
 
-async fn answer(lines: &mut Lines<Reader>) -> Result<Reply, CallError> {
+async fn receive_reply(lines: &mut Lines<Reader>) -> Result<Reply, CallError> {
     let ended = || CallError::Broken(io::ErrorKind::UnexpectedEof.into());
     match hello::receive(lines).await.map_err(CallError::Broken)? {
-        Some(Answer::Ok(reply)) => Ok(reply),
-        Some(Answer::Problem(problem)) => Err(CallError::Problem(problem)),
+        Some(ControlResponse::Ok(reply)) => Ok(reply),
+        Some(ControlResponse::Problem(problem)) => Err(CallError::Problem(problem)),
         None => Err(ended()),
     }
 }
@@ -153,7 +153,7 @@ async fn answer(lines: &mut Lines<Reader>) -> Result<Reply, CallError> {
 pub struct Watch {
     client: Client,
     /// Whether the first state has come, which is an answer.
-    is_answered: bool,
+    has_state: bool,
 }
 
 impl Watch {
@@ -169,13 +169,13 @@ impl Watch {
             welcome,
             ..
         } = &mut self.client;
-        let (looks, awaited) = match self.is_answered {
-            true => (Looks::WHILE_IDLE, None),
-            false => (Looks::FOR_ANSWER, Some(welcome.pid)),
+        let (schedule, pid) = match self.has_state {
+            true => (ProbeSchedule::WHILE_IDLE, None),
+            false => (ProbeSchedule::FOR_REPLY, Some(welcome.pid)),
         };
         let reply = async {
             loop {
-                if let Reply::State(state) = answer(lines).await? {
+                if let Reply::State(state) = receive_reply(lines).await? {
                     return Ok(*state);
                 }
             }
@@ -183,10 +183,10 @@ impl Watch {
         let state = tokio::select! {
             biased;
             state = reply => state?,
-            hung = lost_contact(home, version, looks) => return Err(hung),
-            hung = state_overdue(awaited) => return Err(hung),
+            hung = wait_until_hung(home, version, schedule) => return Err(hung),
+            hung = wait_for_state_timeout(pid) => return Err(hung),
         };
-        self.is_answered = true;
+        self.has_state = true;
         Ok(state)
     }
 }
@@ -198,11 +198,11 @@ impl Watch {
 /// bridge's own words if it refuses.
 pub async fn open(
     home: &Home,
-    face: Face,
+    kind: SocketKind,
     version: &str,
-    wants: Wants,
+    wants: ConnectionKind,
 ) -> Result<(Lines<Reader>, Writer, Welcome), CallError> {
-    let mut greeting = Greeting::send(home, face, version, wants).await?;
+    let mut greeting = Greeting::send(home, kind, version, wants).await?;
     let welcome = greeting.welcome_in_time().await?;
     let (lines, writer) = greeting.into_ends();
     Ok((lines, writer, welcome))
@@ -213,7 +213,7 @@ mod tests {
     use super::{CallError, Client};
     use crate::Home;
     use crate::api::Request;
-    use crate::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Welcome};
+    use crate::hello::{self, Hello, MAX_LINE, PROTOCOL, Welcome};
     use crate::lines::Lines;
     use crate::socket::{self, Listener};
 
@@ -223,7 +223,7 @@ mod tests {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let (reader, mut writer) = socket::split(stream).unwrap();
-            let mut lines = Lines::new(reader, LONGEST_LINE);
+            let mut lines = Lines::new(reader, MAX_LINE);
             let _: Option<Hello> = hello::receive(&mut lines).await.unwrap();
             let welcome = Welcome {
                 postern: PROTOCOL,

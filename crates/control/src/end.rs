@@ -20,10 +20,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::Home;
-use crate::socket::{self, Face, Reader, Stream};
+use crate::socket::{self, Reader, SocketKind, Stream};
 
 /// How long it takes at most to see that a connection is closed already.
-const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// How long a process may take to follow the request to end. One that can do so, does at once; one
 /// that is stopped or stuck never does.
@@ -48,7 +48,7 @@ pub enum EndError {
     },
     /// It was told to end, and has not.
     #[error("the bridge (process {0}) did not end; hint: end it by hand, or restart the computer")]
-    Lives(u32),
+    StillRunning(u32),
 }
 
 /// Ends the bridge that has the sockets, by force if need be. Returns its process, or `None` if
@@ -65,7 +65,7 @@ pub async fn end(home: &Home) -> Result<Option<u32>, EndError> {
         .ok_or(EndError::Unknown)?;
     let refused = |reason| EndError::Refused { pid, reason };
     let (mut reader, _writer) = socket::split(stream).map_err(refused)?;
-    if is_closed(&mut reader, LOOK_TIMEOUT).await {
+    if is_closed(&mut reader, PROBE_TIMEOUT).await {
         return Ok(None);
     }
     system::terminate(pid).map_err(refused)?;
@@ -75,19 +75,19 @@ pub async fn end(home: &Home) -> Result<Option<u32>, EndError> {
     system::kill(pid).map_err(refused)?;
     match is_closed(&mut reader, KILL_TIMEOUT).await {
         true => Ok(Some(pid)),
-        false => Err(EndError::Lives(pid)),
+        false => Err(EndError::StillRunning(pid)),
     }
 }
 
 /// Any socket will do if the first has no room left. A bridge without the first is about to end.
 async fn connection(home: &Home) -> Result<Option<Stream>, EndError> {
-    match socket::connect(home, Face::Control).await {
+    match socket::connect(home, SocketKind::Control).await {
         Ok(stream) => return Ok(Some(stream)),
         Err(error) if socket::is_absent(&error) => return Ok(None),
         Err(error) => tracing::debug!(%error, "the control socket takes no connection"),
     }
-    for face in [Face::Http, Face::Mcp] {
-        if let Ok(stream) = socket::connect(home, face).await {
+    for kind in [SocketKind::Http, SocketKind::Mcp] {
+        if let Ok(stream) = socket::connect(home, kind).await {
             return Ok(Some(stream));
         }
     }

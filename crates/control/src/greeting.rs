@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Home;
 use crate::client::CallError;
-use crate::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome};
+use crate::hello::{self, ConnectionKind, Hello, MAX_LINE, PROTOCOL, Welcome};
 use crate::lines::Lines;
-use crate::socket::{self, Face, Reader, Stream, Writer};
+use crate::socket::{self, Reader, SocketKind, Stream, Writer};
 
 /// How long a bridge may take to answer a hello. One that reacts takes milliseconds; this leaves
 /// room for a busy machine, and is what a user still waits for at a terminal.
@@ -21,16 +21,16 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// When it is looked whether a bridge reacts that something is expected of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Looks {
+pub(crate) struct ProbeSchedule {
     /// How long it may take first.
     after: Duration,
     /// How long after one look the next follows.
     interval: Duration,
 }
 
-impl Looks {
+impl ProbeSchedule {
     /// While an answer is awaited. Nearly all are there before the first look.
-    pub(crate) const FOR_ANSWER: Self = Self {
+    pub(crate) const FOR_REPLY: Self = Self {
         after: Duration::from_millis(250),
         interval: Duration::from_secs(5),
     };
@@ -52,7 +52,7 @@ pub struct Greeting {
     lines: Lines<Reader>,
     writer: Writer,
     pid: Option<u32>,
-    until: Instant,
+    deadline: Instant,
 }
 
 impl Greeting {
@@ -63,12 +63,12 @@ impl Greeting {
     /// no more connections for the bridge, because it accepts none.
     pub async fn send(
         home: &Home,
-        face: Face,
+        kind: SocketKind,
         version: &str,
-        wants: Wants,
+        wants: ConnectionKind,
     ) -> Result<Self, CallError> {
-        let until = Instant::now() + HELLO_TIMEOUT;
-        let stream = connect(home, face, until).await?;
+        let deadline = Instant::now() + HELLO_TIMEOUT;
+        let stream = connect(home, kind, deadline).await?;
         let pid = socket::server_process(&stream);
         let (reader, mut writer) = socket::split(stream).map_err(CallError::Broken)?;
         let hello = Hello {
@@ -76,15 +76,15 @@ impl Greeting {
             version: version.to_owned(),
             wants,
         };
-        timeout_at(until, hello::send(&mut writer, &hello))
+        timeout_at(deadline, hello::send(&mut writer, &hello))
             .await
             .map_err(|_| CallError::Hung(pid))?
             .map_err(CallError::Broken)?;
         Ok(Self {
-            lines: Lines::new(reader, LONGEST_LINE),
+            lines: Lines::new(reader, MAX_LINE),
             writer,
             pid,
-            until,
+            deadline,
         })
     }
 
@@ -94,7 +94,7 @@ impl Greeting {
     /// [`CallError::Hung`] if there is none; the others of [`Self::welcome`].
     pub async fn welcome_in_time(&mut self) -> Result<Welcome, CallError> {
         let hung = CallError::Hung(self.pid);
-        timeout_at(self.until, self.welcome())
+        timeout_at(self.deadline, self.welcome())
             .await
             .unwrap_or(Err(hung))
     }
@@ -126,13 +126,17 @@ impl Greeting {
 
 /// Returns once the bridge does not react any more. Does not return when the bridge ends: the
 /// connection that the caller waits on tells that.
-pub(crate) async fn lost_contact(home: &Home, version: &str, looks: Looks) -> CallError {
-    sleep(looks.after).await;
+pub(crate) async fn wait_until_hung(
+    home: &Home,
+    version: &str,
+    schedule: ProbeSchedule,
+) -> CallError {
+    sleep(schedule.after).await;
     loop {
         if let Err(hung @ CallError::Hung(_)) = probe(home, version).await {
             return hung;
         }
-        sleep(looks.interval).await;
+        sleep(schedule.interval).await;
     }
 }
 
@@ -141,8 +145,8 @@ pub(crate) async fn lost_contact(home: &Home, version: &str, looks: Looks) -> Ca
 /// # Errors
 /// [`CallError::Hung`] if it does not; the others say that none takes clients.
 pub async fn probe(home: &Home, version: &str) -> Result<Welcome, CallError> {
-    let wants = Wants::Control { desktop: false };
-    let mut greeting = Greeting::send(home, Face::Mcp, version, wants).await?;
+    let wants = ConnectionKind::Control { desktop: false };
+    let mut greeting = Greeting::send(home, SocketKind::Mcp, version, wants).await?;
     match greeting.welcome_in_time().await {
         Err(CallError::Hung(_)) if is_ending(home).await => Err(CallError::NotRunning),
         answered => answered,
@@ -152,20 +156,22 @@ pub async fn probe(home: &Home, version: &str) -> Result<Welcome, CallError> {
 /// Returns whether the bridge is about to end. It accepts no connection then, and has closed its control
 /// socket before.
 pub async fn is_ending(home: &Home) -> bool {
-    match socket::connect(home, Face::Control).await {
+    match socket::connect(home, SocketKind::Control).await {
         Ok(_) => false,
         Err(error) => socket::is_absent(&error),
     }
 }
 
-async fn connect(home: &Home, face: Face, until: Instant) -> Result<Stream, CallError> {
+async fn connect(home: &Home, kind: SocketKind, deadline: Instant) -> Result<Stream, CallError> {
     loop {
-        match socket::connect(home, face).await {
+        match socket::connect(home, kind).await {
             Ok(stream) => return Ok(stream),
             Err(error) if socket::is_absent(&error) => return Err(CallError::NotRunning),
             Err(error) => match error.kind() {
                 // Those that wait already are not accepted any more.
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if Instant::now() >= until => {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    if Instant::now() >= deadline =>
+                {
                     return Err(CallError::Hung(None));
                 }
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => sleep(RETRY_INTERVAL).await,

@@ -16,10 +16,10 @@ use crate::lines::Lines;
 pub const PROTOCOL: u32 = 1;
 
 /// The longest line on the control socket, in bytes, and of a first line on either.
-pub const LONGEST_LINE: usize = 32 * 1024 * 1024;
+pub const MAX_LINE: usize = 32 * 1024 * 1024;
 
 /// The longest MCP message, in bytes: on the mcp socket in either direction, and over HTTP.
-pub const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
+pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// What the bridge tells a shim before it makes room for a newer bridge: reconnect, but give the
 /// newer one ten seconds to appear before starting one.
@@ -33,13 +33,13 @@ pub struct Hello {
     /// The client's version.
     pub version: String,
     /// What it wants.
-    pub wants: Wants,
+    pub wants: ConnectionKind,
 }
 
 /// What a connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Wants {
+pub enum ConnectionKind {
     /// The management API.
     Control {
         /// Whether the client is the desktop app, which shows what needs attention.
@@ -118,7 +118,7 @@ pub struct Version(u32, u32, u32);
 impl Version {
     /// Reads a version; what cannot be read counts as 0.
     #[must_use]
-    pub fn of(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let mut numbers = text
             .split(['.', '-', '+'])
             .map(|part| part.parse().unwrap_or(0))
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn versions_compare_by_number() {
-        assert!(Version::of("0.10.0") > Version::of("0.9.9"));
-        assert!(Version::of("1.0.0-rc.1") > Version::of("0.99"));
-        assert_eq!(Version::of("0.1.0"), Version::of("0.1.0+abc"));
+        assert!(Version::parse("0.10.0") > Version::parse("0.9.9"));
+        assert!(Version::parse("1.0.0-rc.1") > Version::parse("0.99"));
+        assert_eq!(Version::parse("0.1.0"), Version::parse("0.1.0+abc"));
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::socket::Face;
+use crate::socket::SocketKind;
 
 /// The folders of one installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Home {
     /// [`HomeError::None`] where the system knows no home folder.
     pub fn of_user() -> Result<Self, HomeError> {
         let home = folder_of_user().ok_or(HomeError::None)?;
-        Ok(Self::usual(&home))
+        Ok(Self::default_folders(&home))
     }
 
     /// Everything under one folder, which is made absolute.
@@ -58,15 +58,15 @@ impl Home {
         Ok(Self {
             config: root.join("config"),
             state: root.join("state"),
-            run: short_enough(root.join("run")),
+            run: shorten(root.join("run")),
             root: Some(root),
         })
     }
 
     #[cfg(not(any(windows, target_os = "macos")))]
-    fn usual(home: &Path) -> Self {
+    fn default_folders(home: &Path) -> Self {
         let state = home.join(".local/state/postern");
-        let run = user_run_dir().unwrap_or_else(|| short_enough(state.join("run")));
+        let run = user_run_dir().unwrap_or_else(|| shorten(state.join("run")));
         Self {
             root: None,
             config: home.join(".config/postern"),
@@ -76,18 +76,18 @@ impl Home {
     }
 
     #[cfg(target_os = "macos")]
-    fn usual(home: &Path) -> Self {
-        let ours = home.join("Library/Application Support/Postern");
+    fn default_folders(home: &Path) -> Self {
+        let folder = home.join("Library/Application Support/Postern");
         Self {
             root: None,
-            config: ours.clone(),
-            state: ours.clone(),
-            run: short_enough(ours.join("run")),
+            config: folder.clone(),
+            state: folder.clone(),
+            run: shorten(folder.join("run")),
         }
     }
 
     #[cfg(windows)]
-    fn usual(home: &Path) -> Self {
+    fn default_folders(home: &Path) -> Self {
         let state = home.join(r"AppData\Local\Postern");
         Self {
             root: None,
@@ -147,8 +147,8 @@ impl Home {
 
     /// One of the sockets. On Windows, what its pipe is named after.
     #[must_use]
-    pub fn socket(&self, face: Face) -> PathBuf {
-        self.run.join(face.file_name())
+    pub fn socket(&self, kind: SocketKind) -> PathBuf {
+        self.run.join(kind.file_name())
     }
 }
 
@@ -194,17 +194,17 @@ fn user_run_dir() -> Option<PathBuf> {
 
     let uid = rustix::process::getuid().as_raw();
     let dir = PathBuf::from(format!("/run/user/{uid}"));
-    let ours = std::fs::metadata(&dir).is_ok_and(|data| data.is_dir() && data.uid() == uid);
-    ours.then(|| dir.join("postern"))
+    let is_own = std::fs::metadata(&dir).is_ok_and(|data| data.is_dir() && data.uid() == uid);
+    is_own.then(|| dir.join("postern"))
 }
 
 /// A unix socket's path must fit 104 bytes (macOS; Linux has 108): a folder that is too deep is
 /// replaced by one named after its hash.
 #[cfg(unix)]
-fn short_enough(run: PathBuf) -> PathBuf {
+fn shorten(run: PathBuf) -> PathBuf {
     use std::hash::{Hash, Hasher};
-    const LONGEST: usize = 104 - "/control.sock".len() - 1;
-    if run.as_os_str().len() <= LONGEST {
+    const MAX_LENGTH: usize = 104 - "/control.sock".len() - 1;
+    if run.as_os_str().len() <= MAX_LENGTH {
         return run;
     }
     #[expect(
@@ -218,7 +218,7 @@ fn short_enough(run: PathBuf) -> PathBuf {
 }
 
 #[cfg(windows)]
-fn short_enough(run: PathBuf) -> PathBuf {
+fn shorten(run: PathBuf) -> PathBuf {
     run
 }
 
@@ -227,7 +227,7 @@ mod tests {
     use std::path::Path;
 
     use super::{Home, outside_of_snap};
-    use crate::socket::Face;
+    use crate::socket::SocketKind;
 
     #[test]
     fn the_home_of_a_snap_is_in_a_persons_home() {
@@ -253,13 +253,17 @@ mod tests {
     fn one_folder_holds_everything_and_deep_folders_get_short_sockets() {
         let home = Home::under(Path::new("/x/y")).unwrap();
         assert_eq!(home.config_file(), Path::new("/x/y/config/config.toml"));
-        assert_eq!(home.socket(Face::Mcp), Path::new("/x/y/run/mcp.sock"));
+        assert_eq!(home.socket(SocketKind::Mcp), Path::new("/x/y/run/mcp.sock"));
         let deep = format!("/{}", "d".repeat(200));
-        let socket = Home::under(Path::new(&deep)).unwrap().socket(Face::Control);
+        let socket = Home::under(Path::new(&deep))
+            .unwrap()
+            .socket(SocketKind::Control);
         assert!(socket.as_os_str().len() < 104, "{}", socket.display());
         assert_eq!(
             socket,
-            Home::under(Path::new(&deep)).unwrap().socket(Face::Control)
+            Home::under(Path::new(&deep))
+                .unwrap()
+                .socket(SocketKind::Control)
         );
     }
 }

@@ -17,7 +17,7 @@ pub mod peer;
 pub mod socket;
 pub mod start;
 
-pub use client::{Answer, CallError, Client, Watch, open};
+pub use client::{CallError, Client, ControlResponse, Watch, open};
 pub use end::{EndError, end};
 pub use greeting::{Greeting, HELLO_TIMEOUT, is_ending, probe};
 pub use home::{Home, HomeError, folder_of_user};

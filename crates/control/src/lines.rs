@@ -15,16 +15,16 @@ pub struct Lines<R> {
     buffer: BytesMut,
     /// How much of the buffer is known to hold no line end.
     searched: usize,
-    longest: usize,
+    max_length: usize,
     /// Whether the line that is being read is longer.
     is_too_long: bool,
     /// Until when the buffer of a long line is kept for the next one.
-    kept_until: Option<Instant>,
+    buffer_expires: Option<Instant>,
     turns: Turns,
 }
 
 /// Room to ask the system for at least.
-const CHUNK: usize = 16 * 1024;
+const MIN_READ: usize = 16 * 1024;
 
 /// How much is read at once at most.
 const MAX_READ: usize = 256 * 1024;
@@ -37,7 +37,7 @@ const MAX_KEPT_LINE: usize = 2 * 1024 * 1024;
 
 /// How long the buffer of a long line is kept for the next one. To grow another buffer costs more than
 /// to read the line.
-const KEEP: Duration = Duration::from_secs(1);
+const BUFFER_LIFETIME: Duration = Duration::from_secs(1);
 
 /// What [`Lines::advance`] came to.
 #[derive(Debug)]
@@ -80,23 +80,23 @@ enum Step {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// Lines of at most `longest` bytes.
-    pub fn new(source: R, longest: usize) -> Self {
+    /// Lines of at most `max_length` bytes.
+    pub fn new(source: R, max_length: usize) -> Self {
         Self {
             source,
             buffer: BytesMut::new(),
             searched: 0,
-            longest,
+            max_length,
             is_too_long: false,
-            kept_until: None,
+            buffer_expires: None,
             turns: Turns::default(),
         }
     }
 
     /// The same stream, with another limit from here on.
     #[must_use]
-    pub fn longest(mut self, longest: usize) -> Self {
-        self.longest = longest;
+    pub fn with_max_length(mut self, max_length: usize) -> Self {
+        self.max_length = max_length;
         self
     }
 
@@ -181,7 +181,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         if let Some(step) = self.take_step() {
             return Ok(step);
         }
-        if self.buffer.len() > self.longest {
+        if self.buffer.len() > self.max_length {
             return Ok(Step::TooLong);
         }
         if self.read().await? == 0 {
@@ -200,25 +200,25 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     async fn read(&mut self) -> io::Result<usize> {
         self.turns.turn().await;
         let mut read = None;
-        if let Some(until) = self.kept_until
+        if let Some(until) = self.buffer_expires
             && self.buffer.is_empty()
         {
-            read = timeout_at(until, self.read_on()).await.ok();
+            read = timeout_at(until, self.read_once()).await.ok();
             if read.is_none() {
                 self.drop_buffer();
             }
         }
         let read = match read {
             Some(read) => read?,
-            None => self.read_on().await?,
+            None => self.read_once().await?,
         };
         self.turns.moved(read);
         Ok(read)
     }
 
     /// Reads once. Not more than a little: some sources clear all the room that they are given.
-    async fn read_on(&mut self) -> io::Result<usize> {
-        self.buffer.reserve(CHUNK);
+    async fn read_once(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(MIN_READ);
         let mut room = (&mut self.buffer).limit(MAX_READ);
         self.source.read_buf(&mut room).await
     }
@@ -226,7 +226,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// The next line that is not empty and whose end is here.
     fn take_step(&mut self) -> Option<Step> {
         let line = std::iter::from_fn(|| self.take_line()).find(|line| !line.is_empty())?;
-        Some(match line.len() <= self.longest {
+        Some(match line.len() <= self.max_length {
             true => Step::Line(line),
             false => Step::LongLine(line),
         })
@@ -235,7 +235,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// Keeps what was read behind the last line, and no more memory than that.
     fn drop_buffer(&mut self) {
         self.buffer = BytesMut::from(&self.buffer[..]);
-        self.kept_until = None;
+        self.buffer_expires = None;
     }
 
     fn take_line(&mut self) -> Option<Bytes> {
@@ -247,11 +247,13 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         self.searched = 0;
         match line.len() {
             length if length > MAX_KEPT_LINE => self.drop_buffer(),
-            length if length > MAX_SHORT_LINE => self.kept_until = Some(Instant::now() + KEEP),
+            length if length > MAX_SHORT_LINE => {
+                self.buffer_expires = Some(Instant::now() + BUFFER_LIFETIME)
+            }
             _ => {}
         }
         let text = line.slice(..line.len() - 1);
-        Some(trimmed(match self.kept_until {
+        Some(trimmed(match self.buffer_expires {
             // It may be held for long, and must not keep the buffer of a long line.
             Some(_) if text.len() <= MAX_SHORT_LINE => Bytes::copy_from_slice(&text),
             _ => text,
@@ -271,7 +273,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, DuplexStream};
     use tokio::time::timeout;
 
-    use super::{KEEP, Lines, MAX_KEPT_LINE, MAX_SHORT_LINE, Part, Piece};
+    use super::{BUFFER_LIFETIME, Lines, MAX_KEPT_LINE, MAX_SHORT_LINE, Part, Piece};
 
     #[tokio::test]
     async fn finds_lines_however_they_arrive() {
@@ -348,7 +350,7 @@ mod tests {
         (lines, far)
     }
 
-    async fn says_more(lines: &mut Lines<DuplexStream>, far: &mut DuplexStream) {
+    async fn write_more(lines: &mut Lines<DuplexStream>, far: &mut DuplexStream) {
         far.write_all(b"more\n").await.unwrap();
         assert_eq!(lines.next().await.unwrap().unwrap(), "more");
     }
@@ -356,17 +358,17 @@ mod tests {
     #[tokio::test]
     async fn buffer_of_very_long_line_goes_with_it() {
         let (mut lines, mut far) = after_long_line(2 * MAX_KEPT_LINE).await;
-        says_more(&mut lines, &mut far).await;
+        write_more(&mut lines, &mut far).await;
         assert!(!lines.buffer.try_reclaim(MAX_SHORT_LINE));
     }
 
     #[tokio::test(start_paused = true)]
     async fn buffer_of_long_line_is_kept_until_rest() {
         let (mut lines, mut far) = after_long_line(MAX_KEPT_LINE - 1).await;
-        says_more(&mut lines, &mut far).await;
+        write_more(&mut lines, &mut far).await;
         assert!(lines.buffer.try_reclaim(MAX_KEPT_LINE));
-        assert!(timeout(2 * KEEP, lines.next()).await.is_err());
+        assert!(timeout(2 * BUFFER_LIFETIME, lines.next()).await.is_err());
         assert!(!lines.buffer.try_reclaim(MAX_SHORT_LINE));
-        says_more(&mut lines, &mut far).await;
+        write_more(&mut lines, &mut far).await;
     }
 }

@@ -31,9 +31,9 @@ pub use process::{Process, process_ids};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A process of the user that this one runs as.
-    Us,
+    SameUser,
     /// Somebody else's, or nobody's any more: a connection may be over before it is looked at.
-    Stranger,
+    OtherUser,
     /// The system does not tell.
     Unknown,
 }
@@ -65,9 +65,9 @@ mod tests {
             let here = listener.local_addr().unwrap();
             let client = TcpStream::connect(here).unwrap();
             let (_accepted, peer) = listener.accept().unwrap();
-            assert_eq!(owner(peer, here), Owner::Us);
-            let nobody = SocketAddr::new(peer.ip(), 1);
-            assert_ne!(owner(nobody, here), Owner::Us);
+            assert_eq!(owner(peer, here), Owner::SameUser);
+            let closed = SocketAddr::new(peer.ip(), 1);
+            assert_ne!(owner(closed, here), Owner::SameUser);
             drop(client);
         }
     }

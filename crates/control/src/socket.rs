@@ -23,7 +23,7 @@ use crate::Home;
 
 /// Which of the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
+pub enum SocketKind {
     /// Shims: MCP, line by line.
     Mcp,
     /// The management API.
@@ -32,7 +32,7 @@ pub enum Face {
     Http,
 }
 
-impl Face {
+impl SocketKind {
     pub(crate) fn file_name(self) -> &'static str {
         match self {
             Self::Mcp => "mcp.sock",
@@ -60,10 +60,10 @@ pub struct Peer {
 pub enum BindError {
     /// Another bridge has them.
     #[error("a bridge already runs for this user; hint: `postern status` shows it")]
-    Taken,
+    InUse,
     /// The folder belongs to somebody else.
     #[error("{0} belongs to another user; hint: remove it, or say --home FOLDER")]
-    Foreign(PathBuf),
+    OtherUser(PathBuf),
     /// The system refused.
     #[error("the sockets in {path} cannot be opened: {reason}")]
     Io {
@@ -87,22 +87,22 @@ fn url(scheme: &str, name: &str) -> String {
 
 /// How long a listener rests that the system gives nothing to accept with. Descriptors, most
 /// likely: they come back as soon as others close theirs.
-const REST: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the failures of one `accept` lead to, until it succeeds.
 #[derive(Default)]
-struct Setback {
-    told: bool,
+struct AcceptBackoff {
+    is_logged: bool,
 }
 
-impl Setback {
+impl AcceptBackoff {
     /// Rests before the next try. A log that said the same with every try would only fill up.
     async fn rest(&mut self, reason: &io::Error) {
-        if !self.told {
+        if !self.is_logged {
             tracing::warn!(%reason, "no connection can be accepted for now");
-            self.told = true;
+            self.is_logged = true;
         }
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 

@@ -28,16 +28,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Home;
-use crate::socket::{self, Face};
+use crate::socket::{self, SocketKind};
 
 /// How long a bridge may take from its start to its sockets, an older one's end included.
-const LIMIT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long after another launcher's bridge was seen its sockets may still be missing.
-const OTHERS: Duration = Duration::from_secs(1);
+const SOCKETS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often sockets that another launcher's bridge opens are looked for.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a bridge is started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,10 +66,10 @@ pub enum StartError {
     Refused(String),
     /// The bridge ended without a word.
     #[error("the bridge ended before it was ready; hint: {} may say why", .0.display())]
-    Died(PathBuf),
+    Exited(PathBuf),
     /// Nothing listens in time.
-    #[error("the bridge was not ready within {} seconds; hint: {} may say why", LIMIT.as_secs(), .0.display())]
-    Late(PathBuf),
+    #[error("the bridge was not ready within {} seconds; hint: {} may say why", START_TIMEOUT.as_secs(), .0.display())]
+    TimedOut(PathBuf),
 }
 
 /// Starts a bridge for `home` unless one runs, and returns when it listens.
@@ -84,18 +84,18 @@ pub async fn ensure_running(
     if !options.replace_older && listens(home).await {
         return Ok(());
     }
-    let late = || StartError::Late(home.log_file());
+    let timed_out = || StartError::TimedOut(home.log_file());
     let work = async {
         loop {
             launch(home, program, arguments(home, options)).await?;
-            if listens_soon(home).await {
+            if wait_for_sockets(home).await {
                 return Ok(());
             }
         }
     };
-    tokio::time::timeout(LIMIT, work)
+    tokio::time::timeout(START_TIMEOUT, work)
         .await
-        .unwrap_or_else(|_| Err(late()))
+        .unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Starts a bridge for `home` in place of the one that runs, which is ended by force if it does not
@@ -125,7 +125,7 @@ async fn launch(home: &Home, program: &Path, arguments: Vec<OsString>) -> Result
     }
     let text = String::from_utf8_lossy(&output.stderr);
     match text.trim().trim_start_matches("error: ") {
-        "" => Err(StartError::Died(home.log_file())),
+        "" => Err(StartError::Exited(home.log_file())),
         text => Err(StartError::Refused(text.to_owned())),
     }
 }
@@ -146,19 +146,19 @@ fn arguments(home: &Home, options: &StartOptions) -> Vec<OsString> {
 
 /// A bridge that another launcher started has its lock a moment before its sockets; one that is
 /// about to end, a moment longer.
-async fn listens_soon(home: &Home) -> bool {
-    let end = Instant::now() + OTHERS;
+async fn wait_for_sockets(home: &Home) -> bool {
+    let end = Instant::now() + SOCKETS_TIMEOUT;
     while Instant::now() < end {
         if listens(home).await {
             return true;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     false
 }
 
 async fn listens(home: &Home) -> bool {
-    socket::connect(home, Face::Control).await.is_ok()
+    socket::connect(home, SocketKind::Control).await.is_ok()
 }
 
 /// The process in the middle: leaves the launcher behind, and the snap that it may be in, runs
@@ -167,7 +167,7 @@ async fn listens(home: &Home) -> bool {
 /// # Errors
 /// What the bridge reports, or why there is no report.
 pub fn detach(mut bridge: Command, log: &Path) -> Result<(), StartError> {
-    system::leave();
+    system::detach();
     for (name, value) in snap::changes(std::env::vars_os()) {
         match value {
             Some(value) => bridge.env(name, value),
@@ -183,7 +183,7 @@ pub fn detach(mut bridge: Command, log: &Path) -> Result<(), StartError> {
     let _ = BufReader::new(pipe).read_line(&mut report);
     match report.trim_end() {
         READY => Ok(()),
-        "" => Err(StartError::Died(log.to_owned())),
+        "" => Err(StartError::Exited(log.to_owned())),
         refused => Err(StartError::Refused(refused.replace(LINE_BREAK, "\n"))),
     }
 }
@@ -201,7 +201,7 @@ pub struct Report(());
 impl Report {
     /// For the process that [`detach`] started, and no other, at its start.
     #[must_use]
-    pub fn owed() -> Self {
+    pub fn open() -> Self {
         system::leave_session();
         Self(())
     }

@@ -93,7 +93,7 @@ impl Context {
     pub(crate) async fn bridge(&self) -> Result<Client, CliError> {
         self.refuse_in_flatpak("…")?;
         let replace_older = match self.connect().await {
-            Ok(client) if Version::of(&client.welcome().version) >= Version::of(VERSION) => {
+            Ok(client) if Version::parse(&client.welcome().version) >= Version::parse(VERSION) => {
                 return Ok(client);
             }
             Ok(_) => true,

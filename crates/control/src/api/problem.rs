@@ -18,14 +18,14 @@ pub struct Problem {
     /// What the authorization server said, if it was that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
-    pub refusal: Option<Box<RefusalView>>,
+    pub refusal: Option<Box<AuthErrorView>>,
 }
 
 /// What to quote to whoever has to act on the refusal of an authorization server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
-pub struct RefusalView {
+pub struct AuthErrorView {
     /// The name to look it up by: `AADSTS65001`, or an OAuth error code.
     pub code: String,
     /// Who has to act.
@@ -186,7 +186,7 @@ impl fmt::Display for Problem {
 }
 
 /// What to quote, and to whom.
-impl fmt::Display for RefusalView {
+impl fmt::Display for AuthErrorView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(link) = &self.admin_consent_url {
             writeln!(f, "for the administrator: {link}")?;

@@ -390,7 +390,7 @@ pub struct HostImport {
     /// What the entries become.
     pub servers: Vec<ImportedServer>,
     /// The entries for `mcp-remote` that stay as they are.
-    pub left: Vec<LeftEntry>,
+    pub left: Vec<SkippedEntry>,
     /// Where the host's file as it was is kept, secrets and all, once the change was made.
     pub backup: Option<String>,
     /// What the person has to do for it to take effect.
@@ -422,7 +422,7 @@ pub struct ImportedServer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
-pub struct LeftEntry {
+pub struct SkippedEntry {
     /// The entry, as the host names it.
     pub entry: String,
     /// Why.

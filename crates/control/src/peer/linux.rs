@@ -12,12 +12,12 @@ use super::Owner;
 /// `SOCK_DIAG_BY_FAMILY`, the only question.
 const BY_FAMILY: u16 = 20;
 /// `NLM_F_REQUEST`.
-const REQUEST: u16 = 1;
+const REQUEST_FLAG: u16 = 1;
 const IPPROTO_TCP: u8 = 6;
 
 /// The lengths of `nlmsghdr` and of `inet_diag_req_v2`.
 const HEADER: usize = 16;
-const QUESTION: usize = 56;
+const REQUEST_LENGTH: usize = 56;
 
 /// Where `idiag_uid` and `idiag_inode` stand in an answer.
 const UID: usize = HEADER + 64;
@@ -25,8 +25,8 @@ const INODE: usize = HEADER + 68;
 
 pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
     match field(UID, peer, here) {
-        Ok(Some(uid)) if uid == rustix::process::getuid().as_raw() => Owner::Us,
-        Ok(_) => Owner::Stranger,
+        Ok(Some(uid)) if uid == rustix::process::getuid().as_raw() => Owner::SameUser,
+        Ok(_) => Owner::OtherUser,
         Err(error) => {
             tracing::debug!(%error, "the kernel does not say who opened a connection");
             Owner::Unknown
@@ -51,17 +51,17 @@ fn field(at: usize, peer: SocketAddr, here: SocketAddr) -> io::Result<Option<u32
         SocketFlags::CLOEXEC,
         Some(netlink::SOCK_DIAG),
     )?;
-    send(&netlink, &question(peer, here), SendFlags::empty())?;
-    let mut answer = [0; 512];
-    let (length, _) = recv(&netlink, &mut answer, RecvFlags::empty())?;
-    let answer = &answer[..length];
-    match answer
+    send(&netlink, &request(peer, here), SendFlags::empty())?;
+    let mut response = [0; 512];
+    let (length, _) = recv(&netlink, &mut response, RecvFlags::empty())?;
+    let response = &response[..length];
+    match response
         .get(4..6)
         .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]))
     {
-        Some(BY_FAMILY) => Ok(number(answer, at)),
+        Some(BY_FAMILY) => Ok(number(response, at)),
         // `NLMSG_ERROR`, most often ENOENT.
-        Some(2) => match number(answer, HEADER).map(u32::cast_signed) {
+        Some(2) => match number(response, HEADER).map(u32::cast_signed) {
             Some(error) if error == -rustix::io::Errno::NOENT.raw_os_error() => Ok(None),
             Some(error) => Err(io::Error::from_raw_os_error(-error)),
             None => Err(io::ErrorKind::InvalidData.into()),
@@ -76,15 +76,15 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// A `nlmsghdr` and the `inet_diag_req_v2` behind it.
-fn question(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
+fn request(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
     let family = match peer.ip() {
         IpAddr::V4(_) => AddressFamily::INET,
         IpAddr::V6(_) => AddressFamily::INET6,
     };
-    let mut message = Vec::with_capacity(HEADER + QUESTION);
-    message.extend_from_slice(&u32::to_ne_bytes((HEADER + QUESTION) as u32));
+    let mut message = Vec::with_capacity(HEADER + REQUEST_LENGTH);
+    message.extend_from_slice(&u32::to_ne_bytes((HEADER + REQUEST_LENGTH) as u32));
     message.extend_from_slice(&BY_FAMILY.to_ne_bytes());
-    message.extend_from_slice(&REQUEST.to_ne_bytes());
+    message.extend_from_slice(&REQUEST_FLAG.to_ne_bytes());
     // The sequence and the port of the asker: one question, one answer.
     message.extend_from_slice(&[0; 8]);
     message.extend_from_slice(&[family.as_raw() as u8, IPPROTO_TCP, 0, 0]);
@@ -122,8 +122,8 @@ mod tests {
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(loopback).unwrap();
             let here = listener.local_addr().unwrap();
-            let nobody = SocketAddr::new(here.ip(), 1);
-            assert_eq!(owner(nobody, here), Owner::Stranger);
+            let closed = SocketAddr::new(here.ip(), 1);
+            assert_eq!(owner(closed, here), Owner::OtherUser);
         }
     }
 }

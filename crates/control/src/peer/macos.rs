@@ -15,7 +15,7 @@ use super::{Owner, pcblist};
 const LIST: &std::ffi::CStr = c"net.inet.tcp.pcblist_n";
 
 /// How often a list that grew meanwhile is asked for again.
-const TRIES: usize = 8;
+const MAX_ATTEMPTS: usize = 8;
 
 pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
     let list = match list() {
@@ -26,10 +26,10 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
         }
     };
     match pcblist::user(&list, peer, here) {
-        Some(user) if user == rustix::process::getuid().as_raw() => Owner::Us,
-        Some(_) => Owner::Stranger,
+        Some(user) if user == rustix::process::getuid().as_raw() => Owner::SameUser,
+        Some(_) => Owner::OtherUser,
         // A list that has our end of the connection would have theirs.
-        None if pcblist::user(&list, here, peer).is_some() => Owner::Stranger,
+        None if pcblist::user(&list, here, peer).is_some() => Owner::OtherUser,
         None => {
             tracing::debug!("the kernel's list of connections cannot be read");
             Owner::Unknown
@@ -38,11 +38,11 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
 }
 
 fn list() -> io::Result<Vec<u8>> {
-    for _ in 0..TRIES {
-        let length = ask(&mut [])?;
+    for _ in 0..MAX_ATTEMPTS {
+        let length = read_list(&mut [])?;
         // It may have grown by then.
         let mut list = vec![0; length + length / 4];
-        match ask(&mut list) {
+        match read_list(&mut list) {
             Ok(length) => {
                 list.truncate(length);
                 return Ok(list);
@@ -55,11 +55,11 @@ fn list() -> io::Result<Vec<u8>> {
 }
 
 /// Fills the room in, or says how much is needed where there is none; so many bytes.
-fn ask(room: &mut [u8]) -> io::Result<usize> {
-    let mut length = room.len();
-    let start = match room {
+fn read_list(buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = buffer.len();
+    let start = match buffer {
         [] => null_mut(),
-        room => room.as_mut_ptr(),
+        buffer => buffer.as_mut_ptr(),
     };
     // SAFETY: what is written to is null or has `length` bytes, and the name ends with a zero.
     let failed =

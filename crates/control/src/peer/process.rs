@@ -45,7 +45,7 @@ pub fn process_ids(connections: &[(SocketAddr, SocketAddr)], likely: &[u32]) -> 
     let plain: Vec<_> = connections
         .map(|(peer, here)| (plain(*peer), plain(*here)))
         .collect();
-    system::ids(&plain, likely)
+    system::process_ids(&plain, likely)
 }
 
 #[cfg(all(test, target_os = "linux"))]

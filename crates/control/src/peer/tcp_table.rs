@@ -44,7 +44,7 @@ pub(super) enum Holder {
     /// This process.
     Process(u32),
     /// No process any more: that end is closed.
-    Nobody,
+    Closed,
     /// Some process that the table does not name, as where Wine keeps the socket for it.
     Unnamed,
 }
@@ -65,7 +65,7 @@ pub(super) fn holder(table: &[u8], own: SocketAddr, other: SocketAddr) -> Option
     Some(
         match (number(row, layout.process)?, number(row, layout.state)?) {
             (0, ESTABLISHED) => Holder::Unnamed,
-            (0, _) => Holder::Nobody,
+            (0, _) => Holder::Closed,
             (process, _) => Holder::Process(process),
         },
     )
@@ -143,6 +143,6 @@ mod tests {
         let unnamed = find(&table(&[(a, b, 0)], ESTABLISHED), a, b);
         assert_eq!(unnamed, Some(Holder::Unnamed));
         let closed = find(&table(&[(a, b, 0)], ESTABLISHED + 1), a, b);
-        assert_eq!(closed, Some(Holder::Nobody));
+        assert_eq!(closed, Some(Holder::Closed));
     }
 }

@@ -20,16 +20,16 @@ use super::tcp_table::{self, Holder};
 use crate::socket::windows::{user, user_of};
 
 /// Room for the table of a quiet machine, in bytes.
-const ROOM: u32 = 16 * 1024;
+const INITIAL_SIZE: u32 = 16 * 1024;
 
 /// How often a table that grew meanwhile is asked for again.
-const TRIES: usize = 8;
+const MAX_ATTEMPTS: usize = 8;
 
 pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
     let asked = table(peer.ip()).and_then(|table| match tcp_table::holder(&table, peer, here) {
         Some(Holder::Process(pid)) => owner_of(pid),
         Some(Holder::Unnamed) => Ok(Owner::Unknown),
-        Some(Holder::Nobody) | None => Ok(Owner::Stranger),
+        Some(Holder::Closed) | None => Ok(Owner::OtherUser),
     });
     match asked {
         Ok(owner) => owner,
@@ -45,10 +45,10 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
 fn owner_of(pid: u32) -> io::Result<Owner> {
     let ours = user()?;
     Ok(match user_of(pid) {
-        Ok(theirs) if theirs == ours => Owner::Us,
-        Ok(_) => Owner::Stranger,
+        Ok(theirs) if theirs == ours => Owner::SameUser,
+        Ok(_) => Owner::OtherUser,
         Err(_) if session(pid)? == session(std::process::id())? => Owner::Unknown,
-        Err(_) => Owner::Stranger,
+        Err(_) => Owner::OtherUser,
     })
 }
 
@@ -67,14 +67,14 @@ fn table(family: IpAddr) -> io::Result<Vec<u8>> {
         IpAddr::V4(_) => AF_INET,
         IpAddr::V6(_) => AF_INET6,
     };
-    let mut size = ROOM;
-    for _ in 0..TRIES {
+    let mut size = INITIAL_SIZE;
+    for _ in 0..MAX_ATTEMPTS {
         // Aligned as the table is.
-        let mut room = vec![0_u32; (size as usize).div_ceil(4)];
+        let mut buffer = vec![0_u32; (size as usize).div_ceil(4)];
         // SAFETY: the buffer has at least as many bytes as `size` says.
         let failed = unsafe {
             GetExtendedTcpTable(
-                room.as_mut_ptr().cast(),
+                buffer.as_mut_ptr().cast(),
                 &raw mut size,
                 0,
                 u32::from(family),
@@ -83,9 +83,9 @@ fn table(family: IpAddr) -> io::Result<Vec<u8>> {
             )
         };
         match failed {
-            ERROR_SUCCESS => return Ok(room.into_iter().flat_map(u32::to_ne_bytes).collect()),
+            ERROR_SUCCESS => return Ok(buffer.into_iter().flat_map(u32::to_ne_bytes).collect()),
             // It may have grown again by then.
-            ERROR_INSUFFICIENT_BUFFER => size += ROOM,
+            ERROR_INSUFFICIENT_BUFFER => size += INITIAL_SIZE,
             error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
         }
     }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_table_has_each_connection_and_this_process_is_ours() {
         let us = std::process::id();
-        assert_eq!(owner_of(us).unwrap(), Owner::Us);
+        assert_eq!(owner_of(us).unwrap(), Owner::SameUser);
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(loopback).unwrap();
             let here = listener.local_addr().unwrap();
@@ -116,9 +116,9 @@ mod tests {
             if let Some(Holder::Process(pid)) = holder {
                 assert_eq!(pid, us);
             }
-            assert_ne!(owner(peer, here), Owner::Stranger);
-            let nobody = SocketAddr::new(peer.ip(), 1);
-            assert_eq!(owner(nobody, here), Owner::Stranger);
+            assert_ne!(owner(peer, here), Owner::OtherUser);
+            let closed = SocketAddr::new(peer.ip(), 1);
+            assert_eq!(owner(closed, here), Owner::OtherUser);
             drop(client);
         }
     }

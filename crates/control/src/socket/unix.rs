@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{BindError, Face, Peer, Setback, lock, url};
+use super::{AcceptBackoff, BindError, Peer, SocketKind, lock, url};
 use crate::Home;
 
 pub use ends::{Reader, Writer, split};
@@ -24,8 +24,8 @@ pub type Stream = UnixStream;
 /// # Errors
 /// The system's; `NotFound` and `ConnectionRefused` mean that none runs, `PermissionDenied` that
 /// the socket belongs to somebody else.
-pub async fn connect(home: &Home, face: Face) -> io::Result<Stream> {
-    let stream = UnixStream::connect(home.socket(face)).await?;
+pub async fn connect(home: &Home, kind: SocketKind) -> io::Result<Stream> {
+    let stream = UnixStream::connect(home.socket(kind)).await?;
     if stream.peer_cred()?.uid() != rustix::process::getuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
@@ -52,25 +52,25 @@ impl Listener {
     /// Opens both sockets, `Mcp` first.
     ///
     /// # Errors
-    /// [`BindError::Taken`] while another bridge lives.
+    /// [`BindError::InUse`] while another bridge lives.
     pub fn bind(home: &Home) -> Result<(Self, Self), BindError> {
         let dir = home.run_dir();
         let io_error = |reason| BindError::Io {
             path: dir.to_owned(),
             reason,
         };
-        own_dir(dir)?;
-        let lock = Arc::new(lock(dir).map_err(io_error)?.ok_or(BindError::Taken)?);
-        let open = |face| Self::open(home.socket(face), Arc::clone(&lock)).map_err(io_error);
-        Ok((open(Face::Mcp)?, open(Face::Control)?))
+        create_private_dir(dir)?;
+        let lock = Arc::new(lock(dir).map_err(io_error)?.ok_or(BindError::InUse)?);
+        let open = |kind| Self::open(home.socket(kind), Arc::clone(&lock)).map_err(io_error);
+        Ok((open(SocketKind::Mcp)?, open(SocketKind::Control)?))
     }
 
     /// Opens another socket of the same bridge.
     ///
     /// # Errors
     /// [`BindError::Io`].
-    pub fn beside(&self, home: &Home, face: Face) -> Result<Self, BindError> {
-        Self::open(home.socket(face), Arc::clone(&self.lock)).map_err(|reason| BindError::Io {
+    pub fn beside(&self, home: &Home, kind: SocketKind) -> Result<Self, BindError> {
+        Self::open(home.socket(kind), Arc::clone(&self.lock)).map_err(|reason| BindError::Io {
             path: home.run_dir().to_owned(),
             reason,
         })
@@ -99,14 +99,14 @@ impl Listener {
     /// # Errors
     /// The system's, when nothing will ever come through this socket again.
     pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
-        let mut setback = Setback::default();
+        let mut backoff = AcceptBackoff::default();
         loop {
             let stream = match self.socket.accept().await {
                 Ok((stream, _)) => stream,
-                Err(error) if is_gone(&error) => continue,
-                Err(error) if is_final(&error) => return Err(error),
+                Err(error) if is_connection_error(&error) => continue,
+                Err(error) if is_listener_error(&error) => return Err(error),
                 Err(error) => {
-                    setback.rest(&error).await;
+                    backoff.rest(&error).await;
                     continue;
                 }
             };
@@ -124,7 +124,7 @@ impl Listener {
 }
 
 /// Whether the connection alone failed.
-fn is_gone(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(
         error.kind(),
@@ -133,7 +133,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Whether the listening socket itself is none any more.
-fn is_final(error: &io::Error) -> bool {
+fn is_listener_error(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(
         errno,
@@ -147,7 +147,7 @@ impl Drop for Listener {
     }
 }
 
-fn own_dir(dir: &Path) -> Result<(), BindError> {
+fn create_private_dir(dir: &Path) -> Result<(), BindError> {
     let io_error = |reason| BindError::Io {
         path: dir.to_owned(),
         reason,
@@ -161,14 +161,14 @@ fn own_dir(dir: &Path) -> Result<(), BindError> {
     }
     let found = std::fs::symlink_metadata(dir).map_err(io_error)?;
     if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
-        return Err(BindError::Foreign(dir.to_owned()));
+        return Err(BindError::OtherUser(dir.to_owned()));
     }
     std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(io_error)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BindError, Face, Listener, connect};
+    use super::{BindError, Listener, SocketKind, connect};
     use crate::Home;
 
     #[tokio::test]
@@ -176,14 +176,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let first = Listener::bind(&home).unwrap();
-        assert!(matches!(Listener::bind(&home), Err(BindError::Taken)));
-        assert!(connect(&home, Face::Mcp).await.is_ok());
+        assert!(matches!(Listener::bind(&home), Err(BindError::InUse)));
+        assert!(connect(&home, SocketKind::Mcp).await.is_ok());
         drop(first);
-        std::os::unix::net::UnixListener::bind(home.socket(Face::Mcp)).unwrap();
-        assert!(connect(&home, Face::Mcp).await.is_err());
+        std::os::unix::net::UnixListener::bind(home.socket(SocketKind::Mcp)).unwrap();
+        assert!(connect(&home, SocketKind::Mcp).await.is_err());
         let (mut mcp, _control) = Listener::bind(&home).unwrap();
-        let (dialled, accepted) = tokio::join!(connect(&home, Face::Mcp), mcp.accept());
-        dialled.unwrap();
+        let (connected, accepted) = tokio::join!(connect(&home, SocketKind::Mcp), mcp.accept());
+        connected.unwrap();
         assert_eq!(accepted.unwrap().1.pid, Some(std::process::id()));
     }
 }

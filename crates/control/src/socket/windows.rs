@@ -22,19 +22,19 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_NO_DATA, ERROR_PIPE_BUSY,
 };
 
-use super::{BindError, Face, Peer, Setback, lock, url};
+use super::{AcceptBackoff, BindError, Peer, SocketKind, lock, url};
 use crate::Home;
 
 pub(crate) use system::{user, user_of};
 
 /// How long a bridge may take to make the next instance of its pipe.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether it has.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The longest message on a pipe, in bytes. Longer writes are several.
-const LONGEST: usize = 64 * 1024;
+const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The end of a connection that reads.
 pub type Reader = ReadHalf<Stream>;
@@ -55,10 +55,10 @@ pub fn split(stream: Stream) -> io::Result<(Reader, Writer)> {
 /// # Errors
 /// The system's; `NotFound` means that none runs, `PermissionDenied` that the pipe belongs to
 /// somebody else.
-pub async fn connect(home: &Home, face: Face) -> io::Result<Stream> {
+pub async fn connect(home: &Home, kind: SocketKind) -> io::Result<Stream> {
     let user = system::user()?;
-    let opening = open(pipe_name(home, face, &user));
-    let pipe = tokio::time::timeout(BUSY, opening)
+    let opening = open(pipe_name(home, kind, &user));
+    let pipe = tokio::time::timeout(BUSY_TIMEOUT, opening)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
     if system::owner(&pipe)? != user {
@@ -80,7 +80,7 @@ pub fn server_process(stream: &Stream) -> Option<u32> {
 async fn open(name: String) -> io::Result<NamedPipeClient> {
     loop {
         match ClientOptions::new().open(&name) {
-            Err(error) if is(&error, ERROR_PIPE_BUSY) => tokio::time::sleep(LOOK).await,
+            Err(error) if is(&error, ERROR_PIPE_BUSY) => tokio::time::sleep(POLL_INTERVAL).await,
             opened => return opened,
         }
     }
@@ -91,7 +91,7 @@ async fn open(name: String) -> io::Result<NamedPipeClient> {
 #[derive(Debug)]
 pub struct Listener {
     name: String,
-    face: Face,
+    kind: SocketKind,
     user: String,
     next: NamedPipeServer,
     lock: Arc<File>,
@@ -101,7 +101,7 @@ impl Listener {
     /// Opens both pipes, `Mcp` first.
     ///
     /// # Errors
-    /// [`BindError::Taken`] while another bridge lives.
+    /// [`BindError::InUse`] while another bridge lives.
     pub fn bind(home: &Home) -> Result<(Self, Self), BindError> {
         let dir = home.run_dir();
         let io_error = |reason| BindError::Io {
@@ -109,18 +109,18 @@ impl Listener {
             reason,
         };
         std::fs::create_dir_all(dir).map_err(io_error)?;
-        let lock = Arc::new(lock(dir).map_err(io_error)?.ok_or(BindError::Taken)?);
+        let lock = Arc::new(lock(dir).map_err(io_error)?.ok_or(BindError::InUse)?);
         let user = system::user().map_err(io_error)?;
-        let open = |face| Self::open(home, face, &user, Arc::clone(&lock));
-        Ok((open(Face::Mcp)?, open(Face::Control)?))
+        let open = |kind| Self::open(home, kind, &user, Arc::clone(&lock));
+        Ok((open(SocketKind::Mcp)?, open(SocketKind::Control)?))
     }
 
     /// Opens another pipe of the same bridge.
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn beside(&self, home: &Home, face: Face) -> Result<Self, BindError> {
-        Self::open(home, face, &self.user, Arc::clone(&self.lock))
+    pub fn beside(&self, home: &Home, kind: SocketKind) -> Result<Self, BindError> {
+        Self::open(home, kind, &self.user, Arc::clone(&self.lock))
     }
 
     /// Its URL, `pipe:` and the name percent-encoded, to which a host adds `#` and what it asks
@@ -130,17 +130,17 @@ impl Listener {
         url("pipe:", &self.name)
     }
 
-    fn open(home: &Home, face: Face, user: &str, lock: Arc<File>) -> Result<Self, BindError> {
-        let name = pipe_name(home, face, user);
-        match instance(&name, face, user, true) {
+    fn open(home: &Home, kind: SocketKind, user: &str, lock: Arc<File>) -> Result<Self, BindError> {
+        let name = pipe_name(home, kind, user);
+        match instance(&name, kind, user, true) {
             Ok(next) => Ok(Self {
                 name,
-                face,
+                kind,
                 user: user.to_owned(),
                 next,
                 lock,
             }),
-            Err(error) if is(&error, ERROR_ACCESS_DENIED) => Err(taken(&name, user)),
+            Err(error) if is(&error, ERROR_ACCESS_DENIED) => Err(name_conflict(&name, user)),
             Err(reason) => Err(BindError::Io {
                 path: home.run_dir().to_owned(),
                 reason,
@@ -155,7 +155,7 @@ impl Listener {
     /// # Errors
     /// The system's, when nothing will ever come through this pipe again.
     pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
-        let mut setback = Setback::default();
+        let mut backoff = AcceptBackoff::default();
         loop {
             let pipe = match self.connected().await {
                 Ok(pipe) => pipe,
@@ -165,7 +165,7 @@ impl Listener {
                 }
                 Err(error) if is(&error, ERROR_INVALID_HANDLE) => return Err(error),
                 Err(error) => {
-                    setback.rest(&error).await;
+                    backoff.rest(&error).await;
                     continue;
                 }
             };
@@ -182,22 +182,22 @@ impl Listener {
     /// The instance that a client has connected to. It stays the next one until there is another.
     async fn connected(&mut self) -> io::Result<NamedPipeServer> {
         self.next.connect().await?;
-        let next = instance(&self.name, self.face, &self.user, false)?;
+        let next = instance(&self.name, self.kind, &self.user, false)?;
         Ok(std::mem::replace(&mut self.next, next))
     }
 }
 
 /// The pipe of a face: of this user, and for a folder given with `--home` of that folder.
-fn pipe_name(home: &Home, face: Face, user: &str) -> String {
-    let face = match face {
-        Face::Mcp => "mcp",
-        Face::Control => "control",
-        Face::Http => "http",
+fn pipe_name(home: &Home, kind: SocketKind, user: &str) -> String {
+    let kind = match kind {
+        SocketKind::Mcp => "mcp",
+        SocketKind::Control => "control",
+        SocketKind::Http => "http",
     };
     match home.root() {
-        None => format!(r"\\.\pipe\postern-{user}-{face}"),
+        None => format!(r"\\.\pipe\postern-{user}-{kind}"),
         Some(_) => format!(
-            r"\\.\pipe\postern-{user}-{:016x}-{face}",
+            r"\\.\pipe\postern-{user}-{:016x}-{kind}",
             hash(home.run_dir())
         ),
     }
@@ -211,10 +211,10 @@ fn hash(path: &Path) -> u64 {
     })
 }
 
-fn instance(name: &str, face: Face, user: &str, first: bool) -> io::Result<NamedPipeServer> {
-    let mode = match face {
-        Face::Mcp | Face::Control => PipeMode::Message,
-        Face::Http => PipeMode::Byte,
+fn instance(name: &str, kind: SocketKind, user: &str, first: bool) -> io::Result<NamedPipeServer> {
+    let mode = match kind {
+        SocketKind::Mcp | SocketKind::Control => PipeMode::Message,
+        SocketKind::Http => PipeMode::Byte,
     };
     let mut options = ServerOptions::new();
     options
@@ -225,15 +225,15 @@ fn instance(name: &str, face: Face, user: &str, first: bool) -> io::Result<Named
 }
 
 /// Whether the pipe that is there is a bridge's of ours, or somebody squats on its name.
-fn taken(name: &str, user: &str) -> BindError {
+fn name_conflict(name: &str, user: &str) -> BindError {
     let foreign = match ClientOptions::new().open(name) {
         Ok(pipe) => !system::owner(&pipe).is_ok_and(|owner| owner == user),
         Err(error) => is(&error, ERROR_ACCESS_DENIED),
     };
     if foreign {
-        BindError::Foreign(PathBuf::from(name))
+        BindError::OtherUser(PathBuf::from(name))
     } else {
-        BindError::Taken
+        BindError::InUse
     }
 }
 
@@ -246,9 +246,9 @@ fn is(error: &io::Error, code: u32) -> bool {
 pub struct Stream {
     pipe: Pipe,
     /// Whether the other side has said all it will.
-    heard_all: bool,
+    read_closed: bool,
     /// Whether this side has.
-    said_all: bool,
+    write_closed: bool,
 }
 
 #[derive(Debug)]
@@ -261,8 +261,8 @@ impl Stream {
     fn new(pipe: Pipe) -> Self {
         Self {
             pipe,
-            heard_all: false,
-            said_all: false,
+            read_closed: false,
+            write_closed: false,
         }
     }
 }
@@ -290,12 +290,12 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.heard_all || buf.remaining() == 0 {
+        if self.read_closed || buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         ready!(self.pipe.poll_read(cx, buf))?;
-        self.heard_all = buf.filled().len() == before;
+        self.read_closed = buf.filled().len() == before;
         Poll::Ready(Ok(()))
     }
 }
@@ -306,13 +306,13 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.said_all {
+        if self.write_closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.pipe.poll_write(cx, &buf[..buf.len().min(LONGEST)])
+        self.pipe.poll_write(cx, &buf[..buf.len().min(MAX_MESSAGE)])
     }
 
     /// What is written is on its way at once.
@@ -321,9 +321,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.said_all {
+        if !self.write_closed {
             ready!(self.pipe.poll_write(cx, &[]))?;
-            self.said_all = true;
+            self.write_closed = true;
         }
         Poll::Ready(Ok(()))
     }
@@ -335,12 +335,12 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::{BindError, Face, Listener, connect, pipe_name};
+    use super::{BindError, Listener, SocketKind, connect, pipe_name};
     use crate::Home;
 
     #[test]
     fn a_pipe_is_named_after_its_user_and_folder() {
-        let name = |home: &Home| pipe_name(home, Face::Mcp, "S-1");
+        let name = |home: &Home| pipe_name(home, SocketKind::Mcp, "S-1");
         let usual = Home::of_user().unwrap();
         assert_eq!(name(&usual), r"\\.\pipe\postern-S-1-mcp");
         let under = |root| name(&Home::under(Path::new(root)).unwrap());
@@ -353,16 +353,16 @@ mod tests {
     async fn one_bridge_listens_and_a_dead_one_leaves_nothing_in_the_way() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
-        let missing = connect(&home, Face::Mcp).await.unwrap_err();
+        let missing = connect(&home, SocketKind::Mcp).await.unwrap_err();
         assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
         let first = Listener::bind(&home).unwrap();
         let second = Listener::bind(&home);
-        assert!(matches!(second, Err(BindError::Taken)), "{second:?}");
+        assert!(matches!(second, Err(BindError::InUse)), "{second:?}");
         drop(first);
         let (mut mcp, _control) = Listener::bind(&home).unwrap();
         for _ in 0..3 {
-            let (dialled, accepted) = tokio::join!(connect(&home, Face::Mcp), mcp.accept());
-            dialled.unwrap();
+            let (connected, accepted) = tokio::join!(connect(&home, SocketKind::Mcp), mcp.accept());
+            connected.unwrap();
             assert_eq!(accepted.unwrap().1.pid, Some(std::process::id()));
         }
     }
@@ -372,7 +372,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let (mcp, _control) = Listener::bind(&home).unwrap();
-        let mut http = mcp.beside(&home, Face::Http).unwrap();
+        let mut http = mcp.beside(&home, SocketKind::Http).unwrap();
         let name = http.name.clone();
         let client = std::thread::spawn(move || {
             use std::io::{Read, Write};
@@ -399,18 +399,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let (mut mcp, _control) = Listener::bind(&home).unwrap();
-        let dialling: Vec<_> = (0..MANY)
+        let connecting: Vec<_> = (0..MANY)
             .map(|_| {
                 let home = home.clone();
-                tokio::spawn(async move { connect(&home, Face::Mcp).await })
+                tokio::spawn(async move { connect(&home, SocketKind::Mcp).await })
             })
             .collect();
         let mut accepted = Vec::new();
         for _ in 0..MANY {
             accepted.push(mcp.accept().await.unwrap());
         }
-        for dialled in dialling {
-            dialled.await.unwrap().unwrap();
+        for connected in connecting {
+            connected.await.unwrap().unwrap();
         }
     }
 
@@ -419,17 +419,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let (mut mcp, _control) = Listener::bind(&home).unwrap();
-        let (near, far) = tokio::join!(connect(&home, Face::Mcp), mcp.accept());
+        let (near, far) = tokio::join!(connect(&home, SocketKind::Mcp), mcp.accept());
         let (mut near, mut far) = (near.unwrap(), far.unwrap().0);
 
-        let much = vec![b'x'; 5 * super::LONGEST + 1];
-        let mut heard = Vec::new();
-        let saying = async {
-            near.write_all(&much).await.unwrap();
+        let sent = vec![b'x'; 5 * super::MAX_MESSAGE + 1];
+        let mut received = Vec::new();
+        let sending = async {
+            near.write_all(&sent).await.unwrap();
             near.shutdown().await.unwrap();
         };
-        tokio::join!(saying, async { far.read_to_end(&mut heard).await.unwrap() });
-        assert!(heard == much, "{} of {}", heard.len(), much.len());
+        tokio::join!(sending, async {
+            far.read_to_end(&mut received).await.unwrap()
+        });
+        assert!(received == sent, "{} of {}", received.len(), sent.len());
         assert!(near.write_all(b"more").await.is_err());
 
         far.write_all(b"answer").await.unwrap();

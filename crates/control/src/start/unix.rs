@@ -9,7 +9,7 @@ use std::process::{ChildStdout, Command, Output, Stdio};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 /// Leaves the session, the folder and, for what is run from here, the inherited descriptors.
-pub(super) fn leave() {
+pub(super) fn detach() {
     leave_session();
     let _ = std::env::set_current_dir("/");
     for fd in open_descriptors() {

@@ -9,14 +9,14 @@ use std::process::{Command, ExitStatus, Output};
 use process::{Process, Stream};
 
 /// What is left behind is left by the way a process is started, the folder apart.
-pub(super) fn leave() {
+pub(super) fn detach() {
     let program = std::env::current_exe().unwrap_or_default();
     if let Some(folder) = program.parent() {
         let _ = std::env::set_current_dir(folder);
     }
 }
 
-/// Nothing to do: see [`leave`].
+/// Nothing to do: see [`detach`].
 pub(super) fn leave_session() {}
 
 /// Runs the process in the middle to its end.

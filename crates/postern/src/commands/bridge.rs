@@ -65,7 +65,7 @@ fn detach(args: &BridgeArgs, context: &Context) -> Result<(), CliError> {
 }
 
 fn detached(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
-    let report = Report::owed();
+    let report = Report::open();
     let log = context.home.log_file();
     if let Err(error) = logging::to_file(&log, context.environment.log.as_deref()) {
         report.failed(&format!(
@@ -105,7 +105,7 @@ async fn serve(
     loop {
         let call_ready = || ready.take().map_or((), |ready| ready());
         let ended = bridge::serve(options.clone(), call_ready, shutdown.clone()).await;
-        if !matches!(ended, Err(ServeError::Sockets(BindError::Taken))) {
+        if !matches!(ended, Err(ServeError::Sockets(BindError::InUse))) {
             return Ok(ended?);
         }
         match lock_holder(&context, deadline).await {
@@ -193,7 +193,7 @@ async fn request_yield(context: &Context, which: Replace) -> Result<YieldOutcome
         Err(hung @ CallError::Hung(_)) => return Ok(YieldOutcome::Stuck(hung.into())),
         Err(error) => return Err(error.into()),
     };
-    let is_older = Version::of(&client.welcome().version) < Version::of(VERSION);
+    let is_older = Version::parse(&client.welcome().version) < Version::parse(VERSION);
     if which == Replace::Older && !is_older {
         return Ok(YieldOutcome::Free);
     }

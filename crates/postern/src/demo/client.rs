@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use control::hello::LONGEST_LINE;
+use control::hello::MAX_LINE;
 use control::lines::Lines;
 use mcp::memory::Budget;
 use mcp::up::{Client, ClientOptions, Upstream, UpstreamEvent, UpstreamOptions};
@@ -60,7 +60,7 @@ impl DemoClient {
         Ok(Self::over(Connection::Stdio {
             child: Box::new(child),
             stdin,
-            lines: Lines::new(stdout, LONGEST_LINE),
+            lines: Lines::new(stdout, MAX_LINE),
         }))
     }
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use control::api::{Problem, ProblemKind};
-use control::hello::{LONGEST_MESSAGE, Version, Wants};
+use control::hello::{ConnectionKind, MAX_MESSAGE, Version};
 use control::lines::Lines;
-use control::socket::{Face, Reader, Writer};
+use control::socket::{Reader, SocketKind, Writer};
 use control::start::{StartError, StartOptions, ensure_running};
 use control::{CallError, Greeting, Home};
 use mcp::Message;
@@ -117,7 +117,7 @@ impl BridgeConnection {
     fn over(greeting: Greeting) -> Box<Self> {
         let (lines, writer) = greeting.into_ends();
         Box::new(Self {
-            lines: lines.longest(LONGEST_MESSAGE),
+            lines: lines.with_max_length(MAX_MESSAGE),
             writer,
             sending: None,
             half_closed: false,
@@ -252,12 +252,12 @@ impl Connector {
     }
 
     async fn open(&self, resumed: bool) -> Result<Opened, CallError> {
-        let wants = Wants::Server {
+        let wants = ConnectionKind::Server {
             server: self.server.clone(),
             host: parent::name(),
             resumed,
         };
-        let mut greeting = Greeting::send(&self.home, Face::Mcp, self.version, wants).await?;
+        let mut greeting = Greeting::send(&self.home, SocketKind::Mcp, self.version, wants).await?;
         let welcome = match greeting.welcome_in_time().await {
             // The bridge is shutting down, and this connection ends with it.
             Err(CallError::Hung(_)) if control::is_ending(&self.home).await => {
@@ -298,7 +298,7 @@ impl Connector {
     }
 
     fn is_newer_than(&self, version: &str) -> bool {
-        Version::of(self.version) > Version::of(version)
+        Version::parse(self.version) > Version::parse(version)
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use control::CallError;
 use control::api::{Problem, ProblemKind};
-use control::hello::{LONGEST_MESSAGE, YIELDING};
+use control::hello::{MAX_MESSAGE, YIELDING};
 use control::lines::{Lines, MAX_SHORT_LINE, Part, Piece};
 use mcp::{LongMessage, Message};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -63,13 +63,13 @@ const ERROR_LIFETIME: Duration = Duration::from_secs(1);
 pub async fn run(options: Options) {
     limit_free_memory();
     let shim = Shim {
-        host: Lines::new(stdio::input(), LONGEST_MESSAGE),
+        host: Lines::new(stdio::input(), MAX_MESSAGE),
         host_state: HostState::Open,
         long: LongMessage::default(),
         stdout: stdio::output(),
         to_host: LineQueue::default(),
         trim_at: None,
-        replay: ReplayState::new(options.shown_server(), LONGEST_MESSAGE),
+        replay: ReplayState::new(options.shown_server(), MAX_MESSAGE),
         bridge: Bridge::connect(options.clone(), DialMode::Start, false),
         liveness: LivenessProbe::new(),
         connector: options,

@@ -98,7 +98,7 @@ impl AccessPolicy {
         if matches!(site, Some("cross-site" | "same-site")) {
             return Some("a page of another site made this request");
         }
-        if peer::owner(peer, self.address) == Owner::Stranger {
+        if peer::owner(peer, self.address) == Owner::OtherUser {
             return Some("the request comes from another user");
         }
         None

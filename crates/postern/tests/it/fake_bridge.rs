@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use control::api::{Problem, ProblemKind, Reply, Request};
-use control::hello::{self, Hello, LONGEST_LINE, LONGEST_MESSAGE, PROTOCOL, Wants, Welcome};
+use control::hello::{self, ConnectionKind, Hello, MAX_LINE, MAX_MESSAGE, PROTOCOL, Welcome};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Writer, split};
-use control::{Answer, Home};
+use control::{ControlResponse, Home};
 use tokio::io::AsyncWriteExt;
 
 pub(crate) struct FakeBridge {
@@ -62,7 +62,7 @@ impl FakeBridge {
         loop {
             let (stream, _) = self.control.accept().await.unwrap();
             let (reader, mut writer) = split(stream).unwrap();
-            let mut lines = Lines::new(reader, LONGEST_LINE);
+            let mut lines = Lines::new(reader, MAX_LINE);
             // Some clients only check whether a bridge listens.
             let Ok(Some(Hello { .. })) = hello::receive(&mut lines).await else {
                 continue;
@@ -70,7 +70,7 @@ impl FakeBridge {
             hello::send(&mut writer, &self.welcome(None)).await.unwrap();
             let request: Option<Request> = hello::receive(&mut lines).await.unwrap();
             assert_eq!(request, Some(Request::Yield));
-            hello::send(&mut writer, &Answer::Ok(Reply::Done))
+            hello::send(&mut writer, &ControlResponse::Ok(Reply::Done))
                 .await
                 .unwrap();
             return self.folder;
@@ -89,12 +89,12 @@ impl FakeBridge {
     async fn answer(&mut self, problem: Option<Problem>) -> Session {
         let (stream, _) = self.mcp.accept().await.unwrap();
         let (reader, mut writer) = split(stream).unwrap();
-        let mut lines = Lines::new(reader, LONGEST_LINE);
+        let mut lines = Lines::new(reader, MAX_LINE);
         let hello: Hello = hello::receive(&mut lines).await.unwrap().unwrap();
         hello::send(&mut writer, &self.welcome(problem))
             .await
             .unwrap();
-        let Wants::Server {
+        let ConnectionKind::Server {
             server, resumed, ..
         } = hello.wants
         else {
@@ -103,7 +103,7 @@ impl FakeBridge {
         Session {
             server,
             resumed,
-            lines: lines.longest(LONGEST_MESSAGE),
+            lines: lines.with_max_length(MAX_MESSAGE),
             writer,
         }
     }

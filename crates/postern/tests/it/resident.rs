@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 
-use control::socket::Face;
+use control::socket::SocketKind;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -191,7 +191,7 @@ async fn bridge_without_free_descriptors_delays_connections() {
     let port = http_address(&installation).await;
     let mut held = Vec::new();
     for _ in 0..MANY {
-        let connected = control::socket::connect(installation.home(), Face::Mcp).await;
+        let connected = control::socket::connect(installation.home(), SocketKind::Mcp).await;
         held.push(connected.unwrap());
     }
     wait_for_log(&mut log, "no connection can be accepted for now").await;
@@ -206,7 +206,7 @@ async fn bridge_without_free_descriptors_delays_connections() {
     assert!(response.starts_with("HTTP/1.1 4"), "{response}");
     assert_eq!(Some(pid(&installation).await), bridge.id());
     assert!(
-        control::socket::connect(installation.home(), Face::Mcp)
+        control::socket::connect(installation.home(), SocketKind::Mcp)
             .await
             .is_ok()
     );

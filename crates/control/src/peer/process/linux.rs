@@ -38,23 +38,26 @@ impl Process {
 /// Returns the processes that have the ends `peer` of these connections. The `likely` ones are looked
 /// at first, then the youngest: one that ends soon is found before it does. Of a child that inherited
 /// a connection, that is the parent.
-pub(super) fn ids(connections: &[(SocketAddr, SocketAddr)], likely: &[u32]) -> Vec<Option<u32>> {
+pub(super) fn process_ids(
+    connections: &[(SocketAddr, SocketAddr)],
+    likely: &[u32],
+) -> Vec<Option<u32>> {
     let inodes = connections.iter();
     let inodes: Vec<_> = inodes
         .map(|(peer, here)| system::inode(*peer, *here))
         .collect();
-    let mut sought: HashSet<u32> = inodes.iter().flatten().copied().collect();
+    let mut wanted: HashSet<u32> = inodes.iter().flatten().copied().collect();
     let mut holders = HashMap::new();
-    let mut look_at = |pid: u32| {
-        if !sought.is_empty() {
-            for inode in sockets(pid).filter(|inode| sought.remove(inode)) {
+    let mut search = |pid: u32| {
+        if !wanted.is_empty() {
+            for inode in sockets(pid).filter(|inode| wanted.remove(inode)) {
                 holders.insert(inode, pid);
             }
         }
-        sought.is_empty()
+        wanted.is_empty()
     };
-    if !likely.iter().any(|pid| look_at(*pid)) {
-        let _ = processes().into_iter().any(look_at);
+    if !likely.iter().any(|pid| search(*pid)) {
+        let _ = processes().into_iter().any(search);
     }
     let opener = |inode: u32| {
         let holding_parent = |pid: &u32| {

@@ -16,6 +16,9 @@ impl Process {
     }
 }
 
-pub(super) fn ids(connections: &[(SocketAddr, SocketAddr)], _likely: &[u32]) -> Vec<Option<u32>> {
+pub(super) fn process_ids(
+    connections: &[(SocketAddr, SocketAddr)],
+    _likely: &[u32],
+) -> Vec<Option<u32>> {
     vec![None; connections.len()]
 }

@@ -49,7 +49,7 @@ impl Reader {
     ///
     /// # Errors
     /// The system's; `InvalidInput` where it is no stream.
-    pub fn of(socket: OwnedFd) -> io::Result<Self> {
+    pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         if socket_type(&socket)? != SocketType::STREAM {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -60,7 +60,7 @@ impl Reader {
 impl Writer {
     /// The same for the other direction.
     #[must_use]
-    pub fn of(socket: OwnedFd) -> Self {
+    pub fn from_fd(socket: OwnedFd) -> Self {
         Self {
             socket: Arc::new(socket),
             full: None,
@@ -68,7 +68,7 @@ impl Writer {
     }
 
     /// Whether there may be room now.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let full = match &self.full {
             Some(full) => full,
             None => {
@@ -132,7 +132,7 @@ impl AsyncWrite for Writer {
                     writer.full = None;
                     return Poll::Ready(Ok(sent));
                 }
-                Err(Errno::AGAIN) => ready!(writer.poll_room(cx))?,
+                Err(Errno::AGAIN) => ready!(writer.poll_writable(cx))?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }

@@ -124,7 +124,7 @@ fn lines(mark: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use control::api::{HostImport, ImportedServer, LeftEntry};
+    use control::api::{HostImport, ImportedServer, SkippedEntry};
 
     use super::text;
 
@@ -134,7 +134,7 @@ mod tests {
             diff: "-old\n+new\n".to_owned(),
             config_path: "/home/a/config.toml".to_owned(),
             servers,
-            left: vec![LeftEntry {
+            left: vec![SkippedEntry {
                 entry: "odd".to_owned(),
                 reason: "it names no address".to_owned(),
             }],

@@ -17,7 +17,7 @@ use super::{Input, Output};
 pub(super) fn input() -> Option<Input> {
     let (end, kind) = end_of(io::stdin().as_fd()).ok()?;
     if kind.is_socket() {
-        return Some(Box::new(Reader::of(end).ok()?));
+        return Some(Box::new(Reader::from_fd(end).ok()?));
     }
     let pipe = OpenOptions::new().open_receiver(again(&kind, 0)?);
     Some(Box::new(pipe.ok()?))
@@ -28,7 +28,7 @@ pub(super) fn output() -> Option<Output> {
     let (end, kind) = end_of(io::stdout().as_fd()).ok()?;
     if kind.is_socket() {
         // On other systems, a call on a blocking socket may block in spite of its flags.
-        return cfg!(target_os = "linux").then(|| Box::new(Writer::of(end)) as Output);
+        return cfg!(target_os = "linux").then(|| Box::new(Writer::from_fd(end)) as Output);
     }
     let pipe = OpenOptions::new().open_sender(again(&kind, 1)?);
     Some(Box::new(pipe.ok()?))
