@@ -14,15 +14,15 @@ mod view;
 
 pub use problem::{Actor, AuthErrorView, Problem, ProblemKind};
 pub use request::{
-    ConsentList, ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, HostImport,
-    ImportedServer, Inspection, NotAsked, Reply, Request, SecretView, ServerModeForm, SignInCheck,
-    SignInWay, SkippedEntry, TestReport, ToolResult,
+    ConsentList, ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostImport, ImportedServer,
+    Inspection, NotAsked, Reply, Request, SecretView, ServerModeForm, SignInCheck, SignInWay,
+    SkippedEntry, TestReport, ToolResult,
 };
 pub use secret::{BrowserAnswer, ClientSecret, HeaderSecret};
 pub use view::{
-    AccountState, AccountView, ApprovalView, BridgeView, HostView, ServerModeState, ServerState,
-    ServerView, SessionState, SessionView, SignInView, State, ToolView, UserCodeView, VaultState,
-    VaultView,
+    AccountState, AccountView, ApprovalView, BridgeView, HostId, HostView, ServerModeState,
+    ServerState, ServerView, SessionState, SessionView, SignInView, State, ToolView, UserCodeView,
+    VaultState, VaultView,
 };
 
 /// Whole seconds since 1970.

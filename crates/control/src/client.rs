@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::Home;
 use crate::api::{Problem, Reply, Request, State};
+use crate::error::CallError;
 use crate::greeting::{Greeting, ProbeSchedule, wait_until_hung};
 use crate::hello::{self, ConnectionKind, Welcome};
 use crate::lines::Lines;
@@ -25,34 +26,6 @@ pub enum ControlResponse {
     Ok(Reply),
     /// It did not.
     Problem(Problem),
-}
-
-/// Why a call has no reply.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// No bridge runs.
-    #[error(
-        "the bridge does not run; hint: `postern bridge` starts it, and so do the desktop app and any host"
-    )]
-    NotRunning,
-    /// A bridge has the sockets and does not react: it is stopped, or stuck. With its process, where
-    /// that is known.
-    #[error(
-        "the bridge{} does not react; hint: end it and start another one with `postern bridge --replace --detach`", Self::process(*.0)
-    )]
-    Hung(Option<u32>),
-    /// The bridge is there and says no.
-    #[error("{0}")]
-    Problem(Problem),
-    /// The connection broke.
-    #[error("the connection to the bridge broke: {0}; hint: try again")]
-    Broken(io::Error),
-}
-
-impl CallError {
-    fn process(pid: Option<u32>) -> String {
-        pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
-    }
 }
 
 /// A connection to the bridge's management API.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Home;
-use crate::client::CallError;
+use crate::error::CallError;
 use crate::hello::{self, ConnectionKind, Hello, MAX_LINE, PROTOCOL, Welcome};
 use crate::lines::Lines;
 use crate::socket::{self, Reader, SocketKind, Stream, Writer};

@@ -7,8 +7,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::socket::SocketKind;
-
 /// The folders of one installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
@@ -16,6 +14,27 @@ pub struct Home {
     config: PathBuf,
     state: PathBuf,
     run: PathBuf,
+}
+
+/// Which of the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// Shims: MCP, line by line.
+    Mcp,
+    /// The management API.
+    Control,
+    /// Hosts that speak HTTP and take the URL of a socket.
+    Http,
+}
+
+impl SocketKind {
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::Mcp => "mcp.sock",
+            Self::Control => "control.sock",
+            Self::Http => "http.sock",
+        }
+    }
 }
 
 /// Why there is no home.
@@ -226,8 +245,7 @@ fn shorten(run: PathBuf) -> PathBuf {
 mod tests {
     use std::path::Path;
 
-    use super::{Home, outside_of_snap};
-    use crate::socket::SocketKind;
+    use super::{Home, SocketKind, outside_of_snap};
 
     #[test]
     fn the_home_of_a_snap_is_in_a_persons_home() {

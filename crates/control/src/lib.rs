@@ -9,6 +9,7 @@
 pub mod api;
 mod client;
 mod end;
+mod error;
 mod greeting;
 pub mod hello;
 mod home;
@@ -17,7 +18,8 @@ pub mod peer;
 pub mod socket;
 pub mod start;
 
-pub use client::{CallError, Client, ControlResponse, Watch, open};
+pub use client::{Client, ControlResponse, Watch, open};
 pub use end::{EndError, end};
+pub use error::CallError;
 pub use greeting::{Greeting, HELLO_TIMEOUT, is_ending, probe};
 pub use home::{Home, HomeError, folder_of_user};

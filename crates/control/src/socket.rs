@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::home::SocketKind;
 #[cfg(unix)]
 pub use unix::{Listener, Reader, Stream, Writer, connect, server_process, split};
 #[cfg(windows)]
@@ -20,27 +21,6 @@ pub use windows::{Listener, Reader, Stream, Writer, connect, server_process, spl
 
 #[cfg(doc)]
 use crate::Home;
-
-/// Which of the sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SocketKind {
-    /// Shims: MCP, line by line.
-    Mcp,
-    /// The management API.
-    Control,
-    /// Hosts that speak HTTP and take the URL of a socket.
-    Http,
-}
-
-impl SocketKind {
-    pub(crate) fn file_name(self) -> &'static str {
-        match self {
-            Self::Mcp => "mcp.sock",
-            Self::Control => "control.sock",
-            Self::Http => "http.sock",
-        }
-    }
-}
 
 /// Returns whether connecting failed because no bridge listens.
 pub(crate) fn is_absent(error: &io::Error) -> bool {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::{
-    BrowserAnswer, ClientSecret, HeaderSecret, HostView, Problem, ProblemKind, State, UnixSeconds,
+    BrowserAnswer, ClientSecret, HeaderSecret, HostId, HostView, Problem, ProblemKind, State,
+    UnixSeconds,
 };
 
 /// One call of the API.
@@ -282,15 +283,6 @@ pub enum Reply {
     Secrets(Vec<SecretView>),
     /// What the doctor found.
     Doctor(Vec<DoctorCheck>),
-}
-
-/// A host program that Postern can configure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
-#[serde(rename_all = "kebab-case")]
-#[ts(export)]
-pub enum HostId {
-    /// Claude Desktop.
-    ClaudeDesktop,
 }
 
 /// What is at the address of a server that is to be added, and so what comes next.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{HostId, Problem, UnixSeconds};
+use super::{Problem, UnixSeconds};
 
 /// Everything there is to see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
@@ -301,6 +301,15 @@ impl fmt::Debug for UserCodeView {
             .field("until", &self.until)
             .finish_non_exhaustive()
     }
+}
+
+/// A host program that Postern can configure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum HostId {
+    /// Claude Desktop.
+    ClaudeDesktop,
 }
 
 /// A host program and what stands in its file.
