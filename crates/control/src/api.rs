@@ -1,11 +1,10 @@
-//! The one typed management API: what the window, the tray and the command line ask of the
-//! bridge, and what they see of it.
+//! The typed management API for the window, the tray and the command line.
 //!
-//! Owns: requests, replies, and the view that a client is shown. No view carries a secret; of the
-//! requests [`ServerModeForm`], [`Request::SetSecret`] and [`Request::FinishSignIn`] do, and show
-//! none.
-//! One [`Request`] gets one [`Reply`] or one [`Problem`]; [`Request::Watch`] gets a [`State`] at
-//! once and another after every change, until the connection ends.
+//! Owns: requests, replies, and views of the state. Does not own: how requests are carried out. Views
+//! contain no secrets. [`ServerModeForm`], [`Request::SetSecret`] and [`Request::FinishSignIn`]
+//! contain secrets, which their `Debug` output omits.
+//! A [`Request`] gets one [`Reply`] or one [`Problem`]. [`Request::Watch`] gets the current [`State`],
+//! and another one after every change until the connection ends.
 
 mod problem;
 mod request;

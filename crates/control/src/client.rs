@@ -1,4 +1,4 @@
-//! A client of the management API: one connection, one call after the other.
+//! A client of the management API: one connection with sequential calls.
 
 use std::future;
 use std::io;
@@ -15,16 +15,16 @@ use crate::hello::{self, ConnectionKind, Welcome};
 use crate::lines::Lines;
 use crate::socket::{Reader, SocketKind, Writer};
 
-/// How long a bridge that reacts may take to say its state. It waits for nothing but its own files.
+/// How long a bridge may take to return its state, for which it waits only for its own files.
 const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One answer on the control socket.
+/// One response on the control socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ControlResponse {
-    /// It went well.
+    /// The request succeeded.
     Ok(Reply),
-    /// It did not.
+    /// The request failed.
     Problem(Problem),
 }
 
@@ -39,10 +39,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, as the command line or as the desktop app.
+    /// Connects as the command line, or as the desktop app.
     ///
     /// # Errors
-    /// [`CallError::NotRunning`] where nothing listens, [`CallError::Hung`] where nothing is said
+    /// [`CallError::NotRunning`] if no bridge listens, and [`CallError::Hung`] if it does not respond
     /// within [`HELLO_TIMEOUT`](crate::HELLO_TIMEOUT).
     pub async fn connect(home: &Home, version: &str, desktop: bool) -> Result<Self, CallError> {
         let wants = ConnectionKind::Control { desktop };
@@ -56,17 +56,18 @@ impl Client {
         })
     }
 
-    /// What the bridge said of itself.
+    /// Returns the bridge's version and process.
     #[must_use]
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
-    /// Makes one call and waits for its reply, however long that takes the bridge, as long as it
-    /// reacts; the state has to come within 5 seconds. Dropping the future leaves the connection in the middle of a call: open another one.
+    /// Sends a request and waits for its reply as long as the bridge responds to probes. The state must
+    /// arrive within 5 seconds. After the future is dropped, the connection cannot be used any more.
     ///
     /// # Errors
-    /// What the bridge says, or the connection's; [`CallError::Hung`] if it stops to react.
+    /// The bridge's problem, an error of the connection, or [`CallError::Hung`] if the bridge stops
+    /// responding.
     pub async fn call(&mut self, request: &Request) -> Result<Reply, CallError> {
         let exchange = async {
             hello::send(&mut self.writer, request)
@@ -86,10 +87,10 @@ impl Client {
         }
     }
 
-    /// Follows the state, from now on.
+    /// Subscribes to the state.
     ///
     /// # Errors
-    /// The connection's.
+    /// Errors of the connection.
     pub async fn watch(mut self) -> Result<Watch, CallError> {
         hello::send(&mut self.writer, &Request::Watch)
             .await
@@ -101,7 +102,7 @@ impl Client {
     }
 }
 
-/// Returns once the bridge whose state is awaited is late with it.
+/// Waits until the state is overdue. Never returns if `pid` is `None`, because no state is awaited.
 async fn wait_for_state_timeout(pid: Option<u32>) -> CallError {
     match pid {
         Some(pid) => {
@@ -121,19 +122,20 @@ async fn receive_reply(lines: &mut Lines<Reader>) -> Result<Reply, CallError> {
     }
 }
 
-/// The state, now and after every change.
+/// A subscription to the state.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
-    /// Whether the first state has come, which is an answer.
+    /// Whether the first state has been received, which is the reply to the request.
     has_state: bool,
 }
 
 impl Watch {
-    /// The next state. Cancel-safe.
+    /// Waits for the next state. Cancel-safe.
     ///
     /// # Errors
-    /// The connection's, when the bridge ends; [`CallError::Hung`] while it does not react.
+    /// An error of the connection when the bridge ends, and [`CallError::Hung`] while it does not
+    /// respond.
     pub async fn next(&mut self) -> Result<State, CallError> {
         let Client {
             home,
@@ -164,11 +166,11 @@ impl Watch {
     }
 }
 
-/// Connects to one of the sockets and shakes hands.
+/// Connects to one of the sockets and exchanges the hello.
 ///
 /// # Errors
-/// [`CallError::NotRunning`] where nothing listens, [`CallError::Hung`] where nothing is said; the
-/// bridge's own words if it refuses.
+/// [`CallError::NotRunning`] if no bridge listens, [`CallError::Hung`] if it does not respond, and the
+/// bridge's problem if it rejects the connection.
 pub async fn open(
     home: &Home,
     kind: SocketKind,
@@ -190,7 +192,7 @@ mod tests {
     use crate::lines::Lines;
     use crate::socket::{self, Listener};
 
-    /// A bridge that answers each hello and nothing else.
+    /// Runs a bridge that answers each hello and no requests.
     async fn greet(mut listener: Listener) {
         let mut greeted = Vec::new();
         loop {
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bridge_that_greets_and_says_no_state_hangs() {
+    async fn bridge_that_returns_no_state_is_hung() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let (mcp, control) = Listener::bind(&home).unwrap();

@@ -1,10 +1,10 @@
-//! Ending a bridge that does not react.
+//! Ending a bridge that does not respond.
 //!
-//! Invariant: only the process of this user that has the bridge's socket now is ended. Its id comes
-//! from the socket, and is trusted only while a connection to it stands: then that process lives,
-//! and no other one has its id.
+//! Invariant: ends only a process of this user that currently has the bridge's socket. Its ID comes
+//! from the socket, and is used only while a connection to it is open: then the process lives, and its
+//! ID was not reused.
 //!
-//! Does not own: when a bridge is to be ended.
+//! Owns: ending the process, by force if necessary. Does not own: the decision to end a bridge.
 
 #[cfg(unix)]
 #[path = "end/unix.rs"]
@@ -22,37 +22,37 @@ use tokio::time::timeout;
 use crate::Home;
 use crate::socket::{self, Reader, SocketKind, Stream};
 
-/// How long it takes at most to see that a connection is closed already.
+/// How long to wait to see whether a connection is already closed.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// How long a process may take to follow the request to end. One that can do so, does at once; one
-/// that is stopped or stuck never does.
+/// How long a process may take to end after the termination request. A working process ends at once, a
+/// stopped or stuck one never does.
 const TERM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the system may take to end it then: its memory is given back first.
+/// How long the system may take to kill a process, whose memory is freed first.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the bridge still runs.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
-    /// The system does not say which process has the sockets.
-    #[error("the process of the bridge is not known; hint: end it by hand")]
+    /// The system does not tell which process has the sockets.
+    #[error("the process of the bridge is not known; hint: end it manually")]
     Unknown,
-    /// The system does not let it be ended.
-    #[error("the bridge (process {pid}) cannot be ended: {reason}; hint: end it by hand")]
+    /// The system does not allow ending it.
+    #[error("the bridge (process {pid}) cannot be ended: {reason}; hint: end it manually")]
     Refused {
-        /// Its process.
+        /// Its process ID.
         pid: u32,
-        /// Why.
+        /// The system's error.
         reason: io::Error,
     },
-    /// It was told to end, and has not.
-    #[error("the bridge (process {0}) did not end; hint: end it by hand, or restart the computer")]
+    /// It did not end in time.
+    #[error("the bridge (process {0}) did not end; hint: end it manually, or restart the computer")]
     StillRunning(u32),
 }
 
-/// Ends the bridge that has the sockets, by force if need be. Returns its process, or `None` if
-/// none runs.
+/// Ends the bridge that has the sockets, by force if necessary. Returns its process ID, or `None` if
+/// no bridge runs.
 ///
 /// # Errors
 /// See [`EndError`].
@@ -79,12 +79,13 @@ pub async fn end(home: &Home) -> Result<Option<u32>, EndError> {
     }
 }
 
-/// Any socket will do if the first has no room left. A bridge without the first is about to end.
+/// Connects to the control socket, or to another one if that accepts no connections. Returns `None` if
+/// there is no control socket, because then the bridge has ended or is shutting down.
 async fn connection(home: &Home) -> Result<Option<Stream>, EndError> {
     match socket::connect(home, SocketKind::Control).await {
         Ok(stream) => return Ok(Some(stream)),
         Err(error) if socket::is_absent(&error) => return Ok(None),
-        Err(error) => tracing::debug!(%error, "the control socket takes no connection"),
+        Err(error) => tracing::debug!(%error, "the control socket accepts no connection"),
     }
     for kind in [SocketKind::Http, SocketKind::Mcp] {
         if let Ok(stream) = socket::connect(home, kind).await {
@@ -94,7 +95,7 @@ async fn connection(home: &Home) -> Result<Option<Stream>, EndError> {
     Err(EndError::Unknown)
 }
 
-/// Returns whether the other end closes its side in time. What it says until then means nothing.
+/// Returns whether the other end closes the connection in time. Discards what it sends before.
 async fn is_closed(reader: &mut Reader, within: Duration) -> bool {
     let closed = async {
         let mut rest = [0; 256];

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::api::Problem;
 
-/// Why a call has no reply.
+/// Why a request has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// No bridge runs.
@@ -12,13 +12,13 @@ pub enum CallError {
         "the bridge does not run; hint: `postern bridge` starts it, and so do the desktop app and any host"
     )]
     NotRunning,
-    /// A bridge has the sockets and does not react: it is stopped, or stuck. With its process, where
-    /// that is known.
+    /// A bridge has the sockets and does not respond: it is stopped, or stuck. Contains its process ID,
+    /// if known.
     #[error(
         "the bridge{} does not react; hint: end it and start another one with `postern bridge --replace --detach`", Self::process(*.0)
     )]
     Hung(Option<u32>),
-    /// The bridge is there and says no.
+    /// The bridge returned a problem.
     #[error("{0}")]
     Problem(Problem),
     /// The connection broke.

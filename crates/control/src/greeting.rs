@@ -1,8 +1,8 @@
-//! The hello of a client, and the bridge's answer to it.
+//! The hello of a client, and the bridge's response.
 //!
-//! Owns: how long a bridge may take to react. The system accepts connections for a process that is
-//! stopped, so a connection alone says nothing. Does not own: what is done about a bridge that does
-//! not react ([`crate::end`]).
+//! Owns: how long a bridge may take to respond. The system accepts connections for a stopped process,
+//! so a connection alone is no evidence. Does not own: ending a bridge that does not respond
+//! ([`crate::end`]).
 
 use std::io;
 use std::time::Duration;
@@ -15,35 +15,35 @@ use crate::hello::{self, ConnectionKind, Hello, MAX_LINE, PROTOCOL, Welcome};
 use crate::lines::Lines;
 use crate::socket::{self, Reader, SocketKind, Stream, Writer};
 
-/// How long a bridge may take to answer a hello. One that reacts takes milliseconds; this leaves
-/// room for a busy machine, and is what a user still waits for at a terminal.
+/// How long a bridge may take to answer a hello. A working bridge takes milliseconds. The margin is for
+/// a busy machine, and short enough for a user at a terminal.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// When it is looked whether a bridge reacts that something is expected of.
+/// When to probe a bridge from which a message is expected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProbeSchedule {
-    /// How long it may take first.
+    /// The delay before the first probe.
     after: Duration,
-    /// How long after one look the next follows.
+    /// The interval between probes.
     interval: Duration,
 }
 
 impl ProbeSchedule {
-    /// While an answer is awaited. Nearly all are there before the first look.
+    /// While a reply is awaited. Nearly all arrive before the first probe.
     pub(crate) const FOR_REPLY: Self = Self {
         after: Duration::from_millis(250),
         interval: Duration::from_secs(5),
     };
 
-    /// While there is nothing to say: often enough that a user is told within half a minute, and
-    /// so rarely that it costs nothing.
+    /// While no reply is awaited: often enough that a user is informed within half a minute, and
+    /// seldom enough to be cheap.
     pub(crate) const WHILE_IDLE: Self = Self {
         after: Duration::from_secs(20),
         interval: Duration::from_secs(20),
     };
 }
 
-/// How long after a connection that the system had no room for the next is tried.
+/// The interval between attempts to connect while the system's queue of connections is full.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A connection whose hello has not been answered yet.
@@ -56,11 +56,11 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// Connects to one of the sockets and says hello.
+    /// Connects to one of the sockets and sends the hello.
     ///
     /// # Errors
-    /// [`CallError::NotRunning`] where nothing listens, [`CallError::Hung`] where the system takes
-    /// no more connections for the bridge, because it accepts none.
+    /// [`CallError::NotRunning`] if no bridge listens, and [`CallError::Hung`] if the system's queue of
+    /// connections is full because the bridge accepts none.
     pub async fn send(
         home: &Home,
         kind: SocketKind,
@@ -88,10 +88,10 @@ impl Greeting {
         })
     }
 
-    /// Waits for the answer until [`HELLO_TIMEOUT`] after the connection was begun. Cancel-safe.
+    /// Waits for the response until [`HELLO_TIMEOUT`] after the start of the connection. Cancel-safe.
     ///
     /// # Errors
-    /// [`CallError::Hung`] if there is none; the others of [`Self::welcome`].
+    /// [`CallError::Hung`] if there is no response, and the errors of [`Self::welcome`].
     pub async fn welcome_in_time(&mut self) -> Result<Welcome, CallError> {
         let hung = CallError::Hung(self.pid);
         timeout_at(self.deadline, self.welcome())
@@ -99,10 +99,10 @@ impl Greeting {
             .unwrap_or(Err(hung))
     }
 
-    /// Waits for the answer for as long as the connection stands. Cancel-safe.
+    /// Waits for the response as long as the connection is open. Cancel-safe.
     ///
     /// # Errors
-    /// The bridge's own words if it refuses, or the connection's.
+    /// The bridge's problem if it rejects the connection, or an error of the connection.
     pub async fn welcome(&mut self) -> Result<Welcome, CallError> {
         let welcome: Option<Welcome> = hello::receive(&mut self.lines)
             .await
@@ -117,15 +117,15 @@ impl Greeting {
         }
     }
 
-    /// Returns both ends, once the hello was answered.
+    /// Returns both ends of the connection, for use after the response.
     #[must_use]
     pub fn into_ends(self) -> (Lines<Reader>, Writer) {
         (self.lines, self.writer)
     }
 }
 
-/// Returns once the bridge does not react any more. Does not return when the bridge ends: the
-/// connection that the caller waits on tells that.
+/// Probes the bridge until it does not respond, and returns the error. Does not return when the bridge
+/// ends, which the caller notices on its connection.
 pub(crate) async fn wait_until_hung(
     home: &Home,
     version: &str,
@@ -140,10 +140,10 @@ pub(crate) async fn wait_until_hung(
     }
 }
 
-/// Looks whether the bridge reacts, on a connection that it lists nowhere.
+/// Checks whether the bridge responds, on a connection that does not appear in its state.
 ///
 /// # Errors
-/// [`CallError::Hung`] if it does not; the others say that none takes clients.
+/// [`CallError::Hung`] if it does not respond, and other errors if no bridge accepts clients.
 pub async fn probe(home: &Home, version: &str) -> Result<Welcome, CallError> {
     let wants = ConnectionKind::Control { desktop: false };
     let mut greeting = Greeting::send(home, SocketKind::Mcp, version, wants).await?;
@@ -153,8 +153,8 @@ pub async fn probe(home: &Home, version: &str) -> Result<Welcome, CallError> {
     }
 }
 
-/// Returns whether the bridge is about to end. It accepts no connection then, and has closed its control
-/// socket before.
+/// Returns whether the bridge is shutting down. It then accepts no connections, and has closed its
+/// control socket.
 pub async fn is_ending(home: &Home) -> bool {
     match socket::connect(home, SocketKind::Control).await {
         Ok(_) => false,
@@ -168,7 +168,7 @@ async fn connect(home: &Home, kind: SocketKind, deadline: Instant) -> Result<Str
             Ok(stream) => return Ok(stream),
             Err(error) if socket::is_absent(&error) => return Err(CallError::NotRunning),
             Err(error) => match error.kind() {
-                // Those that wait already are not accepted any more.
+                // The bridge did not accept the queued connections in time.
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
                     if Instant::now() >= deadline =>
                 {

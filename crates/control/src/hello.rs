@@ -1,8 +1,9 @@
-//! The first line on either socket, in both directions.
+//! The hello: the first line in each direction on the `mcp` and the `control` socket.
 //!
-//! The client says what it is and what it wants; the bridge says what it is, or why not. After
-//! that the `mcp` socket carries MCP, one message a line, and the `control` socket carries the
-//! [`crate::api`]. Lines that begin with `#` are the bridge's own words to a shim.
+//! The client sends its version and the kind of the connection. The bridge responds with its version,
+//! or a problem. After that, the `mcp` socket carries MCP with one message per line, and the `control`
+//! socket carries the [`crate::api`]. Lines that begin with `#` are control lines from the bridge to a
+//! shim.
 
 use std::io;
 
@@ -12,72 +13,72 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use crate::api::Problem;
 use crate::lines::Lines;
 
-/// The only version of the sockets' protocol so far.
+/// The version of the sockets' protocol.
 pub const PROTOCOL: u32 = 1;
 
-/// The longest line on the control socket, in bytes, and of a first line on either.
+/// The maximum length of a line on the control socket, and of a hello, in bytes.
 pub const MAX_LINE: usize = 32 * 1024 * 1024;
 
-/// The longest MCP message, in bytes: on the mcp socket in either direction, and over HTTP.
+/// The maximum length of an MCP message on the mcp socket and over HTTP, in bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// What the bridge tells a shim before it makes room for a newer bridge: reconnect, but give the
-/// newer one ten seconds to appear before starting one.
+/// The control line with which a bridge announces that it yields to a newer one. The shim then
+/// reconnects, and waits ten seconds for the newer bridge before it starts one.
 pub const YIELDING: &str = "#yielding";
 
-/// What a client says first.
+/// The first line of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The protocol, [`PROTOCOL`].
     pub postern: u32,
     /// The client's version.
     pub version: String,
-    /// What it wants.
+    /// The kind of the connection.
     pub wants: ConnectionKind,
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionKind {
     /// The management API.
     Control {
-        /// Whether the client is the desktop app, which shows what needs attention.
+        /// Whether the client is the desktop app, which shows notifications.
         desktop: bool,
     },
     /// MCP with a server.
     Server {
-        /// Its name, or its URL for one that is not in the configuration.
+        /// The server's name, or its URL if it is not configured.
         server: String,
-        /// The program that spawned the shim, as far as the shim can tell.
+        /// The program that spawned the shim, if known.
         host: Option<String>,
-        /// Whether the shim takes an earlier conversation up again.
+        /// Whether the shim resumes a session of an earlier bridge.
         resumed: bool,
     },
 }
 
-/// What the bridge answers.
+/// The first line of the bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The protocol, [`PROTOCOL`].
     pub postern: u32,
     /// The bridge's version.
     pub version: String,
-    /// Its process.
+    /// Its process ID.
     pub pid: u32,
-    /// Why it will not do what is wanted; the connection ends.
+    /// Why the bridge rejects the connection, which then ends.
     pub problem: Option<Problem>,
 }
 
-/// Sends one value as a line.
+/// Sends a value as a line.
 ///
 /// # Errors
-/// The stream's.
+/// Errors of the stream.
 pub async fn send<W: AsyncWrite + Unpin>(stream: &mut W, value: &impl Serialize) -> io::Result<()> {
     send_line(stream, &line(value)?).await
 }
 
-/// Returns the value as the line that [`send_line`] sends.
+/// Serialises a value as a line for [`send_line`].
 ///
 /// # Errors
 /// If the value cannot be serialised.
@@ -90,16 +91,16 @@ pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 /// Sends a [`line`].
 ///
 /// # Errors
-/// The stream's.
+/// Errors of the stream.
 pub async fn send_line<W: AsyncWrite + Unpin>(stream: &mut W, line: &[u8]) -> io::Result<()> {
     stream.write_all(line).await?;
     stream.flush().await
 }
 
-/// Receives one value as a line; `None` at the end of the stream.
+/// Receives a value as a line. Returns `None` at the end of the stream.
 ///
 /// # Errors
-/// The stream's; `InvalidData` for a line that is not such a value.
+/// Errors of the stream, and `InvalidData` if the line is not such a value.
 pub async fn receive<T, R>(lines: &mut Lines<R>) -> io::Result<Option<T>>
 where
     T: for<'de> Deserialize<'de>,
@@ -111,12 +112,12 @@ where
     }
 }
 
-/// A program's version, `major.minor.patch`; anything behind that is ignored.
+/// A version, `major.minor.patch`. Anything after that is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u32, u32, u32);
 
 impl Version {
-    /// Reads a version; what cannot be read counts as 0.
+    /// Parses a version. Parts that are missing or not numeric are 0.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut numbers = text

@@ -1,8 +1,8 @@
-//! Where the bridge keeps its files and sockets.
+//! The folders of the bridge's files and sockets.
 //!
-//! Everything follows from the user id and the home folder alone: hosts start the shim with
-//! almost no environment, and shim and bridge must agree. `--home` (or `POSTERN_HOME`, read by
-//! the program) puts everything under one folder instead.
+//! They depend only on the user ID and the home folder, because hosts start the shim with almost no
+//! environment variables, and shim and bridge must agree. `--home` (or `POSTERN_HOME`, which the
+//! program reads) selects one folder for all files instead.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ pub struct Home {
     run: PathBuf,
 }
 
-/// Which of the sockets.
+/// The purpose of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketKind {
-    /// Shims: MCP, line by line.
+    /// MCP with shims, one message per line.
     Mcp,
     /// The management API.
     Control,
-    /// Hosts that speak HTTP and take the URL of a socket.
+    /// HTTP with hosts that support the URL of a socket.
     Http,
 }
 
@@ -37,11 +37,11 @@ impl SocketKind {
     }
 }
 
-/// Why there is no home.
+/// Why the folders cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// The system knows no home folder for this user.
-    #[error("this user has no home folder; hint: set HOME, or say --home FOLDER")]
+    #[error("this user has no home folder; hint: set HOME, or add --home FOLDER")]
     None,
     /// The folder given cannot be used.
     #[error(
@@ -50,22 +50,22 @@ pub enum HomeError {
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         reason: io::Error,
     },
 }
 
 impl Home {
-    /// The platform's usual folders of the current user.
+    /// Returns the platform's default folders for the current user.
     ///
     /// # Errors
-    /// [`HomeError::None`] where the system knows no home folder.
+    /// [`HomeError::None`] if the system knows no home folder.
     pub fn of_user() -> Result<Self, HomeError> {
         let home = folder_of_user().ok_or(HomeError::None)?;
         Ok(Self::default_folders(&home))
     }
 
-    /// Everything under one folder, which is made absolute.
+    /// Returns folders under `root`, which is made absolute.
     ///
     /// # Errors
     /// [`HomeError::Unusable`] if a relative path cannot be resolved.
@@ -116,72 +116,74 @@ impl Home {
         }
     }
 
-    /// The folder given with `--home`, to be passed on to processes that we start.
+    /// Returns the folder given with `--home`, to pass it to child processes. Returns `None` for the
+    /// default folders.
     #[must_use]
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
 
-    /// `config.toml`.
+    /// Returns the path of `config.toml`.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")
     }
 
-    /// `gateway.toml` of the server mode.
+    /// Returns the path of `gateway.toml` for the bundled gateway.
     #[must_use]
     pub fn gateway_file(&self) -> PathBuf {
         self.config.join("gateway.toml")
     }
 
-    /// The bundled gateway's data.
+    /// Returns the folder of the bundled gateway's data.
     #[must_use]
     pub fn gateway_dir(&self) -> PathBuf {
         self.state.join("gateway")
     }
 
-    /// The sealed tokens.
+    /// Returns the folder of the vault.
     #[must_use]
     pub fn vault_dir(&self) -> PathBuf {
         self.state.join("vault")
     }
 
-    /// What was last seen of servers.
+    /// Returns the folder of the server caches.
     #[must_use]
     pub fn seen_dir(&self) -> PathBuf {
         self.state.join("seen")
     }
 
-    /// The bridge's log.
+    /// Returns the path of the bridge's log.
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
         self.state.join("bridge.log")
     }
 
-    /// The folder of the sockets and the lock, which only the user can enter.
+    /// Returns the folder of the sockets and the lock, which only the user can access.
     #[must_use]
     pub fn run_dir(&self) -> &Path {
         &self.run
     }
 
-    /// One of the sockets. On Windows, what its pipe is named after.
+    /// Returns the path of a socket. On Windows, the pipe's name is derived from the folder.
     #[must_use]
     pub fn socket(&self, kind: SocketKind) -> PathBuf {
         self.run.join(kind.file_name())
     }
 }
 
-/// The person's home folder, also where a snap has replaced it; an absolute path.
+/// Returns the user's home folder as an absolute path, even if a snap has replaced `HOME`. Returns
+/// `None` if the system knows none.
 #[must_use]
 pub fn folder_of_user() -> Option<PathBuf> {
     let home = std::env::home_dir().filter(|home| home.is_absolute())?;
     Some(outside_of_snap(&home).to_owned())
 }
 
-/// The home folder that a path within a snap's own folder is in, any other path itself.
+/// Returns the home folder that contains the snap folder in `path`. Returns any other path unchanged.
 ///
 /// A snap's folders are `~/snap/NAME/REVISION` and `~/snap/NAME/common`, or `~/.snap/data/NAME/…`
-/// (snapd, "Data locations"). No variable is asked: hosts drop all of a snap's, but not `HOME`.
+/// (snapd, "Data locations"). Uses no variables, because hosts pass on `HOME` but not the snap's.
 pub(crate) fn outside_of_snap(path: &Path) -> &Path {
     let snaps = path.ancestors().find_map(|folder| {
         let name = folder.parent()?;
@@ -193,7 +195,7 @@ pub(crate) fn outside_of_snap(path: &Path) -> &Path {
         true => snaps.parent(),
         false => snaps.parent()?.parent(),
     });
-    // Below the root there is nobody's home: `/snap` is where all snaps are mounted.
+    // The root is no home folder: snaps are mounted under `/snap`.
     home.filter(|home| home.parent().is_some()).unwrap_or(path)
 }
 
@@ -206,7 +208,8 @@ fn is_revision(folder: &Path) -> bool {
     })
 }
 
-/// `/run/user/UID/postern`, where the system made `/run/user/UID` and it is ours.
+/// Returns `/run/user/UID/postern`. Returns `None` if `/run/user/UID` is missing or belongs to another
+/// user.
 #[cfg(not(any(windows, target_os = "macos")))]
 fn user_run_dir() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt;
@@ -217,8 +220,8 @@ fn user_run_dir() -> Option<PathBuf> {
     is_own.then(|| dir.join("postern"))
 }
 
-/// A unix socket's path must fit 104 bytes (macOS; Linux has 108): a folder that is too deep is
-/// replaced by one named after its hash.
+/// Returns the folder, or one named after its hash if the paths of its sockets would be longer than
+/// 104 bytes, which is the limit of macOS (Linux: 108).
 #[cfg(unix)]
 fn shorten(run: PathBuf) -> PathBuf {
     use std::hash::{Hash, Hasher};
@@ -228,7 +231,7 @@ fn shorten(run: PathBuf) -> PathBuf {
     }
     #[expect(
         deprecated,
-        reason = "the one hasher whose result never changes between releases"
+        reason = "the only hasher of std whose result is the same in all releases"
     )]
     let mut hasher = std::hash::SipHasher::new();
     run.hash(&mut hasher);
@@ -248,7 +251,7 @@ mod tests {
     use super::{Home, SocketKind, outside_of_snap};
 
     #[test]
-    fn the_home_of_a_snap_is_in_a_persons_home() {
+    fn snap_folder_is_resolved_to_home_folder() {
         for (inside, home) in [
             ("/home/adele/snap/host/42", "/home/adele"),
             ("/home/adele/snap/host/x1/.config", "/home/adele"),
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn one_folder_holds_everything_and_deep_folders_get_short_sockets() {
+    fn root_contains_all_files_and_long_socket_paths_are_shortened() {
         let home = Home::under(Path::new("/x/y")).unwrap();
         assert_eq!(home.config_file(), Path::new("/x/y/config/config.toml"));
         assert_eq!(home.socket(SocketKind::Mcp), Path::new("/x/y/run/mcp.sock"));

@@ -1,10 +1,10 @@
-//! The management API of the resident bridge, and the sockets that lead to it.
+//! The management API of the bridge, and its sockets.
 //!
-//! Owns: where the bridge's files and sockets lie ([`Home`]), the sockets and who may open them
-//! ([`socket`]), the first line on each ([`hello`]), the API that the window, the tray and the
-//! command line share ([`api`]) its client ([`Client`]), starting a bridge ([`start`]) and ending one that does not react
-//! ([`end`]).
-//! Does not own: anything the bridge does when asked; HTTP, OAuth, MCP.
+//! Owns: the folders of the bridge's files and sockets ([`Home`]), the sockets and their access checks
+//! ([`socket`]), the first line on each ([`hello`]), the API for the window, the tray and the command
+//! line ([`api`]), its client ([`Client`]), starting a bridge ([`start`]), and ending one that does not
+//! respond ([`end`]).
+//! Does not own: how the bridge carries out requests, HTTP, OAuth, MCP.
 
 pub mod api;
 mod client;

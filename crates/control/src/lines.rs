@@ -1,4 +1,4 @@
-//! Lines over a byte stream: what both sockets and stdio carry.
+//! Lines in a byte stream, for the sockets and stdio.
 
 use std::io;
 use std::time::Duration;
@@ -8,79 +8,80 @@ use threads::Turns;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
-/// Reads lines without copying them. Cancel-safe: a line half read is kept for the next call.
+/// Reads lines without copying them. Cancel-safe: a partially read line is kept for the next call.
 #[derive(Debug)]
 pub struct Lines<R> {
     source: R,
     buffer: BytesMut,
-    /// How much of the buffer is known to hold no line end.
+    /// The number of bytes in the buffer that were searched and contain no line feed.
     searched: usize,
     max_length: usize,
-    /// Whether the line that is being read is longer.
+    /// Whether the current line is longer than that.
     is_too_long: bool,
-    /// Until when the buffer of a long line is kept for the next one.
+    /// When to drop the buffer of a long line, which is kept for the next one.
     buffer_expires: Option<Instant>,
     turns: Turns,
 }
 
-/// Room to ask the system for at least.
+/// The minimum size of the buffer for a read.
 const MIN_READ: usize = 16 * 1024;
 
-/// How much is read at once at most.
+/// The maximum length of a read.
 const MAX_READ: usize = 256 * 1024;
 
-/// A buffer that grew for a line of more than so many bytes is kept for a second after that line.
+/// The length in bytes up to which a line is short. The buffer of a longer line is kept for a second.
 pub const MAX_SHORT_LINE: usize = 64 * 1024;
 
-/// A buffer that grew for a line of more than so many bytes goes with that line.
+/// The length in bytes up to which the buffer of a line is kept. That of a longer line is dropped with
+/// the line.
 const MAX_KEPT_LINE: usize = 2 * 1024 * 1024;
 
-/// How long the buffer of a long line is kept for the next one. To grow another buffer costs more than
-/// to read the line.
+/// How long the buffer of a long line is kept for the next one. Growing another buffer costs more than
+/// reading the line.
 const BUFFER_LIFETIME: Duration = Duration::from_secs(1);
 
-/// What [`Lines::advance`] came to.
+/// The result of [`Lines::advance`].
 #[derive(Debug)]
 pub enum Progress {
-    /// A line that is not empty, without its line end.
+    /// A non-empty line, without its line break.
     Line(Bytes),
-    /// So many bytes of a line whose end has not come yet.
+    /// The number of bytes received of an incomplete line.
     Partial(usize),
     /// The end of the stream.
     End,
 }
 
-/// What [`Lines::next_piece`] reads.
+/// The result of [`Lines::next_piece`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// A whole line.
+    /// A complete line.
     Line(Bytes),
     /// A part of a line that is too long.
     Part(Part),
 }
 
-/// A part of a line that is not kept whole.
+/// A part of a line that is read in parts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What was read of the line.
+    /// The bytes of this part.
     pub bytes: Bytes,
-    /// Whether the line ends here.
+    /// Whether this is the end of the line.
     pub is_last: bool,
 }
 
-/// What one read came to.
+/// The result of one read.
 enum Step {
     Line(Bytes),
-    /// A whole line that is longer than the longest.
+    /// A complete line that is too long.
     LongLine(Bytes),
-    /// The begin of one.
+    /// The start of a line that is too long.
     TooLong,
     Partial(usize),
     End,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// Lines of at most `max_length` bytes.
+    /// Creates a reader of lines of at most `max_length` bytes.
     pub fn new(source: R, max_length: usize) -> Self {
         Self {
             source,
@@ -93,19 +94,19 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The same stream, with another limit from here on.
+    /// Changes the limit for the following lines.
     #[must_use]
     pub fn with_max_length(mut self, max_length: usize) -> Self {
         self.max_length = max_length;
         self
     }
 
-    /// The next line that is not empty, without its line end; `None` at the end of the stream.
-    /// A last line without a line end counts.
+    /// Returns the next non-empty line, without its line break. A last line without a line break counts.
+    /// Returns `None` at the end of the stream.
     ///
     /// # Errors
-    /// The stream's; `InvalidData` for a line that is too long, after which the stream cannot be
-    /// read on.
+    /// Errors of the stream, and `InvalidData` for a line that is too long, after which reading cannot
+    /// continue.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             match self.advance().await? {
@@ -116,10 +117,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line that was read, else what there is of one after the next read. Cancel-safe.
+    /// Returns the next line if it is buffered. Otherwise reads once, and returns the line or the number
+    /// of bytes received of it. Cancel-safe.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// Those of [`next`](Self::next).
     pub async fn advance(&mut self) -> io::Result<Progress> {
         match self.step().await? {
             Step::Line(line) => Ok(Progress::Line(line)),
@@ -132,11 +134,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line that is not empty as [`Self::next`] has it, but one that is too long in parts,
-    /// after which the stream is read on: no more of it is held than the longest line. Cancel-safe.
+    /// Returns the next non-empty line like [`Self::next`], but a line that is too long in parts, after
+    /// which reading continues. Buffers no more than the maximum length. Cancel-safe.
     ///
     /// # Errors
-    /// The stream's.
+    /// Errors of the stream.
     pub async fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         loop {
             if self.is_too_long {
@@ -157,10 +159,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// Passes over the line that has begun, part by part. Cancel-safe.
+    /// Returns the next part of the current line. Cancel-safe.
     ///
     /// # Errors
-    /// The stream's.
+    /// Errors of the stream.
     pub async fn skip(&mut self) -> io::Result<Part> {
         self.searched = 0;
         if self.buffer.is_empty() && self.read().await? == 0 {
@@ -196,7 +198,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Ok(step.unwrap_or(Step::Partial(self.buffer.len())))
     }
 
-    /// Reads once, with a small buffer if nothing comes for a while.
+    /// Reads once. Drops the buffer of a long line if nothing arrives before it expires.
     async fn read(&mut self) -> io::Result<usize> {
         self.turns.turn().await;
         let mut read = None;
@@ -216,14 +218,14 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Ok(read)
     }
 
-    /// Reads once. Not more than a little: some sources clear all the room that they are given.
+    /// Reads once, and at most [`MAX_READ`] bytes: some sources zero the whole buffer that they get.
     async fn read_once(&mut self) -> io::Result<usize> {
         self.buffer.reserve(MIN_READ);
         let mut room = (&mut self.buffer).limit(MAX_READ);
         self.source.read_buf(&mut room).await
     }
 
-    /// The next line that is not empty and whose end is here.
+    /// Takes the next non-empty line that is completely buffered.
     fn take_step(&mut self) -> Option<Step> {
         let line = std::iter::from_fn(|| self.take_line()).find(|line| !line.is_empty())?;
         Some(match line.len() <= self.max_length {
@@ -232,7 +234,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         })
     }
 
-    /// Keeps what was read behind the last line, and no more memory than that.
+    /// Replaces the buffer by one that is just large enough for its content.
     fn drop_buffer(&mut self) {
         self.buffer = BytesMut::from(&self.buffer[..]);
         self.buffer_expires = None;
@@ -254,7 +256,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
         let text = line.slice(..line.len() - 1);
         Some(trimmed(match self.buffer_expires {
-            // It may be held for long, and must not keep the buffer of a long line.
+            // A caller may hold the line for long, which must not keep the large buffer alive.
             Some(_) if text.len() <= MAX_SHORT_LINE => Bytes::copy_from_slice(&text),
             _ => text,
         }))
@@ -276,7 +278,7 @@ mod tests {
     use super::{BUFFER_LIFETIME, Lines, MAX_KEPT_LINE, MAX_SHORT_LINE, Part, Piece};
 
     #[tokio::test]
-    async fn finds_lines_however_they_arrive() {
+    async fn lines_are_found_across_reads() {
         let (mut far, near) = tokio::io::duplex(64);
         let mut lines = Lines::new(near, 32);
         far.write_all(b"one\r\n\ntw").await.unwrap();
@@ -289,14 +291,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gives_up_on_a_line_without_end() {
+    async fn line_without_end_is_error() {
         let (mut far, near) = tokio::io::duplex(256);
         far.write_all(&[b'x'; 100]).await.unwrap();
         assert!(Lines::new(near, 32).next().await.is_err());
     }
 
     #[tokio::test]
-    async fn long_line_comes_in_parts_and_the_next_one_whole() {
+    async fn long_line_is_returned_in_parts() {
         let (mut far, near) = tokio::io::duplex(1 << 16);
         let mut lines = Lines::new(near, 32);
         far.write_all(b"one\n").await.unwrap();
@@ -356,14 +358,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn buffer_of_very_long_line_goes_with_it() {
+    async fn buffer_of_very_long_line_is_dropped() {
         let (mut lines, mut far) = after_long_line(2 * MAX_KEPT_LINE).await;
         write_more(&mut lines, &mut far).await;
         assert!(!lines.buffer.try_reclaim(MAX_SHORT_LINE));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn buffer_of_long_line_is_kept_until_rest() {
+    async fn buffer_of_long_line_is_kept_for_a_second() {
         let (mut lines, mut far) = after_long_line(MAX_KEPT_LINE - 1).await;
         write_more(&mut lines, &mut far).await;
         assert!(lines.buffer.try_reclaim(MAX_KEPT_LINE));

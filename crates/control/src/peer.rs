@@ -1,9 +1,9 @@
-//! Whose process is at the other end of a TCP connection on loopback.
+//! The user and the process at the other end of a TCP connection on loopback.
 //!
-//! Sockets in the file system and pipes tell by themselves ([`crate::socket`]); TCP has no
-//! credentials, but the system knows who opened a connection.
+//! Unix sockets and pipes have peer credentials ([`crate::socket`]). TCP does not, but the system knows
+//! the owner of a connection.
 //!
-//! Does not own: what is done with a stranger.
+//! Owns: looking up the owner. Does not own: rejecting other users.
 
 #[cfg(any(target_os = "macos", test))]
 mod pcblist;
@@ -27,27 +27,27 @@ use std::net::SocketAddr;
 
 pub use process::{Process, process_ids};
 
-/// Who opened a connection.
+/// The owner of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// A process of the user that this one runs as.
+    /// A process of this process's user.
     SameUser,
-    /// Somebody else's, or nobody's any more: a connection may be over before it is looked at.
+    /// A process of another user, or no process, because the connection has already ended.
     OtherUser,
     /// The system does not tell.
     Unknown,
 }
 
-/// Who opened the connection from `peer` to `here`, both as this end of it sees them.
+/// Returns the owner of the connection from `peer` to `here`, as seen from this end.
 ///
-/// It is asked once for each connection. On Linux that is one question to the kernel, of some
-/// 20 µs; Windows and macOS hand out their table of all connections. Other systems are not asked.
+/// Called once per connection. On Linux, this is one kernel request of about 20 µs. On Windows and
+/// macOS, it reads the table of all connections. On other systems, the owner is unknown.
 #[must_use]
 pub fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
     system::owner(plain(peer), plain(here))
 }
 
-/// An IPv4 address that an IPv6 socket wrote down is an IPv4 address.
+/// Converts an IPv4-mapped IPv6 address to IPv4.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::{Owner, owner};
 
     #[test]
-    fn a_connection_has_the_user_that_opened_it() {
+    fn connection_is_owned_by_user_that_opened_it() {
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(loopback).unwrap();
             let here = listener.local_addr().unwrap();

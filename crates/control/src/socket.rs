@@ -1,7 +1,7 @@
-//! The bridge's sockets: local, of this user, of one bridge.
+//! The bridge's local sockets.
 //!
-//! Invariants: only the user who runs the bridge gets through; one bridge per [`Home`] listens;
-//! a socket file left behind by a dead bridge never stands in the way.
+//! Invariants: only the bridge's user can connect. Only one bridge per [`Home`] listens. A stale socket
+//! file of a dead bridge does not prevent a new one from listening.
 
 #[cfg(unix)]
 mod unix;
@@ -31,7 +31,7 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 /// The process at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its process id, where the system tells.
+    /// Its process ID, if the system tells it.
     pub pid: Option<u32>,
 }
 
@@ -41,21 +41,22 @@ pub enum BindError {
     /// Another bridge has them.
     #[error("a bridge already runs for this user; hint: `postern status` shows it")]
     InUse,
-    /// The folder belongs to somebody else.
-    #[error("{0} belongs to another user; hint: remove it, or say --home FOLDER")]
+    /// The folder belongs to another user.
+    #[error("{0} belongs to another user; hint: remove it, or add --home FOLDER")]
     OtherUser(PathBuf),
-    /// The system refused.
+    /// A system call failed.
     #[error("the sockets in {path} cannot be opened: {reason}")]
     Io {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         reason: io::Error,
     },
 }
 
-/// The URL of a socket as hosts take one, VS Code among them: its path is the socket's name, and
-/// what to ask there follows as the fragment, as in `unix:///run/user/1000/postern/http.sock#/x`.
+/// Returns the URL of a socket in the form that hosts such as VS Code support: its path is the
+/// socket's name, and the request path follows as the fragment, as in
+/// `unix:///run/user/1000/postern/http.sock#/x`.
 fn url(scheme: &str, name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let path = name.bytes().map(|byte| match plain(byte) {
@@ -65,18 +66,18 @@ fn url(scheme: &str, name: &str) -> String {
     format!("{scheme}{}", path.collect::<String>())
 }
 
-/// How long a listener rests that the system gives nothing to accept with. Descriptors, most
-/// likely: they come back as soon as others close theirs.
+/// The delay before the next `accept` after the system lacked resources. Most often these are
+/// descriptors, which are available again once other connections close.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the failures of one `accept` lead to, until it succeeds.
+/// Delays the retries of one `accept`, and logs its first error.
 #[derive(Default)]
 struct AcceptBackoff {
     is_logged: bool,
 }
 
 impl AcceptBackoff {
-    /// Rests before the next try. A log that said the same with every try would only fill up.
+    /// Waits before the next attempt. Logs only the first error, so that retries do not fill the log.
     async fn rest(&mut self, reason: &io::Error) {
         if !self.is_logged {
             tracing::warn!(%reason, "no connection can be accepted for now");
@@ -86,8 +87,8 @@ impl AcceptBackoff {
     }
 }
 
-/// The lock of the bridge that listens, unless another one has it. The system lets go of it with
-/// the process.
+/// Acquires the lock of the listening bridge. Returns `None` if another bridge has it. The system
+/// releases it when the process ends.
 fn lock(run_dir: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new()
         .create(true)
@@ -106,7 +107,7 @@ mod tests {
     use super::url;
 
     #[test]
-    fn a_socket_has_a_url_that_names_it_whole() {
+    fn url_contains_complete_socket_name() {
         assert_eq!(
             url("unix://", "/run/x/http.sock"),
             "unix:///run/x/http.sock"

@@ -1,12 +1,13 @@
-//! Starting the bridge so that it outlives whoever wanted it.
+//! Starting the bridge so that it outlives its launcher.
 //!
-//! Hosts kill what they spawn, with its children. So a launcher (a shim, a command, the desktop
-//! app) runs `postern bridge --detach`; that process leaves the launcher's session, lets go of
-//! every inherited descriptor, runs `postern bridge --detached`, waits for the one word of its
-//! [`Report`], passes it on as exit status and error text, and ends. Nobody polls for readiness,
-//! and of two launchers that race one bridge remains.
+//! Hosts kill the processes that they spawn, with their children. So a launcher (a shim, a command, the
+//! desktop app) runs the intermediate process `postern bridge --detach`. That process leaves the
+//! launcher's session, drops all inherited descriptors, runs `postern bridge --detached`, waits for its
+//! [`Report`], passes it on as exit status and error text, and ends. Launchers do not poll, and if
+//! several race, one bridge remains.
 //!
-//! Owns: the three ends of that chain. Does not own: the command line, and what a bridge does.
+//! Owns: the launcher's, the intermediate process's and the bridge's part of that. Does not own: the
+//! command line, and the bridge itself.
 
 mod snap;
 #[cfg(unix)]
@@ -30,44 +31,44 @@ use tokio::time::Instant;
 use crate::Home;
 use crate::socket::{self, SocketKind};
 
-/// How long a bridge may take from its start to its sockets, an older one's end included.
+/// How long a bridge may take from its start until it listens, including the end of an older one.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long after another launcher's bridge was seen its sockets may still be missing.
+/// How long another launcher's bridge may take to open its sockets after its start was noticed.
 const SOCKETS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often sockets that another launcher's bridge opens are looked for.
+/// The interval between attempts to connect to another launcher's bridge.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a bridge is started with.
+/// The options of a bridge to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StartOptions {
-    /// Ends it after that long without sessions and clients, in whole seconds.
+    /// Exit after this time without sessions and clients, in whole seconds.
     pub idle_exit: Option<Duration>,
-    /// Takes over from a bridge that runs, if that one is older.
+    /// Replace the running bridge if it is older.
     pub replace_older: bool,
 }
 
-/// Why no bridge runs now.
+/// Why the bridge was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The program cannot be run.
     #[error(
-        "{program} cannot be started: {reason}; hint: reinstall Postern, or start `postern bridge` by hand"
+        "{program} cannot be started: {reason}; hint: reinstall Postern, or start `postern bridge` manually"
     )]
     Spawn {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The system's error.
         reason: io::Error,
     },
-    /// The bridge came up and said why it cannot serve.
+    /// The bridge reported why it cannot serve.
     #[error("{0}")]
     Refused(String),
-    /// The bridge ended without a word.
+    /// The bridge ended without a report.
     #[error("the bridge ended before it was ready; hint: {} may say why", .0.display())]
     Exited(PathBuf),
-    /// Nothing listens in time.
+    /// The bridge does not listen in time.
     #[error("the bridge was not ready within {} seconds; hint: {} may say why", START_TIMEOUT.as_secs(), .0.display())]
     TimedOut(PathBuf),
 }
@@ -75,7 +76,7 @@ pub enum StartError {
 /// Starts a bridge for `home` unless one runs, and returns when it listens.
 ///
 /// # Errors
-/// See [`StartError`]; nothing is left behind but a bridge that is late.
+/// See [`StartError`]. Only [`StartError::TimedOut`] leaves a process running.
 pub async fn ensure_running(
     home: &Home,
     program: &Path,
@@ -98,8 +99,8 @@ pub async fn ensure_running(
         .unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// Starts a bridge for `home` in place of the one that runs, which is ended by force if it does not
-/// make room. Only for a user who asks for that.
+/// Replaces the running bridge for `home`, and kills it if it does not yield. Only for a user who asks
+/// for that.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -109,7 +110,7 @@ pub async fn replace_running(home: &Home, program: &Path) -> Result<(), StartErr
     launch(home, program, arguments).await
 }
 
-/// Runs the process in the middle and waits for its end.
+/// Runs the intermediate process and waits for its end.
 async fn launch(home: &Home, program: &Path, arguments: Vec<OsString>) -> Result<(), StartError> {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -144,8 +145,8 @@ fn arguments(home: &Home, options: &StartOptions) -> Vec<OsString> {
     arguments
 }
 
-/// A bridge that another launcher started has its lock a moment before its sockets; one that is
-/// about to end, a moment longer.
+/// Returns whether a bridge listens soon. Another launcher's bridge opens its sockets a moment after it
+/// gets the lock, and a bridge that is shutting down closes them a moment before it releases the lock.
 async fn wait_for_sockets(home: &Home) -> bool {
     let end = Instant::now() + SOCKETS_TIMEOUT;
     while Instant::now() < end {
@@ -161,11 +162,11 @@ async fn listens(home: &Home) -> bool {
     socket::connect(home, SocketKind::Control).await.is_ok()
 }
 
-/// The process in the middle: leaves the launcher behind, and the snap that it may be in, runs
-/// `bridge` and waits for its report. Blocks.
+/// The intermediate process: detaches from the launcher, and from the snap that it may be in, runs
+/// `bridge`, and waits for its report. Blocks.
 ///
 /// # Errors
-/// What the bridge reports, or why there is no report.
+/// The bridge's report, or why there is none.
 pub fn detach(mut bridge: Command, log: &Path) -> Result<(), StartError> {
     system::detach();
     for (name, value) in snap::changes(std::env::vars_os()) {
@@ -179,7 +180,7 @@ pub fn detach(mut bridge: Command, log: &Path) -> Result<(), StartError> {
         reason,
     })?;
     let mut report = String::new();
-    // A bridge that dies closes the pipe, which reads as an empty report.
+    // If the bridge dies, the pipe is closed, and the report is empty.
     let _ = BufReader::new(pipe).read_line(&mut report);
     match report.trim_end() {
         READY => Ok(()),
@@ -190,28 +191,29 @@ pub fn detach(mut bridge: Command, log: &Path) -> Result<(), StartError> {
 
 const READY: &str = "ready";
 
-/// Stands for a line break in a report, which is one line.
+/// Represents a line break in a report, which is a single line.
 const LINE_BREAK: char = '\u{2028}';
 
-/// The word that a detached bridge owes the process in the middle. It goes to stdout, which is a
-/// pipe then, and leads nowhere afterwards.
+/// The report of a detached bridge to the intermediate process. It is written to stdout, which is a
+/// pipe, and is connected to the null device afterwards.
 #[derive(Debug)]
 pub struct Report(());
 
 impl Report {
-    /// For the process that [`detach`] started, and no other, at its start.
+    /// Leaves the session, and returns the pending report. Only for a process that [`detach`] started,
+    /// at its start.
     #[must_use]
     pub fn open() -> Self {
         system::leave_session();
         Self(())
     }
 
-    /// A bridge listens: this one, or another one that has the sockets already.
+    /// Reports that a bridge listens: this one, or another one that already has the sockets.
     pub fn ready(self) {
         send(READY);
     }
 
-    /// The bridge cannot serve.
+    /// Reports why the bridge cannot serve.
     pub fn failed(self, why: &str) {
         send(&why.trim().replace('\n', &LINE_BREAK.to_string()));
     }
@@ -219,7 +221,7 @@ impl Report {
 
 fn send(line: &str) {
     let mut stdout = io::stdout().lock();
-    // Whoever waited may be gone, which is no reason to stop.
+    // If the intermediate process has ended, the bridge goes on.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     drop(stdout);
     system::close_stdout();
@@ -235,7 +237,7 @@ mod tests {
     use crate::socket::Listener;
 
     #[test]
-    fn the_bridge_gets_the_same_home() {
+    fn bridge_gets_same_home() {
         let home = Home::under(Path::new("/h")).unwrap();
         let options = StartOptions {
             idle_exit: Some(Duration::from_secs(600)),
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bridge_that_listens_is_not_started_again() {
+    async fn listening_bridge_is_not_started_again() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let _bridge = Listener::bind(&home).unwrap();
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_is_missing_is_named() {
+    async fn missing_program_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let missing = Path::new("/nonexistent/postern");
@@ -285,7 +287,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn the_bridges_own_words_reach_the_launcher() {
+    async fn error_of_bridge_reaches_launcher() {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();

@@ -1,55 +1,55 @@
-//! What went wrong, in words for a person, with what to do next.
+//! Errors for users, with what to do next.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// One clear error.
+/// An error with a hint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS, thiserror::Error)]
 #[ts(export)]
 pub struct Problem {
-    /// What a program may branch on.
+    /// The kind, which programs may branch on.
     pub kind: ProblemKind,
     /// One sentence: what failed, with which server.
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
-    /// What the authorization server said, if it was that.
+    /// The error of the authorization server, if that is the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub refusal: Option<Box<AuthErrorView>>,
 }
 
-/// What to quote to whoever has to act on the refusal of an authorization server.
+/// The error of an authorization server, for the one who must act on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct AuthErrorView {
-    /// The name to look it up by: `AADSTS65001`, or an OAuth error code.
+    /// The code to search for: `AADSTS65001`, or an OAuth error code.
     pub code: String,
-    /// Who has to act.
+    /// Who must act.
     pub actor: Actor,
-    /// The authorization server's own words.
+    /// The authorization server's error description.
     pub words: Option<String>,
-    /// What Entra's logs know the attempt by.
+    /// The ID of the attempt in Entra's logs.
     pub correlation_id: Option<String>,
-    /// Where an administrator grants the application what it asks for.
+    /// The page on which an administrator consents for the application.
     pub admin_consent_url: Option<String>,
 }
 
-/// Who has to act on a refusal.
+/// Who must act on an error of an authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Actor {
-    /// The person who signs in.
+    /// The user who signs in.
     You,
     /// An administrator of the organisation.
     Administrator,
-    /// Whoever registered the application or configured the server.
+    /// The owner of the app registration or of the server's configuration.
     Owner,
-    /// Nobody: it passes.
+    /// No one: the error is temporary.
     Time,
 }
 
@@ -58,33 +58,33 @@ pub enum Actor {
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum ProblemKind {
-    /// Someone must sign in.
+    /// A sign-in is needed.
     SignInNeeded,
-    /// The remote cannot be reached.
+    /// The server cannot be reached.
     Unreachable,
-    /// The remote's certificate is not trusted.
+    /// The server's certificate is not trusted.
     Untrusted,
-    /// The remote answered something that is not MCP.
+    /// The server's response is not MCP.
     NotMcp,
-    /// No server, account, host, consent or secret of that name.
+    /// There is no server, account, host, consent or secret with that name.
     NotFound,
-    /// The request or the configuration is wrong.
+    /// The request or the configuration is invalid.
     Invalid,
-    /// The keychain is locked, absent or broken.
+    /// The keychain is locked, absent or fails.
     Vault,
     /// The sign-in was cancelled, declined or timed out.
     SignInEnded,
-    /// Another program holds what is needed, such as a port.
+    /// A port or another resource is already in use.
     InUse,
-    /// The remote does not offer this.
+    /// The server does not support this.
     NotOffered,
-    /// Something else went wrong.
+    /// Any other error.
     Failed,
 }
 
 impl ProblemKind {
-    /// The JSON-RPC code that hosts see, from 1001 up: outside the ranges that JSON-RPC
-    /// (-32768 to -32000) and MCP (-32020 to -32099) keep for themselves.
+    /// Returns the JSON-RPC error code for hosts. The codes from 1001 are outside the ranges that
+    /// JSON-RPC (-32768 to -32000) and MCP (-32020 to -32099) reserve.
     #[must_use]
     pub fn code(self) -> i64 {
         match self {
@@ -104,7 +104,7 @@ impl ProblemKind {
 }
 
 impl Problem {
-    /// The message and what to do next in one text, for a reader who is shown nothing else.
+    /// Returns the message and the hint as one text, for hosts that show only the message.
     #[must_use]
     pub fn sentence(&self) -> String {
         let message = self.message.trim_end_matches('.');
@@ -114,7 +114,7 @@ impl Problem {
         }
     }
 
-    /// A problem without a hint.
+    /// Creates a problem without a hint.
     #[must_use]
     pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
         Self {
@@ -125,9 +125,8 @@ impl Problem {
         }
     }
 
-    /// Takes an error whose text ends in `hint: …` apart. Of several hints, which errors gather
-    /// on their way, one is made. Numbers of system errors are left out: the words beside them
-    /// say the same.
+    /// Parses an error text that may end in `hint: …`. Several hints, which nested errors add, are
+    /// joined. Numbers of system errors are removed, because the text beside them says the same.
     #[must_use]
     pub fn from_text(kind: ProblemKind, text: &str) -> Self {
         let text = &without_error_numbers(text);
@@ -140,7 +139,7 @@ impl Problem {
         }
     }
 
-    /// Adds what to do next.
+    /// Sets the hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -154,7 +153,7 @@ fn capitalized(text: &str) -> String {
     first.into_iter().flatten().chain(rest).collect()
 }
 
-/// The text without what `std` adds to the words of a system error, as in ` (os error 111)`.
+/// Removes the numbers that `std` appends to system errors, as in ` (os error 111)`.
 fn without_error_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut kept = parts.next().unwrap_or_default().to_owned();
@@ -185,7 +184,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What to quote, and to whom.
+/// Formats the details to quote, and the link for the administrator.
 impl fmt::Display for AuthErrorView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(link) = &self.admin_consent_url {
@@ -206,13 +205,13 @@ mod tests {
     use super::{Problem, ProblemKind};
 
     #[test]
-    fn every_kind_has_its_section_in_the_documentation() {
+    fn every_kind_is_documented() {
         let mut kinds: Vec<String> = ProblemKind::inline(&Config::new())
             .split(" | ")
             .map(str::to_owned)
             .collect();
         let documentation = include_str!("../../../../docs/errors.md");
-        // The gateway's come after them.
+        // The gateway's sections follow.
         let (ours, _) = documentation.split_once("\n# ").unwrap();
         let mut sections = Vec::new();
         for title in ours.lines().filter_map(|line| line.strip_prefix("## ")) {
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_the_hint_off_an_error_text() {
+    fn from_text_splits_off_hint_and_error_numbers() {
         let problem = Problem::from_text(
             ProblemKind::Invalid,
             "`X` is not a server name; hint: use a-z",

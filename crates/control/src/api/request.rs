@@ -8,7 +8,7 @@ use super::{
     UnixSeconds,
 };
 
-/// One call of the API.
+/// A request to the bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(
     tag = "call",
@@ -17,91 +17,89 @@ use super::{
 )]
 #[ts(export)]
 pub enum Request {
-    /// What there is now. Replied with [`Reply::State`].
+    /// Gets the current state. Replied with [`Reply::State`].
     Status,
-    /// What there is now, and again after every change. Replied with many [`Reply::State`].
+    /// Gets the current state, and again after every change. Replied with many [`Reply::State`].
     Watch,
-    /// Starts a sign-in for a server, or joins the one under way, and waits for its end.
+    /// Starts a sign-in to a server, or joins the pending one, and waits for its end.
     SignIn {
         /// The server's name.
         server: String,
-        /// Where the person who asks has a browser. A sign-in under way that goes another way
-        /// starts again on this one, unless it is the usual.
+        /// How the sign-in page is delivered. A pending sign-in with another delivery starts again
+        /// with this one, unless this is the default.
         #[serde(default)]
         #[ts(optional, as = "Option<SignInWay>")]
         way: SignInWay,
     },
-    /// Asks a server whether it accepts the tokens of its account, before a sign-in is started.
+    /// Checks whether a server accepts the tokens of its account, before a sign-in is started.
     CheckSignIn {
         /// The server's name.
         server: String,
     },
-    /// Brings the address that a browser ended on which cannot reach this machine.
+    /// Completes a sign-in with the callback URL from a browser that cannot reach this machine.
     FinishSignIn {
         /// The server's name.
         server: String,
-        /// The whole address.
+        /// The complete URL.
         #[ts(as = "String")]
         address: BrowserAnswer,
     },
-    /// Approves the resource that the sign-in to a server waits for. The sign-in goes on then.
+    /// Approves the resource that the sign-in to a server waits for. The sign-in then continues.
     ApproveResource {
         /// The server's name.
         server: String,
-        /// The resource that was shown, as [`super::ApprovalView::resource`] names it. No other one
-        /// is approved.
+        /// The resource that was shown, as in [`super::ApprovalView::resource`]. No other resource is
+        /// approved.
         resource: String,
-        /// The audience that was shown with it, if one was.
+        /// The audience that was shown, if any.
         audience: Option<String>,
     },
-    /// Has another account open a server: at once where a sign-in of that account can, else by a
-    /// sign-in in the browser, whose end is waited for.
+    /// Uses another account for a server: without a browser if an existing sign-in of that account is
+    /// sufficient, otherwise by a sign-in in the browser. Waits for its end.
     SwitchAccount {
         /// The server's name.
         server: String,
-        /// The account, as [`super::AccountView::id`] names it; if absent, the person chooses in
-        /// the browser.
+        /// The account's [`super::AccountView::id`]. If absent, the user chooses in the browser.
         account: Option<String>,
-        /// Where the person who asks has a browser.
+        /// How the sign-in page is delivered.
         #[serde(default)]
         #[ts(optional, as = "Option<SignInWay>")]
         way: SignInWay,
     },
-    /// Ends the sign-in that waits for the browser.
+    /// Cancels the pending sign-in.
     CancelSignIn {
         /// The server's name.
         server: String,
     },
-    /// Forgets an account's tokens, and revokes them where the authority offers that.
+    /// Deletes an account's tokens, and revokes them if the authorization server supports that.
     SignOut {
-        /// The account, as [`super::AccountView::id`] names it; all accounts if absent.
+        /// The account's [`super::AccountView::id`]. All accounts if absent.
         account: Option<String>,
-        /// Whether the browser's own session with the authority is to end too, on a page of the
-        /// authority's that is opened.
+        /// Whether to open a page of the authorization server that ends the browser's session too.
         #[serde(default)]
         #[ts(optional, as = "Option<bool>")]
         everywhere: bool,
     },
-    /// Asks what is at the address of a server that is to be added, within ten seconds. Nothing is
-    /// written, no credentials are sent and no sign-in starts. Replied with [`Reply::Inspection`].
+    /// Probes the URL of a server to add, within ten seconds. Writes nothing, sends no credentials and
+    /// starts no sign-in. Replied with [`Reply::Inspection`].
     InspectServer {
         /// The new name.
         name: String,
-        /// The remote's MCP endpoint, as far as it is known.
+        /// The URL of the MCP endpoint, which may lack the path.
         url: String,
-        /// As for [`Request::AddServer`].
+        /// See [`Request::AddServer`].
         #[serde(default)]
         #[ts(optional, as = "Option<bool>")]
         allow_http: bool,
     },
-    /// Adds a server to the configuration, or keeps an ephemeral one.
+    /// Adds a server to the configuration, or saves an ephemeral one.
     AddServer {
         /// The new name.
         name: String,
-        /// The remote's MCP endpoint.
+        /// The URL of the MCP endpoint.
         url: String,
-        /// Whether a person has agreed that it is http to another machine, where others can read
-        /// and change what is sent.
+        /// Whether the user has confirmed an `http:` URL of another machine, whose traffic others can
+        /// read and change.
         #[serde(default)]
         #[ts(optional, as = "Option<bool>")]
         allow_http: bool,
@@ -111,12 +109,12 @@ pub enum Request {
         /// The server's name.
         name: String,
     },
-    /// Opens a session of its own to the server and lists its tools.
+    /// Opens a separate session with the server and lists its tools.
     TestServer {
         /// The server's name.
         name: String,
     },
-    /// Calls a tool in a session of its own.
+    /// Calls a tool in a separate session.
     CallTool {
         /// The server's name.
         server: String,
@@ -125,16 +123,16 @@ pub enum Request {
         /// The arguments, a JSON object as text.
         arguments: String,
     },
-    /// The host programs that Postern can configure.
+    /// Lists the hosts that Postern can configure.
     ListHosts,
-    /// What adding a server to a host would change; nothing is written.
+    /// Returns the change that adds a server to a host. Writes nothing.
     PreviewHostAdd {
         /// The host.
         host: HostId,
         /// The server's name.
         server: String,
     },
-    /// What removing it would change; nothing is written.
+    /// Returns the change that removes a server from a host. Writes nothing.
     PreviewHostRemove {
         /// The host.
         host: HostId,
@@ -150,7 +148,7 @@ pub enum Request {
         /// The diff that was shown and approved. Any other change is not made.
         approved: String,
     },
-    /// Removes it again.
+    /// Removes a server from a host's file.
     RemoveFromHost {
         /// The host.
         host: HostId,
@@ -159,196 +157,199 @@ pub enum Request {
         /// The diff that was shown and approved. Any other change is not made.
         approved: String,
     },
-    /// What taking over a host's entries for `mcp-remote` would change; nothing is written.
+    /// Returns the changes that import a host's entries for `mcp-remote`. Writes nothing.
     PreviewHostImport {
         /// The host.
         host: HostId,
-        /// The entries, as the host names them; all that can be taken over if empty.
+        /// The names of the entries in the host's file. All that can be imported if empty.
         entries: Vec<String>,
     },
-    /// Takes them over: each becomes a server of the configuration, with its secrets stored, and
-    /// the host's entry one of ours.
+    /// Imports entries: each becomes a server in the configuration, with its secrets stored, and the
+    /// host's entry runs `postern connect`.
     ImportFromHost {
         /// The host.
         host: HostId,
-        /// The entries that the preview was asked for.
+        /// The entries of the preview.
         entries: Vec<String>,
-        /// What was shown and approved. Anything else is not done.
+        /// The changes that were shown and approved. Any other change is not made.
         approved: HostImport,
-        /// Whether a person has agreed to every server that is `exposed`.
+        /// Whether the user has confirmed every server that is `exposed`.
         #[serde(default)]
         #[ts(optional, as = "Option<bool>")]
         allow_http: bool,
     },
-    /// What a server's gateway granted to us.
+    /// Lists the consents that a server's gateway has stored for Postern.
     ListConsents {
-        /// The server's name; every server's if absent, and those that cannot be asked are named.
+        /// The server's name. If absent, asks the gateways of all servers, and names those that could
+        /// not be asked.
         server: Option<String>,
     },
-    /// Takes a consent back at the gateway.
+    /// Revokes a consent at the gateway.
     RevokeConsent {
-        /// The server through which the gateway is known.
+        /// The server whose gateway stores the consent.
         server: String,
-        /// The consent, as [`ConsentView::id`] names it.
+        /// The consent's [`ConsentView::id`].
         id: String,
     },
-    /// The secrets that headers of servers need, and those that are stored.
+    /// Lists the secrets that server headers use, and all stored ones.
     ListSecrets,
-    /// Stores a secret, in place of one of the same name.
+    /// Stores a secret, and replaces one with the same name.
     SetSecret {
         /// Its name.
         name: String,
-        /// What a header is to say.
+        /// The header's value.
         #[ts(as = "String")]
         value: HeaderSecret,
     },
-    /// Forgets a stored secret.
+    /// Removes a stored secret.
     RemoveSecret {
         /// Its name.
         name: String,
     },
     /// Writes the first configuration of the bundled gateway.
     ConfigureServerMode {
-        /// What the person filled in.
+        /// The values from the form.
         form: ServerModeForm,
     },
     /// Starts the bundled gateway.
     StartServerMode,
-    /// Ends it.
+    /// Stops the bundled gateway.
     StopServerMode,
-    /// Looks everything over.
+    /// Runs the diagnostics.
     Doctor,
-    /// Ends the bridge, and the server mode with it.
+    /// Ends the bridge, including the bundled gateway.
     Quit,
-    /// Asks an older bridge to finish what it owes and end, so that a newer one can start.
+    /// Asks the bridge to answer its pending requests and end, so that a newer one can start.
     Yield,
 }
 
-/// Where somebody signs in.
+/// How the sign-in page is delivered to the user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum SignInWay {
-    /// In a browser that the bridge opens; where it can open none, as `elsewhere`.
+    /// In a browser that the bridge opens. If it cannot open one, as `elsewhere`.
     #[default]
     Here,
-    /// In a browser on another machine: by a code where the server offers that, else as `page`.
+    /// In a browser on another machine: by a user code if the authorization server supports that,
+    /// otherwise as `page`.
     Elsewhere,
-    /// By a code that is entered on any device (RFC 8628), and not otherwise.
+    /// Only by a user code that is entered on any device (RFC 8628).
     Code,
-    /// On a page that nobody opens here, in a browser that may be unable to reach this machine.
+    /// By a URL that the user opens, in a browser that may be unable to reach this machine.
     Page,
 }
 
-/// Whether a sign-in to a server would bring anything.
+/// Whether a server needs a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[ts(export)]
 pub enum SignInCheck {
-    /// The server accepts the tokens of its account, and has asked for no more than they allow.
+    /// The server accepts the tokens of its account, and requires no further scopes.
     SignedIn {
-        /// The account, as [`super::AccountView::id`] names it.
+        /// The account's [`super::AccountView::id`].
         account: String,
     },
-    /// It would, or may: the server takes another sign-in, or could not be asked.
+    /// The server needs a sign-in, or could not be asked.
     Needed,
 }
 
-/// What a [`Request`] is answered with.
+/// The reply to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "reply", content = "value", rename_all = "kebab-case")]
 #[ts(export)]
 pub enum Reply {
-    /// It was done.
+    /// The request succeeded.
     Done,
     /// The state.
     State(Box<State>),
-    /// Whether a sign-in would bring anything.
+    /// Whether a server needs a sign-in.
     SignInCheck(SignInCheck),
-    /// What is at the address of a server that is to be added.
+    /// The result of probing the URL of a server to add.
     Inspection(Inspection),
-    /// The outcome of a test.
+    /// The result of a test.
     Test(TestReport),
-    /// What a tool answered.
+    /// The result of a tool call.
     Tool(ToolResult),
     /// The hosts.
     Hosts(Vec<HostView>),
-    /// A change to a host's file, made or to be made.
+    /// A change to a host's file, planned or made.
     HostChange(HostChange),
-    /// Entries of a host, taken over or to be taken over.
+    /// An import of a host's entries, planned or made.
     HostImport(HostImport),
     /// The consents.
     Consents(ConsentList),
     /// The secrets, without their values.
     Secrets(Vec<SecretView>),
-    /// What the doctor found.
+    /// The results of the diagnostics.
     Doctor(Vec<DoctorCheck>),
 }
 
-/// What is at the address of a server that is to be added, and so what comes next.
+/// The result of probing the URL of a server to add.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[ts(export)]
 pub enum Inspection {
-    /// It answers without a sign-in.
+    /// It responds without a sign-in.
     Ready {
-        /// What it answered.
+        /// The result of the test.
         report: TestReport,
     },
-    /// It answers 401 and offers a sign-in.
+    /// It responds with 401 and supports a sign-in.
     SignIn,
-    /// It answers 401 and names no way to sign in, as servers do that take an API key in a header.
+    /// It responds with 401 and names no authorization server, as servers do that require an API key
+    /// in a header.
     HeaderNeeded {
-        /// The server's own words, if there are any.
+        /// The server's error description, if any.
         words: Option<String>,
     },
-    /// No MCP server answers there, but one does at another path of the same origin. It is for the
-    /// user to decide whether that is the one.
+    /// No MCP server responds at this URL, but one does at another path of the same origin. The user
+    /// must decide whether to use that.
     Elsewhere {
-        /// What is at the address that was given.
+        /// The problem with the given URL.
         problem: Problem,
-        /// Where a server was found.
+        /// The URL of the server that was found.
         url: String,
-        /// What was found there.
+        /// The result for that URL.
         found: Box<Inspection>,
     },
-    /// No MCP server answers there: the address is wrong.
+    /// No MCP server responds: the URL is wrong.
     NoServer {
-        /// What answers.
+        /// The problem with the response.
         problem: Problem,
     },
     /// The server cannot be used now, or not without more configuration.
     NotNow {
-        /// Why.
+        /// The reason.
         problem: Problem,
     },
 }
 
-/// What a test of a server found.
+/// The result of a test of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct TestReport {
     /// The server's own name and version.
     pub server_info: String,
-    /// The protocol version agreed on.
+    /// The negotiated protocol version.
     pub protocol_version: String,
     /// The names of its tools.
     pub tools: Vec<String>,
-    /// How long the session took, in milliseconds.
+    /// The duration of the session, in milliseconds.
     pub milliseconds: u32,
 }
 
-/// What a tool answered.
+/// The result of a tool call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct ToolResult {
-    /// The text of the answer.
+    /// The text of the result.
     pub text: String,
-    /// Whether the tool says that it failed.
+    /// Whether the tool reports an error.
     pub is_error: bool,
-    /// The whole result, as JSON text.
+    /// The complete result, as JSON text.
     pub json: String,
 }
 
@@ -359,79 +360,79 @@ pub struct ToolResult {
 pub struct HostChange {
     /// The file.
     pub path: String,
-    /// The change as a unified diff; empty if there is nothing to change.
+    /// The change as a unified diff. Empty if there is nothing to change.
     pub diff: String,
-    /// Where the file as it was is kept, once the change was made.
+    /// The backup of the previous file, once the change is made.
     pub backup: Option<String>,
-    /// What the person has to do for it to take effect.
+    /// What the user must do for it to take effect.
     pub afterwards: Option<String>,
 }
 
-/// Entries of a host for `mcp-remote`, taken over or to be taken over. None of it is a secret.
+/// An import of a host's entries for `mcp-remote`, planned or made. Contains no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct HostImport {
     /// The host's file.
     pub path: String,
-    /// The change to it as a unified diff, with `…` for what may be a secret; empty if there is
-    /// nothing to take over.
+    /// The change to it as a unified diff, with `…` for possible secrets. Empty if there is nothing to
+    /// import.
     pub diff: String,
-    /// The file of the servers, which those that are new are added to.
+    /// The configuration file, to which new servers are added.
     pub config_path: String,
-    /// What the entries become.
+    /// The resulting servers.
     pub servers: Vec<ImportedServer>,
-    /// The entries for `mcp-remote` that stay as they are.
+    /// The entries for `mcp-remote` that are not imported.
     pub left: Vec<SkippedEntry>,
-    /// Where the host's file as it was is kept, secrets and all, once the change was made.
+    /// The backup of the host's previous file, including secrets, once the change is made.
     pub backup: Option<String>,
-    /// What the person has to do for it to take effect.
+    /// What the user must do for it to take effect.
     pub afterwards: Option<String>,
 }
 
-/// The server that an entry of a host becomes.
+/// The server that results from an imported entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct ImportedServer {
-    /// The entry, as the host names it.
+    /// The entry's name in the host's file.
     pub entry: String,
     /// The server's name.
     pub name: String,
-    /// Its address, without a query.
+    /// Its URL, without a query.
     pub url: String,
-    /// Whether it is http to another machine, where others can read and change what is sent.
+    /// Whether it is an `http:` URL of another machine, whose traffic others can read and change.
     pub exposed: bool,
-    /// What is added to the configuration, as TOML; empty if such a server is there already.
+    /// The TOML that is added to the configuration. Empty if the server already exists.
     pub config: String,
     /// The names of the secrets that are stored for it.
     pub secrets: Vec<String>,
-    /// What of the entry is not taken over, and what there is to do.
+    /// The parts of the entry that are not imported, and what to do about them.
     pub remarks: Vec<String>,
 }
 
-/// An entry of a host that is not taken over.
+/// An entry of a host that is not imported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SkippedEntry {
-    /// The entry, as the host names it.
+    /// The entry's name in the host's file.
     pub entry: String,
-    /// Why.
+    /// Why it is not imported.
     pub reason: String,
 }
 
-/// What gateways granted to us, as far as they could be asked.
+/// The consents of all gateways that could be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct ConsentList {
-    /// The consents, each once, whichever of the servers its gateway was asked through.
+    /// The consents. Each is listed once, even if several servers share its gateway.
     pub consents: Vec<ConsentView>,
-    /// How many servers have answered. One that offers no list of consents does not count.
+    /// How many servers have answered, without those that do not list consents.
     pub answered: u32,
-    /// The servers that could not be asked. Empty where one server was named: its error is the
-    /// reply then.
+    /// The servers that could not be asked. Empty if the request names a server, because then its
+    /// error is the reply.
     pub not_asked: Vec<NotAsked>,
 }
 
@@ -442,33 +443,33 @@ pub struct ConsentList {
 pub struct NotAsked {
     /// The server's name.
     pub server: String,
-    /// Why, in a few words that stand in brackets behind the name.
+    /// A short reason, to be shown in parentheses after the name.
     pub reason: String,
-    /// What a program may branch on.
+    /// The kind, which programs may branch on.
     pub kind: ProblemKind,
 }
 
-/// What a gateway granted to us.
+/// A consent that a gateway has stored for Postern.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct ConsentView {
-    /// The consent's name at the gateway.
+    /// The consent's ID at the gateway.
     pub id: String,
-    /// The server as we name it, through which the gateway is known.
+    /// The configured server whose gateway stores the consent.
     pub via: String,
-    /// The server as the gateway names it.
+    /// The server's name at the gateway.
     pub server: String,
-    /// The client that the consent was given to.
+    /// The client that has the consent.
     pub client: String,
     /// The scopes granted.
     pub scopes: Vec<String>,
-    /// Since when, where the gateway tells.
+    /// The time of the consent, if the gateway provides it.
     #[ts(type = "number | null")]
     pub granted_at: Option<UnixSeconds>,
 }
 
-/// A secret that headers of servers need, or that is stored. Nobody sees its value.
+/// A secret that server headers use, or that is stored. Does not contain its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -477,39 +478,39 @@ pub struct SecretView {
     pub name: String,
     /// Whether it is stored.
     pub stored: bool,
-    /// The servers whose headers need it.
+    /// The servers whose headers use it.
     pub servers: Vec<String>,
 }
 
-/// One thing that the doctor looked at.
+/// One check of the diagnostics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct DoctorCheck {
-    /// What was looked at.
+    /// The subject of the check.
     pub subject: String,
-    /// What was found.
+    /// The outcome.
     pub outcome: DoctorOutcome,
-    /// In words.
+    /// A description of the result.
     pub finding: String,
     /// What to do next.
     pub hint: Option<String>,
 }
 
-/// How one check of the doctor ended.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum DoctorOutcome {
-    /// As it should be.
+    /// No problem was found.
     Fine,
-    /// Works, but somebody should know.
+    /// It works, with a possible problem.
     Warning,
-    /// Does not work.
+    /// It does not work.
     Broken,
 }
 
-/// The short form that makes the first `gateway.toml`.
+/// The form from which the first `gateway.toml` is created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -518,7 +519,7 @@ pub struct ServerModeForm {
     pub port: u16,
     /// The Entra authority, `https://login.microsoftonline.com/{tenant}/v2.0`.
     pub authority: String,
-    /// The gateway's application (client) id.
+    /// The gateway's application (client) ID.
     pub client_id: String,
     /// The gateway's client secret. It is written to a file that only the user can read.
     #[ts(as = "String")]

@@ -1,4 +1,4 @@
-//! What a person types into the window and nobody may read again.
+//! Secrets that a user enters and that are not shown again.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ macro_rules! secret {
         pub struct $name(SecretString);
 
         impl $name {
-            /// The text itself, for where it is kept.
+            /// Returns the secret text, to store it.
             #[must_use]
             pub fn expose(&self) -> &str {
                 self.0.expose_secret()
@@ -37,7 +37,7 @@ macro_rules! secret {
             }
         }
 
-        /// Whether two requests are the same. Nobody is let in by that.
+        /// For comparing requests, not for authentication: it does not take constant time.
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
                 self.expose() == other.expose()
@@ -62,18 +62,16 @@ macro_rules! secret {
 }
 
 secret! {
-    /// A client's secret at an authority. It shows itself to nobody but the control socket, which
-    /// brings it to the bridge.
+    /// A client secret. It is only serialised for the control socket.
     ClientSecret
 }
 secret! {
-    /// The value of a header that nobody else may know. As [`ClientSecret`], it shows itself to
-    /// nobody but the control socket.
+    /// A secret header value. It is only serialised for the control socket.
     HeaderSecret
 }
 secret! {
-    /// The address that a browser ended on, which carries a code. As [`ClientSecret`], it shows
-    /// itself to nobody but the control socket.
+    /// The callback URL from a browser, which contains an authorization code. It is only serialised
+    /// for the control socket.
     BrowserAnswer
 }
 
@@ -82,7 +80,7 @@ mod tests {
     use crate::api::{Request, ServerModeForm};
 
     #[test]
-    fn a_request_with_a_secret_carries_it_and_does_not_show_it() {
+    fn secret_is_serialised_but_not_in_debug_output() {
         let request = Request::ConfigureServerMode {
             form: ServerModeForm {
                 port: 4180,

@@ -1,4 +1,4 @@
-//! What a client sees of the bridge: one value, whole, after every change.
+//! The views of the bridge's state. Clients get the complete state after every change.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use ts_rs::TS;
 
 use super::{Problem, UnixSeconds};
 
-/// Everything there is to see.
+/// The state of the bridge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct State {
     /// The bridge itself.
     pub bridge: BridgeView,
-    /// Who is signed in.
+    /// The accounts that are signed in.
     pub accounts: Vec<AccountView>,
     /// The servers, configured and ephemeral, by name.
     pub servers: Vec<ServerView>,
-    /// The sessions of hosts with servers, but for those of a single request.
+    /// The sessions of hosts with servers, without those of a single request.
     pub sessions: Vec<SessionView>,
-    /// The sign-ins that wait for the user.
+    /// The pending sign-ins.
     pub sign_ins: Vec<SignInView>,
     /// The bundled gateway.
     pub server_mode: ServerModeState,
@@ -33,34 +33,34 @@ pub struct State {
 pub struct BridgeView {
     /// Its version.
     pub version: String,
-    /// Its process.
+    /// Its process ID.
     pub pid: u32,
-    /// The base of the HTTP endpoints, `http://127.0.0.1:4127`, or why there is none.
+    /// The base URL of the HTTP endpoints, `http://127.0.0.1:4127`, if there are any.
     pub http: Option<String>,
-    /// The URL of the socket (on Windows, the named pipe) on which the same is served to hosts that
-    /// take one: `unix:///run/user/1000/postern/http.sock`.
+    /// The URL of the socket (on Windows, the named pipe) with the same endpoints, for hosts that
+    /// support one: `unix:///run/user/1000/postern/http.sock`.
     #[serde(default)]
     pub socket: Option<String>,
-    /// Why there is no HTTP endpoint, or why it is not where the configuration says.
+    /// Why there is no HTTP endpoint, or why it is not at the configured address.
     pub http_problem: Option<Problem>,
     /// The configuration file.
     pub config_file: String,
-    /// What is wrong with the configuration file; the last good one, if any, is in force.
+    /// The error in the configuration file. The last valid configuration, if any, remains in effect.
     pub config_problem: Option<Problem>,
-    /// Where tokens are kept.
+    /// Where tokens are stored.
     pub vault: VaultView,
 }
 
-/// Where tokens are kept.
+/// Where tokens are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct VaultView {
     /// Its state.
     pub state: VaultState,
-    /// In words.
+    /// A description of the state.
     pub detail: String,
-    /// What to do, where tokens cannot be kept.
+    /// What to do if tokens cannot be stored.
     #[serde(default)]
     pub hint: Option<String>,
 }
@@ -70,33 +70,33 @@ pub struct VaultView {
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum VaultState {
-    /// The key is in the OS keychain.
+    /// The key is in the system keychain.
     Keychain,
-    /// The key is in a file, as was asked for.
+    /// The key is in a file, as configured.
     KeyFile,
     /// The keychain is locked.
     Locked,
     /// There is no keychain.
     Absent,
-    /// The newest tokens cannot be written, because the disk is full for example. They are in
-    /// memory, and are written as soon as that is possible.
+    /// The newest tokens cannot be written, for example because the disk is full. They are kept in
+    /// memory, and written as soon as possible.
     Behind,
 }
 
-/// One person at one authority.
+/// A user at one authorization server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct AccountView {
-    /// Names the account in requests.
+    /// Identifies the account in requests.
     pub id: String,
-    /// The authority.
+    /// The issuer.
     pub issuer: String,
-    /// The person's name.
+    /// The user's name.
     pub name: Option<String>,
-    /// How the person signs in.
+    /// The user's sign-in name.
     pub username: Option<String>,
-    /// Whether tokens are at hand.
+    /// Whether the account has valid tokens.
     pub state: AccountState,
 }
 
@@ -105,9 +105,9 @@ pub struct AccountView {
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum AccountState {
-    /// It can.
+    /// It can be used.
     SignedIn,
-    /// The authority wants a new sign-in.
+    /// The authorization server requires a new sign-in.
     SignInNeeded,
 }
 
@@ -118,51 +118,51 @@ pub enum AccountState {
 pub struct ServerView {
     /// Its name.
     pub name: String,
-    /// The remote's endpoint.
+    /// The URL of its endpoint.
     pub url: String,
     /// The local Streamable HTTP endpoint.
     pub endpoint: Option<String>,
     /// The local HTTP+SSE endpoint.
     pub sse_endpoint: Option<String>,
-    /// The local Streamable HTTP endpoint on the socket, for hosts that take its URL.
+    /// The local Streamable HTTP endpoint on the socket, for hosts that support its URL.
     #[serde(default)]
     pub socket_endpoint: Option<String>,
-    /// How it is.
+    /// Its state.
     pub state: ServerState,
-    /// Why it needs a sign-in, where the authorization server has said something about that, or the
-    /// server refuses the tokens of the last one.
+    /// Why it needs a sign-in, if the authorization server gave a reason, or if the server rejects the
+    /// tokens of the last sign-in.
     #[serde(default)]
     pub sign_in_problem: Option<Problem>,
-    /// The account used for it, as [`AccountView::id`] names it.
+    /// The [`AccountView::id`] of the account used for it.
     pub account: Option<String>,
-    /// Its tools, when they were last seen.
+    /// Its last known tools.
     pub tools: Option<Vec<ToolView>>,
-    /// Whether it came by `connect URL` and is not in the configuration.
+    /// Whether it was opened with `connect URL` and is not in the configuration.
     pub ephemeral: bool,
     /// The names of the headers that the configuration adds to every request.
     #[serde(default)]
     pub headers: Vec<String>,
-    /// Scopes of other servers' resources that it has asked for. They are never asked for.
+    /// The scopes of other servers' resources that it requires. Postern does not request them.
     #[serde(default)]
     pub foreign_scopes: Vec<String>,
 }
 
-/// How a server is.
+/// The state of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[ts(export)]
 pub enum ServerState {
-    /// Nobody has asked for it yet.
+    /// There was no connection yet.
     Unknown,
-    /// It is being connected to.
+    /// A connection is being opened.
     Connecting,
-    /// It answered the last time it was asked.
+    /// It answered the last request.
     Ready,
-    /// Someone must sign in first.
+    /// A sign-in is needed.
     SignInNeeded,
     /// It does not work.
     Failed {
-        /// Why.
+        /// The reason.
         problem: Problem,
     },
 }
@@ -174,43 +174,42 @@ pub enum ServerState {
 pub struct ToolView {
     /// Its name.
     pub name: String,
-    /// What it does, in the server's words.
+    /// The server's description of it.
     pub description: Option<String>,
     /// Its input schema, as JSON text.
     pub input_schema: String,
 }
 
-/// One host's conversation with one server.
+/// A session of a host with a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SessionView {
-    /// Names the session.
+    /// Identifies the session.
     pub id: u32,
     /// The server's name.
     pub server: String,
-    /// The host, as it names itself.
+    /// The name that the host gives.
     pub host: String,
-    /// The face it came through: `stdio`, `http` or `sse`.
+    /// The transport: `stdio`, `http` or `sse`.
     pub face: String,
-    /// Since when.
+    /// The start of the session.
     #[ts(type = "number")]
     pub since: UnixSeconds,
-    /// Whether the host is there now.
+    /// Whether the session is active.
     #[serde(default)]
     pub state: SessionState,
 }
 
-/// Whether the host of a session is there. A session whose host has ended, or may have, is not
-/// listed.
+/// Whether a session is active. Sessions whose host has ended, or may have, are not listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[ts(export)]
 pub enum SessionState {
-    /// It is: a connection, a stream or a request of it is open.
+    /// A connection, a stream or a request of it is open.
     #[default]
     Active,
-    /// It has nothing open, which over Streamable HTTP it need not have, and may come back.
+    /// Nothing of it is open, as is possible over Streamable HTTP. The host may send more requests.
     Idle {
         /// When its last request or stream ended.
         #[ts(type = "number")]
@@ -218,37 +217,37 @@ pub enum SessionState {
     },
 }
 
-/// A sign-in that waits for somebody.
+/// A pending sign-in.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SignInView {
     /// The server's name.
     pub server: String,
-    /// The page to open, for a browser that was not opened. Empty while the sign-in waits for an
-    /// approval that no page asks for.
+    /// The URL of the page, in case no browser was opened. Empty while the sign-in waits for an
+    /// approval outside the page.
     pub url: String,
     /// Why no browser was opened.
     pub browser_problem: Option<String>,
-    /// The code to enter there, where that is how one signs in.
+    /// The user code, for a sign-in by device code.
     #[serde(default)]
     pub code: Option<UserCodeView>,
-    /// The port of this machine that the browser comes back to, where it does.
+    /// The port of the callback on this machine, if it has one.
     #[serde(default)]
     pub callback_port: Option<u16>,
-    /// What the user has to approve before the authorization server is asked.
+    /// What the user must approve before the authorization request.
     #[serde(default)]
     pub approval: Option<ApprovalView>,
-    /// Whether the address that a browser on another machine ended on can be handed in.
+    /// Whether the callback URL from a browser on another machine can be submitted.
     #[serde(default)]
     pub takes_address: bool,
-    /// Since when.
+    /// The start of the sign-in.
     #[ts(type = "number")]
     pub since: UnixSeconds,
 }
 
-/// The page carries the `state` of the sign-in, and the code is one: whoever has them could meddle
-/// with it.
+/// Omits the page, whose URL contains the `state` of the sign-in, and the code: with either, another
+/// program could interfere with the sign-in.
 impl fmt::Debug for SignInView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignInView")
@@ -259,38 +258,38 @@ impl fmt::Debug for SignInView {
     }
 }
 
-/// A question to the user: may this server have tokens for this resource?
+/// The question whether this server may get tokens for this resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct ApprovalView {
-    /// The resource, as its authorization server knows it.
+    /// The resource's identifier at the authorization server.
     pub resource: String,
-    /// The authorization server that issues the tokens.
+    /// The issuer of the tokens.
     pub issuer: String,
-    /// The resource that was approved before, if the server asks for another one now.
+    /// The resource that was approved before, if it has changed.
     pub previous: Option<String>,
-    /// The audience of its tokens, if that is what has to be approved.
+    /// The audience of its tokens, if that must be approved.
     pub audience: Option<String>,
-    /// The audience that was approved before, if there was one.
+    /// The audience that was approved before, if any.
     pub previous_audience: Option<String>,
-    /// Another server whose tokens have that audience too: each could use the other's.
+    /// Another server whose tokens have the same audience. Each could use the other's tokens.
     pub other_server: Option<String>,
-    /// Whether the page asks. Else the sign-in waits for
+    /// Whether the page asks the question. Otherwise, the sign-in waits for
     /// [`ApproveResource`](super::Request::ApproveResource).
     pub on_page: bool,
 }
 
-/// A code to enter on any device (RFC 8628).
+/// A user code to enter on any device (RFC 8628).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct UserCodeView {
     /// The code.
     pub code: String,
-    /// The page to enter it on. That of the sign-in may have it filled in already.
+    /// The verification URI. The URL of the sign-in may already contain the code.
     pub page: String,
-    /// Until when.
+    /// When it expires.
     #[ts(type = "number")]
     pub until: UnixSeconds,
 }
@@ -303,7 +302,7 @@ impl fmt::Debug for UserCodeView {
     }
 }
 
-/// A host program that Postern can configure.
+/// A host that Postern can configure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
@@ -312,20 +311,20 @@ pub enum HostId {
     ClaudeDesktop,
 }
 
-/// A host program and what stands in its file.
+/// A host and its configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct HostView {
     /// The host.
     pub id: HostId,
-    /// Its name for people.
+    /// Its display name.
     pub name: String,
     /// Its configuration file.
     pub path: String,
-    /// Whether the file is there.
+    /// Whether the file exists.
     pub exists: bool,
-    /// The servers of ours in it.
+    /// The servers of Postern in the file.
     pub servers: Vec<String>,
     /// Why the file cannot be changed.
     pub problem: Option<Problem>,
@@ -336,7 +335,7 @@ pub struct HostView {
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[ts(export)]
 pub enum ServerModeState {
-    /// It was never configured.
+    /// It is not configured.
     Unconfigured,
     /// It is configured and does not run.
     Off,
@@ -344,14 +343,14 @@ pub enum ServerModeState {
     Starting,
     /// It runs.
     Running {
-        /// Its address.
+        /// Its URL.
         url: String,
-        /// Its process.
+        /// Its process ID.
         pid: u32,
     },
-    /// It ended by itself, or could not start.
+    /// It ended unexpectedly, or could not start.
     Failed {
-        /// Why.
+        /// The reason.
         problem: Problem,
     },
 }
@@ -361,7 +360,7 @@ mod tests {
     use super::{SignInView, UserCodeView};
 
     #[test]
-    fn the_page_and_the_code_of_a_sign_in_are_not_among_its_debug_output() {
+    fn debug_output_of_sign_in_omits_page_and_code() {
         let view = SignInView {
             server: "snippets".into(),
             url: "https://login.example/authorize?state=secret".into(),

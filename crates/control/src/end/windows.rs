@@ -1,8 +1,8 @@
-//! By its handle. A process without a console or a window cannot be asked.
+//! Windows: process handles. A process without a console or a window cannot be asked to end.
 
 #![expect(
     unsafe_code,
-    reason = "the standard library ends its own children alone"
+    reason = "the standard library can end only child processes"
 )]
 
 use std::io;
@@ -26,7 +26,7 @@ pub(super) fn terminate(pid: u32) -> io::Result<()> {
     }
 }
 
-/// Nothing is left to do: see [`terminate`].
+/// Does nothing, because [`terminate`] is already forced.
 pub(super) fn kill(_pid: u32) -> io::Result<()> {
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Linux: `sock_diag(7)` looks one connection up in the kernel's table by its two ends.
+//! Linux: `sock_diag(7)` looks up a connection by its two ends.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use rustix::net::{
 
 use super::Owner;
 
-/// `SOCK_DIAG_BY_FAMILY`, the only question.
+/// `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
 /// `NLM_F_REQUEST`.
 const REQUEST_FLAG: u16 = 1;
@@ -19,7 +19,7 @@ const IPPROTO_TCP: u8 = 6;
 const HEADER: usize = 16;
 const REQUEST_LENGTH: usize = 56;
 
-/// Where `idiag_uid` and `idiag_inode` stand in an answer.
+/// The offsets of `idiag_uid` and `idiag_inode` in a response.
 const UID: usize = HEADER + 64;
 const INODE: usize = HEADER + 68;
 
@@ -28,13 +28,13 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
         Ok(Some(uid)) if uid == rustix::process::getuid().as_raw() => Owner::SameUser,
         Ok(_) => Owner::OtherUser,
         Err(error) => {
-            tracing::debug!(%error, "the kernel does not say who opened a connection");
+            tracing::debug!(%error, "the kernel does not tell the owner of a connection");
             Owner::Unknown
         }
     }
 }
 
-/// Returns the inode of the socket whose own end is `peer`, or `None` if no process has it.
+/// Returns the inode of the socket with the local end `peer`. Returns `None` if no process has it.
 pub(super) fn inode(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
     field(INODE, peer, here)
         .ok()
@@ -42,8 +42,8 @@ pub(super) fn inode(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
         .filter(|inode| *inode != 0)
 }
 
-/// What the kernel says of the socket whose own end is `peer` and whose other end is `here`; none if
-/// there is no such socket.
+/// Returns a field of the kernel's response for the socket with the local end `peer` and the remote end
+/// `here`. Returns `None` if there is no such socket.
 fn field(at: usize, peer: SocketAddr, here: SocketAddr) -> io::Result<Option<u32>> {
     let netlink = socket_with(
         AddressFamily::NETLINK,
@@ -75,7 +75,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes([four[0], four[1], four[2], four[3]]))
 }
 
-/// A `nlmsghdr` and the `inet_diag_req_v2` behind it.
+/// Builds a `nlmsghdr` followed by an `inet_diag_req_v2`.
 fn request(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
     let family = match peer.ip() {
         IpAddr::V4(_) => AddressFamily::INET,
@@ -85,10 +85,10 @@ fn request(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
     message.extend_from_slice(&u32::to_ne_bytes((HEADER + REQUEST_LENGTH) as u32));
     message.extend_from_slice(&BY_FAMILY.to_ne_bytes());
     message.extend_from_slice(&REQUEST_FLAG.to_ne_bytes());
-    // The sequence and the port of the asker: one question, one answer.
+    // Sequence number and port ID: unused, because there is one request and one response.
     message.extend_from_slice(&[0; 8]);
     message.extend_from_slice(&[family.as_raw() as u8, IPPROTO_TCP, 0, 0]);
-    // Whatever state it is in.
+    // Connections in any state.
     message.extend_from_slice(&u32::MAX.to_ne_bytes());
     message.extend_from_slice(&peer.port().to_be_bytes());
     message.extend_from_slice(&here.port().to_be_bytes());
@@ -118,7 +118,7 @@ mod tests {
     use super::super::{Owner, owner};
 
     #[test]
-    fn a_connection_that_is_not_there_is_nobodys() {
+    fn missing_connection_is_not_of_same_user() {
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(loopback).unwrap();
             let here = listener.local_addr().unwrap();

@@ -1,8 +1,9 @@
-//! macOS' list of TCP connections, the value of `net.inet.tcp.pcblist_n`: a header, then for each
-//! connection several records, each with its length and kind first and filled up to eight bytes.
+//! The list of TCP connections of macOS, the value of `net.inet.tcp.pcblist_n`: a header, then several
+//! records for each connection. Each record starts with its length and kind, and is padded to a
+//! multiple of eight bytes.
 //!
-//! Lengths differ between releases; what is read here stands where it always has (`xinpcb_n` and
-//! `xsocket_n` of xnu, packed to four bytes).
+//! The lengths differ between releases. The fields that are read here have the same offsets in all
+//! releases (`xinpcb_n` and `xsocket_n` of xnu, packed to four bytes).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,21 +11,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const SOCKET: u32 = 0x001;
 const CONNECTION: u32 = 0x010;
 
-/// Where things stand in `xinpcb_n`.
+/// The offsets of fields in `xinpcb_n`.
 const OTHER_PORT: usize = 16;
 const OWN_PORT: usize = 18;
 const FAMILY: usize = 44;
 const OTHER: usize = 48;
 const OWN: usize = 64;
-/// An IPv4 address lies at the end of the room for one of IPv6.
+/// The offset of an IPv4 address in the field for an IPv6 address.
 const V4: usize = 12;
 /// `INP_IPV4`.
 const IS_V4: u8 = 0x1;
 
-/// Where the user stands in `xsocket_n`.
+/// The offset of the user in `xsocket_n`.
 const USER: usize = 64;
 
-/// The user whose end of a connection is `own` and whose other end is `other`.
+/// Returns the user of the connection with the local end `own` and the remote end `other`. Returns
+/// `None` if there is no such connection.
 pub(super) fn user(list: &[u8], own: SocketAddr, other: SocketAddr) -> Option<u32> {
     let mut is_it = false;
     for (kind, record) in records(list) {
@@ -37,7 +39,7 @@ pub(super) fn user(list: &[u8], own: SocketAddr, other: SocketAddr) -> Option<u3
     None
 }
 
-/// The records behind the header, each with its kind.
+/// Returns the records after the header, each with its kind.
 fn records(list: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     let mut rest = number(list, 0).and_then(|header| list.get(room(header)?..));
     std::iter::from_fn(move || {
@@ -55,7 +57,7 @@ fn room(length: u32) -> Option<usize> {
     usize::try_from(length).ok()?.checked_next_multiple_of(8)
 }
 
-/// Own and other end.
+/// Returns the local and the remote end.
 fn ends(record: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let is_v4 = record.get(FAMILY)? & IS_V4 != 0;
     let end = |address: usize, port: usize| {
@@ -106,7 +108,8 @@ mod tests {
         record[port..port + 2].copy_from_slice(&end.port().to_be_bytes());
     }
 
-    /// A list with these connections: own end, other end, user; `pad` longer than known records.
+    /// Builds a list with these connections: local end, remote end, user. The records are `pad` bytes
+    /// longer than known ones.
     fn list(connections: &[(&str, &str, u32)], pad: usize) -> Vec<u8> {
         let edge = |count: u32| record(24, count, |_| {});
         let mut list = edge(connections.len() as u32);
@@ -120,18 +123,18 @@ mod tests {
             list.extend(record(76 + pad, SOCKET, |record| {
                 record[USER..USER + 4].copy_from_slice(&user.to_ne_bytes());
             }));
-            // The buffers, the statistics and what is TCP's own.
+            // Records of the buffers, the statistics and TCP.
             for (length, kind) in [(32, 2), (32, 4), (130, 8), (204, 0x20)] {
                 list.extend(record(length, kind, |_| {}));
             }
         }
-        // The header comes again, and its count looks like a kind.
+        // The list ends with another header, whose count looks like a kind.
         list.extend(edge(CONNECTION));
         list
     }
 
     #[test]
-    fn a_connection_is_found_by_both_of_its_ends_whatever_the_release() {
+    fn connection_is_found_by_both_ends_with_any_record_length() {
         let [a, b] = ["127.0.0.1:50000", "127.0.0.1:4127"];
         let connections = [
             ("127.0.0.2:50000", b, 500),

@@ -1,6 +1,6 @@
-//! The process at the other end of a connection, and its end.
+//! The process at the other end of a connection, and waiting for it to end.
 //!
-//! Only Linux is asked. Elsewhere no process is known.
+//! Supported on Linux only. On other systems, no process is known.
 
 #[cfg(target_os = "linux")]
 #[path = "process/linux.rs"]
@@ -13,12 +13,12 @@ use std::net::SocketAddr;
 
 use super::plain;
 
-/// A process that runs, or has ended since. Never another one that got its id later.
+/// A process that runs or has ended. Never another process that got the same ID later.
 #[derive(Debug)]
 pub struct Process(system::Process);
 
 impl Process {
-    /// Returns the process with this id, or `None` if there is none or the system does not tell.
+    /// Returns the process with this ID, or `None` if there is none or the system does not tell.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
@@ -27,18 +27,18 @@ impl Process {
         system::Process::with_id(pid).map(Self)
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub async fn ended(&self) {
         self.0.ended().await;
     }
 }
 
-/// Returns the ids of the processes that opened these connections, in the same order. Each connection
-/// is given as this end of it sees it: where it comes from, and where it leads. An id is `None` if
-/// there is no such process, or if the system does not tell.
+/// Returns the IDs of the processes that opened these connections, in the same order. Each connection
+/// is given by its source and its destination, as seen from this end. An ID is `None` if there is no
+/// such process, or if the system does not tell.
 ///
-/// The processes `likely` are looked at first. It blocks while it looks through the descriptors of all
-/// processes of this user: some milliseconds, however many connections there are.
+/// Searches the processes `likely` first. Blocks while it searches the descriptors of all processes of
+/// this user: some milliseconds, for any number of connections.
 #[must_use]
 pub fn process_ids(connections: &[(SocketAddr, SocketAddr)], likely: &[u32]) -> Vec<Option<u32>> {
     let connections = connections.iter();
@@ -61,7 +61,7 @@ mod tests {
         process_ids(&[(peer, here)], &[])[0]
     }
 
-    /// A child that has the connection too, until its input ends.
+    /// Spawns a child that inherits the connection and runs until its input ends.
     fn inheritor(client: &TcpStream) -> Child {
         Command::new("cat")
             .stdin(Stdio::piped())
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_has_process_that_opened_it() {
+    fn process_that_opened_connection_is_found() {
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(loopback).unwrap();
             let here = listener.local_addr().unwrap();
@@ -104,7 +104,7 @@ mod tests {
         for likely in [&[][..], &[std::process::id()], &[1]] {
             assert_eq!(process_ids(&asked, likely), [own; 20]);
         }
-        // One whose end is closed is `None`, and the others are found.
+        // For a connection whose end is closed, the ID is `None`. The others are found.
         let mut pairs = pairs;
         drop(pairs.remove(3));
         let mut expected = [own; 20];

@@ -1,9 +1,9 @@
-//! Windows' table of TCP connections, as `GetExtendedTcpTable` fills it in: a count, and so many
-//! rows of `MIB_TCPROW_OWNER_PID` or `MIB_TCP6ROW_OWNER_PID`.
+//! The table of TCP connections of Windows, from `GetExtendedTcpTable`: a count, and that many rows of
+//! `MIB_TCPROW_OWNER_PID` or `MIB_TCP6ROW_OWNER_PID`.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Where things stand in a row, in bytes.
+/// The length of a row and the offsets of its fields, in bytes.
 struct Layout {
     row: usize,
     state: usize,
@@ -24,7 +24,7 @@ const V4: Layout = Layout {
     process: 20,
 };
 
-/// Behind each address is a scope, which means nothing on loopback.
+/// A scope follows each address, which has no meaning on loopback.
 const V6: Layout = Layout {
     row: 56,
     state: 48,
@@ -38,19 +38,19 @@ const V6: Layout = Layout {
 /// `MIB_TCP_STATE_ESTAB`.
 const ESTABLISHED: u32 = 5;
 
-/// Who has an end of a connection.
+/// The process that has an end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// This process.
+    /// The process with this ID.
     Process(u32),
-    /// No process any more: that end is closed.
+    /// No process, because that end is closed.
     Closed,
-    /// Some process that the table does not name, as where Wine keeps the socket for it.
+    /// A process that the table does not name, for example because Wine keeps the socket for it.
     Unnamed,
 }
 
-/// Who has the end `own` of the connection whose other end is `other`; none where there is no such
-/// connection. The table is that of their family.
+/// Returns the owner of `own`, the local end of the connection to `other`. Returns `None` if there is
+/// no such connection. The table must be that of their address family.
 pub(super) fn holder(table: &[u8], own: SocketAddr, other: SocketAddr) -> Option<Holder> {
     let layout = match own.ip() {
         IpAddr::V4(_) => V4,
@@ -71,7 +71,7 @@ pub(super) fn holder(table: &[u8], own: SocketAddr, other: SocketAddr) -> Option
     )
 }
 
-/// Addresses and ports are in the order of the network.
+/// Returns whether the row has this end. Addresses and ports are in network byte order.
 fn is_at(row: &[u8], address: usize, port: usize, end: SocketAddr) -> bool {
     let starts = |at: usize, bytes: &[u8]| row.get(at..).is_some_and(|row| row.starts_with(bytes));
     let is_address = match end.ip() {
@@ -92,7 +92,7 @@ mod tests {
 
     use super::{ESTABLISHED, Holder, holder};
 
-    /// A table with these connections: own end, other end, process.
+    /// Builds a table with these connections: local end, remote end, process.
     fn table(connections: &[(&str, &str, u32)], state: u32) -> Vec<u8> {
         let mut table = (connections.len() as u32).to_ne_bytes().to_vec();
         for (own, other, process) in connections {
@@ -110,7 +110,7 @@ mod tests {
                     }
                 }
                 table.extend(end.port().to_be_bytes());
-                // Windows leaves what it likes behind a port.
+                // Windows leaves arbitrary bytes after a port.
                 table.extend([0xab, 0xcd]);
             }
             if is_v6 {
@@ -118,13 +118,13 @@ mod tests {
             }
             table.extend(process.to_ne_bytes());
         }
-        // Room that the system did not use.
+        // Space that the system did not use.
         table.extend([0; 64]);
         table
     }
 
     #[test]
-    fn a_connection_is_found_by_both_of_its_ends() {
+    fn connection_is_found_by_both_ends() {
         let [a, b, c] = ["127.0.0.1:50000", "127.0.0.1:4127", "127.0.0.2:50000"];
         let v4 = table(&[(b, a, 1), (c, b, 2), (a, b, 3)], ESTABLISHED);
         let both = [("[::1]:4127", "[::1]:5", 4), ("[::1]:5", "[::1]:4127", 5)];

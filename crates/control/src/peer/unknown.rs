@@ -1,4 +1,4 @@
-//! Systems whose tables are not read.
+//! Systems without support for finding the owner.
 
 use std::net::SocketAddr;
 

@@ -1,9 +1,6 @@
 //! Windows: the table of TCP connections names the process at each end.
 
-#![expect(
-    unsafe_code,
-    reason = "the system's tables are behind its C interface alone"
-)]
+#![expect(unsafe_code, reason = "the system's tables have only a C interface")]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +16,10 @@ use super::Owner;
 use super::tcp_table::{self, Holder};
 use crate::socket::windows::{user, user_of};
 
-/// Room for the table of a quiet machine, in bytes.
+/// The initial size of the buffer in bytes, enough for the table of a quiet machine.
 const INITIAL_SIZE: u32 = 16 * 1024;
 
-/// How often a table that grew meanwhile is asked for again.
+/// How often the table is read again if it grew meanwhile.
 const MAX_ATTEMPTS: usize = 8;
 
 pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
@@ -34,14 +31,14 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
     match asked {
         Ok(owner) => owner,
         Err(error) => {
-            tracing::debug!(%error, "the system does not say who opened a connection");
+            tracing::debug!(%error, "the system does not tell the owner of a connection");
             Owner::Unknown
         }
     }
 }
 
-/// A process that may not be looked at is somebody else's, or runs elevated. Those who are logged
-/// on beside this user, and services, have sessions of their own.
+/// Returns whether the process is of this user. A process that may not be queried is of another user,
+/// or runs elevated. Other users who are logged on, and services, have separate sessions.
 fn owner_of(pid: u32) -> io::Result<Owner> {
     let ours = user()?;
     Ok(match user_of(pid) {
@@ -61,7 +58,7 @@ fn session(pid: u32) -> io::Result<u32> {
     }
 }
 
-/// The connections of this family.
+/// Reads the table of connections of this address family.
 fn table(family: IpAddr) -> io::Result<Vec<u8>> {
     let family = match family {
         IpAddr::V4(_) => AF_INET,
@@ -69,7 +66,7 @@ fn table(family: IpAddr) -> io::Result<Vec<u8>> {
     };
     let mut size = INITIAL_SIZE;
     for _ in 0..MAX_ATTEMPTS {
-        // Aligned as the table is.
+        // With the alignment of the table.
         let mut buffer = vec![0_u32; (size as usize).div_ceil(4)];
         // SAFETY: the buffer has at least as many bytes as `size` says.
         let failed = unsafe {
@@ -84,7 +81,7 @@ fn table(family: IpAddr) -> io::Result<Vec<u8>> {
         };
         match failed {
             ERROR_SUCCESS => return Ok(buffer.into_iter().flat_map(u32::to_ne_bytes).collect()),
-            // It may have grown again by then.
+            // The table may have grown since the last call.
             ERROR_INSUFFICIENT_BUFFER => size += INITIAL_SIZE,
             error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
         }
@@ -99,7 +96,7 @@ mod tests {
     use super::{Holder, Owner, owner, owner_of, table, tcp_table};
 
     #[test]
-    fn the_table_has_each_connection_and_this_process_is_ours() {
+    fn table_contains_connection_of_this_process() {
         let us = std::process::id();
         assert_eq!(owner_of(us).unwrap(), Owner::SameUser);
         for loopback in ["127.0.0.1:0", "[::1]:0"] {

@@ -1,4 +1,4 @@
-//! Unix sockets in a folder of mode 0700, behind an advisory lock.
+//! Unix sockets in a folder with mode 0700, guarded by an advisory lock.
 
 mod ends;
 
@@ -22,8 +22,8 @@ pub type Stream = UnixStream;
 /// Connects to a bridge.
 ///
 /// # Errors
-/// The system's; `NotFound` and `ConnectionRefused` mean that none runs, `PermissionDenied` that
-/// the socket belongs to somebody else.
+/// The system's. `NotFound` and `ConnectionRefused` mean that no bridge runs, and `PermissionDenied`
+/// that the socket belongs to another user.
 pub async fn connect(home: &Home, kind: SocketKind) -> io::Result<Stream> {
     let stream = UnixStream::connect(home.socket(kind)).await?;
     if stream.peer_cred()?.uid() != rustix::process::getuid().as_raw() {
@@ -32,15 +32,15 @@ pub async fn connect(home: &Home, kind: SocketKind) -> io::Result<Stream> {
     Ok(stream)
 }
 
-/// Returns the process that listens at the other end of a connection that [`connect`] made, or
-/// `None` where the system does not tell.
+/// Returns the ID of the process that listens at the other end of a connection from [`connect`].
+/// Returns `None` if the system does not tell.
 #[must_use]
 pub fn server_process(stream: &Stream) -> Option<u32> {
     let pid = stream.peer_cred().ok()?.pid()?;
     u32::try_from(pid).ok().filter(|pid| *pid > 0)
 }
 
-/// One listening socket; those of a bridge share its lock.
+/// A listening socket. The sockets of a bridge share its lock.
 #[derive(Debug)]
 pub struct Listener {
     socket: UnixListener,
@@ -49,10 +49,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Opens both sockets, `Mcp` first.
+    /// Opens the sockets `Mcp` and `Control`, in this order.
     ///
     /// # Errors
-    /// [`BindError::InUse`] while another bridge lives.
+    /// [`BindError::InUse`] while another bridge runs.
     pub fn bind(home: &Home) -> Result<(Self, Self), BindError> {
         let dir = home.run_dir();
         let io_error = |reason| BindError::Io {
@@ -76,14 +76,14 @@ impl Listener {
         })
     }
 
-    /// Its URL, `unix:///…/http.sock`, to which a host adds `#` and what it asks for.
+    /// Returns its URL, `unix:///…/http.sock`, to which a host adds `#` and the request path.
     #[must_use]
     pub fn url(&self) -> String {
         url("unix://", &self.path.to_string_lossy())
     }
 
     fn open(path: PathBuf, lock: Arc<File>) -> io::Result<Self> {
-        // Under the lock a file that is there belongs to a dead bridge.
+        // While this process has the lock, an existing file belongs to a dead bridge.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -93,11 +93,11 @@ impl Listener {
         Ok(Self { socket, path, lock })
     }
 
-    /// The next connection of this user; others are turned away unheard. A connection that is
-    /// gone already, or that the system has no descriptor for now, is no reason to give up.
+    /// Accepts the next connection of this user. Closes connections of other users. Retries if a
+    /// connection has already ended, or if the system lacks descriptors.
     ///
     /// # Errors
-    /// The system's, when nothing will ever come through this socket again.
+    /// The system's, if the socket cannot accept connections any more.
     pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
         let mut backoff = AcceptBackoff::default();
         loop {
@@ -110,7 +110,7 @@ impl Listener {
                     continue;
                 }
             };
-            // Some systems know nothing of a peer that closed its end already.
+            // Some systems have no credentials of a peer that has already closed its end.
             let Ok(peer) = stream.peer_cred() else {
                 continue;
             };
@@ -118,12 +118,12 @@ impl Listener {
                 let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
                 return Ok((stream, Peer { pid }));
             }
-            tracing::warn!(uid = peer.uid(), "refused a connection of another user");
+            tracing::warn!(uid = peer.uid(), "rejected a connection of another user");
         }
     }
 }
 
-/// Whether the connection alone failed.
+/// Returns whether only the connection failed.
 fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(
@@ -132,7 +132,7 @@ fn is_connection_error(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the listening socket itself is none any more.
+/// Returns whether the listening socket itself is invalid.
 fn is_listener_error(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(
@@ -172,7 +172,7 @@ mod tests {
     use crate::Home;
 
     #[tokio::test]
-    async fn one_bridge_listens_and_a_dead_one_leaves_nothing_in_the_way() {
+    async fn second_bridge_is_rejected_and_stale_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let first = Listener::bind(&home).unwrap();

@@ -1,8 +1,8 @@
-//! Named pipes that only their user opens.
+//! Named pipes that only their user can open.
 //!
-//! A pipe cannot be half-closed. Ours are of the message type and read as bytes: an empty message
-//! then ends what one side has to say, and the other direction stays open. The one for HTTP is of
-//! the byte type, because its clients are not ours.
+//! A pipe cannot be half-closed. The pipes `mcp` and `control` are of the message type and are read as
+//! bytes: an empty message ends one direction, and the other one stays open. The pipe `http` is of the
+//! byte type, because its clients are not part of Postern.
 
 mod system;
 
@@ -27,25 +27,25 @@ use crate::Home;
 
 pub(crate) use system::{user, user_of};
 
-/// How long a bridge may take to make the next instance of its pipe.
+/// How long a bridge may take to create the next instance of its pipe.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether it has.
+/// The interval between attempts to open a busy pipe.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The longest message on a pipe, in bytes. Longer writes are several.
+/// The maximum length of a message on a pipe, in bytes. Longer writes are split.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// The end of a connection that reads.
+/// The reading end of a connection.
 pub type Reader = ReadHalf<Stream>;
 
-/// The end that writes.
+/// The writing end of a connection.
 pub type Writer = WriteHalf<Stream>;
 
-/// Both ends of a connection, which is open until both are dropped.
+/// Splits a connection into its ends. It stays open until both are dropped.
 ///
 /// # Errors
-/// None here.
+/// None on Windows.
 pub fn split(stream: Stream) -> io::Result<(Reader, Writer)> {
     Ok(tokio::io::split(stream))
 }
@@ -53,8 +53,8 @@ pub fn split(stream: Stream) -> io::Result<(Reader, Writer)> {
 /// Connects to a bridge.
 ///
 /// # Errors
-/// The system's; `NotFound` means that none runs, `PermissionDenied` that the pipe belongs to
-/// somebody else.
+/// The system's. `NotFound` means that no bridge runs, and `PermissionDenied` that the pipe belongs to
+/// another user.
 pub async fn connect(home: &Home, kind: SocketKind) -> io::Result<Stream> {
     let user = system::user()?;
     let opening = open(pipe_name(home, kind, &user));
@@ -67,8 +67,8 @@ pub async fn connect(home: &Home, kind: SocketKind) -> io::Result<Stream> {
     Ok(Stream::new(Pipe::Client(pipe)))
 }
 
-/// Returns the process that made the pipe at the other end, or `None` where the system does not
-/// tell.
+/// Returns the ID of the process that created the pipe at the other end. Returns `None` if the system
+/// does not tell.
 #[must_use]
 pub fn server_process(stream: &Stream) -> Option<u32> {
     match &stream.pipe {
@@ -86,7 +86,7 @@ async fn open(name: String) -> io::Result<NamedPipeClient> {
     }
 }
 
-/// One listening pipe: the instance that waits for the next client, and what makes another. The
+/// A listening pipe: the instance that waits for the next client, and the settings of further ones. The
 /// pipes of a bridge share its lock.
 #[derive(Debug)]
 pub struct Listener {
@@ -98,10 +98,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Opens both pipes, `Mcp` first.
+    /// Opens the pipes `Mcp` and `Control`, in this order.
     ///
     /// # Errors
-    /// [`BindError::InUse`] while another bridge lives.
+    /// [`BindError::InUse`] while another bridge runs.
     pub fn bind(home: &Home) -> Result<(Self, Self), BindError> {
         let dir = home.run_dir();
         let io_error = |reason| BindError::Io {
@@ -123,8 +123,8 @@ impl Listener {
         Self::open(home, kind, &self.user, Arc::clone(&self.lock))
     }
 
-    /// Its URL, `pipe:` and the name percent-encoded, to which a host adds `#` and what it asks
-    /// for.
+    /// Returns its URL, `pipe:` and the percent-encoded name, to which a host adds `#` and the request
+    /// path.
     #[must_use]
     pub fn url(&self) -> String {
         url("pipe:", &self.name)
@@ -148,12 +148,11 @@ impl Listener {
         }
     }
 
-    /// The next connection of this user. Others do not get through the pipe's access list. A
-    /// client that is gone already, or that the system has no handle for now, is no reason to
-    /// give up.
+    /// Accepts the next connection of this user. The pipe's access list excludes other users. Retries
+    /// if a client has already disconnected, or if the system lacks handles.
     ///
     /// # Errors
-    /// The system's, when nothing will ever come through this pipe again.
+    /// The system's, if the pipe cannot accept connections any more.
     pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
         let mut backoff = AcceptBackoff::default();
         loop {
@@ -170,16 +169,17 @@ impl Listener {
                 }
             };
             let pid = system::client_process(&pipe).ok();
-            // A process that may not be looked at, as one that runs elevated, passed that list.
+            // A process that may not be queried, such as an elevated one, passed the access list.
             let user = pid.and_then(|pid| system::user_of(pid).ok());
             match user.filter(|user| *user != self.user) {
                 None => return Ok((Stream::new(Pipe::Server(pipe)), Peer { pid })),
-                Some(user) => tracing::warn!(user, "refused a connection of another user"),
+                Some(user) => tracing::warn!(user, "rejected a connection of another user"),
             }
         }
     }
 
-    /// The instance that a client has connected to. It stays the next one until there is another.
+    /// Waits for a client and returns its instance. Until the next instance is created, this one stays
+    /// in place.
     async fn connected(&mut self) -> io::Result<NamedPipeServer> {
         self.next.connect().await?;
         let next = instance(&self.name, self.kind, &self.user, false)?;
@@ -187,7 +187,7 @@ impl Listener {
     }
 }
 
-/// The pipe of a face: of this user, and for a folder given with `--home` of that folder.
+/// Returns the name of a pipe. It contains the user, and a hash of the folder given with `--home`.
 fn pipe_name(home: &Home, kind: SocketKind, user: &str) -> String {
     let kind = match kind {
         SocketKind::Mcp => "mcp",
@@ -203,7 +203,7 @@ fn pipe_name(home: &Home, kind: SocketKind, user: &str) -> String {
     }
 }
 
-/// FNV-1a over the path, in which case means nothing: the same in every release.
+/// Hashes the path with FNV-1a, ignoring case. The result is the same in every release.
 fn hash(path: &Path) -> u64 {
     let path = path.to_string_lossy().to_lowercase();
     path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -224,7 +224,7 @@ fn instance(name: &str, kind: SocketKind, user: &str, first: bool) -> io::Result
     system::create(&options, name, user)
 }
 
-/// Whether the pipe that is there is a bridge's of ours, or somebody squats on its name.
+/// Returns the error for an existing pipe: it belongs to a bridge of this user, or to another user.
 fn name_conflict(name: &str, user: &str) -> BindError {
     let foreign = match ClientOptions::new().open(name) {
         Ok(pipe) => !system::owner(&pipe).is_ok_and(|owner| owner == user),
@@ -245,9 +245,9 @@ fn is(error: &io::Error, code: u32) -> bool {
 #[derive(Debug)]
 pub struct Stream {
     pipe: Pipe,
-    /// Whether the other side has said all it will.
+    /// Whether the other side has ended its direction.
     read_closed: bool,
-    /// Whether this side has.
+    /// Whether this side has ended its direction.
     write_closed: bool,
 }
 
@@ -275,7 +275,7 @@ impl Pipe {
         }
     }
 
-    /// Ready once the system has taken what was written before.
+    /// Ready once the system has accepted the previous write.
     fn poll_write(&mut self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Client(pipe) => Pin::new(pipe).poll_write(cx, message),
@@ -315,7 +315,7 @@ impl AsyncWrite for Stream {
         self.pipe.poll_write(cx, &buf[..buf.len().min(MAX_MESSAGE)])
     }
 
-    /// What is written is on its way at once.
+    /// Does nothing, because writes are not buffered.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -339,7 +339,7 @@ mod tests {
     use crate::Home;
 
     #[test]
-    fn a_pipe_is_named_after_its_user_and_folder() {
+    fn pipe_name_contains_user_and_folder() {
         let name = |home: &Home| pipe_name(home, SocketKind::Mcp, "S-1");
         let usual = Home::of_user().unwrap();
         assert_eq!(name(&usual), r"\\.\pipe\postern-S-1-mcp");
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_bridge_listens_and_a_dead_one_leaves_nothing_in_the_way() {
+    async fn second_bridge_is_rejected_while_first_one_listens() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let missing = connect(&home, SocketKind::Mcp).await.unwrap_err();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_client_of_this_user_writes_bytes_to_the_pipe_for_http() {
+    async fn http_pipe_accepts_bytes_of_any_client_of_this_user() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let (mcp, _control) = Listener::bind(&home).unwrap();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_at_once_get_through() {
+    async fn concurrent_connections_are_accepted() {
         const MANY: usize = 20;
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_direction_ends_while_the_other_goes_on() {
+    async fn one_direction_can_be_closed() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         let (mut mcp, _control) = Listener::bind(&home).unwrap();

@@ -1,21 +1,21 @@
-//! What a bridge does not take over from a host in a snap.
+//! The environment variables that a bridge must not inherit from a host in a snap.
 //!
-//! A snap points the libraries, the folders and the session of its program into itself. What a
-//! bridge opens, as a browser, would look there too, and the host is not the only one the bridge
-//! serves.
+//! A snap sets the variables for libraries, folders and the session to its own folders. Programs that
+//! the bridge starts, such as a browser, would use these too, although the bridge also serves other
+//! hosts.
 //!
-//! Owns: which variables lead into a snap, and what stands in their place. Does not own: where the
-//! person's own folder is; that is [`crate::home`]'s.
+//! Owns: which variables refer to a snap, and their values outside of it. Does not own: the user's home
+//! folder, which [`crate::home`] finds.
 
 use std::ffi::{OsStr, OsString};
 
 use crate::home;
 
-/// What VS Code's snap puts behind the name of a variable under which it keeps what stood there.
+/// The suffix of the variables in which VS Code's snap keeps the original values.
 const ORIGINAL: &str = "_VSCODE_SNAP_ORIG";
 
-/// What to change of `variables`: the new value, or none to take the variable away. Nothing where
-/// no snap is involved.
+/// Returns the changes to `variables`: the new value, or `None` to remove the variable. Returns no
+/// changes outside of a snap.
 pub(super) fn changes(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Vec<(OsString, Option<OsString>)> {
@@ -30,7 +30,7 @@ pub(super) fn changes(
     changed.collect()
 }
 
-/// The variable as it is outside of a snap; none if there is no such thing there.
+/// Returns the value of the variable outside of a snap. Returns `None` if it is not set there.
 fn outside(name: &str, value: &str, all: &[(String, String)]) -> Option<String> {
     if name == "SNAP" || name.starts_with("SNAP_") || name.ends_with(ORIGINAL) {
         return None;
@@ -48,8 +48,8 @@ fn outside(name: &str, value: &str, all: &[(String, String)]) -> Option<String> 
     (value.is_empty() || !rest.is_empty()).then_some(rest)
 }
 
-/// Whether a path is of one snap: what it brings along, what it keeps, or its part of the
-/// session's folder. `/snap/bin`, where all of them are started, is not.
+/// Returns whether a path belongs to one snap: its files, its data, or its part of the session's
+/// folder. `/snap/bin`, from which all snaps are started, does not.
 fn leads_into_snap(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
@@ -64,9 +64,9 @@ fn leads_into_snap(path: &str) -> bool {
 mod tests {
     use super::changes;
 
-    /// What VS Code's classic snap gives what it starts.
+    /// The environment of processes that VS Code's classic snap starts.
     #[test]
-    fn what_vs_code_in_a_snap_passes_on_is_as_outside_of_it() {
+    fn variables_of_vs_code_snap_are_restored() {
         let inside = [
             ("DISPLAY", ":0"),
             ("GDK_BACKEND", "x11"),
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_host_that_drops_the_rest_the_home_still_tells() {
+    fn home_alone_is_restored() {
         let inside = [("HOME", "/home/adele/snap/host/7"), ("USER", "adele")];
         assert_eq!(changed(&inside), ["HOME=/home/adele"]);
     }
 
     #[test]
-    fn outside_of_a_snap_everything_stays() {
+    fn variables_outside_of_snap_are_kept() {
         let outside = [
             ("HOME", "/home/adele"),
             ("PATH", "/usr/bin:/snap/bin"),

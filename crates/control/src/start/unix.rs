@@ -1,4 +1,4 @@
-//! Leaving a session and its descriptors behind.
+//! Unix: detaching from the launcher's session and descriptors.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -8,7 +8,7 @@ use std::process::{ChildStdout, Command, Output, Stdio};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// Leaves the session, the folder and, for what is run from here, the inherited descriptors.
+/// Leaves the session and the working folder, and prevents that children inherit the descriptors.
 pub(super) fn detach() {
     leave_session();
     let _ = std::env::set_current_dir("/");
@@ -17,24 +17,24 @@ pub(super) fn detach() {
             unsafe_code,
             reason = "inherited descriptors have no owner in this process"
         )]
-        // SAFETY: only a flag of the descriptor is set, and one that is gone fails with EBADF.
+        // SAFETY: only a flag of the descriptor is set, and a closed one fails with EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
     }
 }
 
-/// Fails for a process that leads a group already, as one that a shell started does. So both the
-/// process in the middle and its child try: one of them leads no group.
+/// Starts a new session. Fails for the leader of a process group, such as a process started by a shell.
+/// So both the intermediate process and its child call it, of which one is not a leader.
 pub(super) fn leave_session() {
     let _ = rustix::process::setsid();
 }
 
-/// Runs the process in the middle to its end.
+/// Runs the intermediate process to its end.
 pub(super) fn run(command: &mut Command) -> io::Result<Output> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).output()
 }
 
-/// Starts the bridge; what it says on stdout can be read.
+/// Starts the bridge, and returns its stdout.
 pub(super) fn spawn(command: &mut Command) -> io::Result<ChildStdout> {
     command
         .stdin(Stdio::null())
@@ -44,14 +44,14 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<ChildStdout> {
     stdout.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
 }
 
-/// From now on stdout leads nowhere, and the reader of the pipe that it was sees the end.
+/// Connects stdout to the null device, so that the reader of the pipe sees its end.
 pub(super) fn close_stdout() {
     if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(null);
     }
 }
 
-/// All but the three that a child gets anew.
+/// Returns the open descriptors, without the three that a child gets anew.
 fn open_descriptors() -> Vec<RawFd> {
     let folder = ["/proc/self/fd", "/dev/fd"].map(Path::new);
     let Some(entries) = folder

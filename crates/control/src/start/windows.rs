@@ -1,4 +1,4 @@
-//! Leaving the launcher's console, job, handles and container behind.
+//! Windows: detaching from the launcher's console, job, handles and container.
 
 mod process;
 
@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Output};
 
 use process::{Process, Stream};
 
-/// What is left behind is left by the way a process is started, the folder apart.
+/// Leaves the working folder. The rest is detached when the bridge is started ([`Process::start`]).
 pub(super) fn detach() {
     let program = std::env::current_exe().unwrap_or_default();
     if let Some(folder) = program.parent() {
@@ -19,7 +19,7 @@ pub(super) fn detach() {
 /// Nothing to do: see [`detach`].
 pub(super) fn leave_session() {}
 
-/// Runs the process in the middle to its end.
+/// Runs the intermediate process to its end.
 pub(super) fn run(command: &mut Command) -> io::Result<Output> {
     let (mut errors, end) = io::pipe()?;
     let process = Process::start(command, Stream::Stderr, end)?;
@@ -32,12 +32,12 @@ pub(super) fn run(command: &mut Command) -> io::Result<Output> {
     })
 }
 
-/// Starts the bridge; what it says on stdout can be read.
+/// Starts the bridge, and returns its stdout.
 pub(super) fn spawn(command: &mut Command) -> io::Result<PipeReader> {
     let (report, end) = io::pipe()?;
     Process::start(command, Stream::Stdout, end)?;
     Ok(report)
 }
 
-/// Nothing more is written to the pipe, and its reader reads one line.
+/// Does nothing: no more is written to the pipe, and its reader reads only one line.
 pub(super) fn close_stdout() {}

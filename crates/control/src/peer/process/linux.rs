@@ -1,5 +1,5 @@
-//! Linux: the socket of a connection has an inode, which is among the descriptors of its process in
-//! `/proc`; a pidfd (`pidfd_open(2)`) stands for that process alone, and can be read once it ended.
+//! Linux: the inode of a connection's socket is among the descriptors of its process in `/proc`. A
+//! pidfd (`pidfd_open(2)`) identifies exactly that process, and becomes readable when it has ended.
 
 #![expect(
     unsafe_code,
@@ -30,14 +30,14 @@ impl Process {
     }
 
     pub(super) async fn ended(&self) {
-        // That fails only where the runtime ends.
+        // This fails only if the runtime shuts down.
         let _ = self.0.readable().await;
     }
 }
 
-/// Returns the processes that have the ends `peer` of these connections. The `likely` ones are looked
-/// at first, then the youngest: one that ends soon is found before it does. Of a child that inherited
-/// a connection, that is the parent.
+/// Returns the processes that have the ends `peer` of these connections. Searches the `likely` ones
+/// first, then the youngest, so that short-lived processes are found before they end. If a child has
+/// inherited a connection, returns its parent.
 pub(super) fn process_ids(
     connections: &[(SocketAddr, SocketAddr)],
     likely: &[u32],
@@ -69,7 +69,7 @@ pub(super) fn process_ids(
     inodes.into_iter().map(|inode| opener(inode?)).collect()
 }
 
-/// All processes, the youngest first, as far as ids tell.
+/// Returns all processes in the descending order of their IDs, so that most often the youngest is first.
 fn processes() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut processes: Vec<u32> = entries
@@ -79,7 +79,7 @@ fn processes() -> Vec<u32> {
     processes
 }
 
-/// The inodes of the sockets that a process has. Those of other users do not tell.
+/// Returns the inodes of the sockets of a process. Returns none for processes of other users.
 fn sockets(pid: u32) -> impl Iterator<Item = u32> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter();
     descriptors.flatten().flatten().filter_map(|descriptor| {

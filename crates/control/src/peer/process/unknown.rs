@@ -1,4 +1,4 @@
-//! Systems on which no process is followed.
+//! Systems without support for finding processes.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

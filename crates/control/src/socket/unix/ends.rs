@@ -1,8 +1,8 @@
-//! The two ends of a stream socket, registered for no more than they wait for.
+//! The two ends of a stream socket, each registered only for the events that it waits for.
 //!
-//! A Unix socket says that it can be written each time the other end reads. Who is registered for
-//! that, as Tokio's own type is, wakes up once for each message to find nothing to do. So an end
-//! that writes tries first, and waits only while the socket is full.
+//! A Unix socket becomes writable each time the other end reads. A task that is registered for that,
+//! as with Tokio's own type, wakes up needlessly for each message. So the writer first tries to write,
+//! and registers only while the socket is full.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -16,22 +16,22 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketType, recv, send, shutdo
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-/// The end that reads.
+/// The reading end.
 #[derive(Debug)]
 pub struct Reader(AsyncFd<Arc<OwnedFd>>);
 
-/// The end that writes. Nothing is kept in it.
+/// The writing end. It has no buffer.
 #[derive(Debug)]
 pub struct Writer {
     socket: Arc<OwnedFd>,
-    /// While there is no room.
+    /// The registration while the socket is full.
     full: Option<AsyncFd<OwnedFd>>,
 }
 
-/// Both ends of a connection, which is open until both are dropped.
+/// Splits a connection into its ends. It stays open until both are dropped.
 ///
 /// # Errors
-/// The system's, for want of descriptors.
+/// The system's, if it lacks descriptors.
 ///
 /// # Panics
 /// Outside a Tokio runtime.
@@ -45,10 +45,10 @@ pub fn split(stream: super::Stream) -> io::Result<(Reader, Writer)> {
 }
 
 impl Reader {
-    /// The end of a socket that this process was given. It may be one that blocks.
+    /// Creates the reading end of an inherited socket, which may be blocking.
     ///
     /// # Errors
-    /// The system's; `InvalidInput` where it is no stream.
+    /// The system's, and `InvalidInput` if it is not a stream socket.
     pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         if socket_type(&socket)? != SocketType::STREAM {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -58,7 +58,7 @@ impl Reader {
 }
 
 impl Writer {
-    /// The same for the other direction.
+    /// Creates the writing end of an inherited socket, which may be blocking.
     #[must_use]
     pub fn from_fd(socket: OwnedFd) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Writer {
         }
     }
 
-    /// Whether there may be room now.
+    /// Waits until the socket may be writable.
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let full = match &self.full {
             Some(full) => full,
@@ -84,7 +84,7 @@ impl Writer {
 fn registered<T: AsFd + AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     #[expect(
         unsafe_code,
-        reason = "whoever registers something has to vouch for its descriptor"
+        reason = "the caller must guarantee that the descriptor stays open"
     )]
     // SAFETY: an `OwnedFd` is the same open descriptor for as long as it exists, and neither it
     // nor what is behind an `Arc` is ever replaced here.
@@ -104,7 +104,7 @@ impl AsyncRead for Reader {
             let size = room.len();
             match recv(self.0.as_fd(), room, RecvFlags::DONTWAIT) {
                 Ok((_, read)) => {
-                    // Less than there was room for was all there is.
+                    // A partial read means that no more data is available.
                     if (1..size).contains(&read) {
                         ready.clear_ready();
                     }

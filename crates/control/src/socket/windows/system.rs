@@ -1,6 +1,6 @@
-//! What only the system can tell of a pipe and its ends. Users are SIDs in their text form.
+//! The users and processes at the ends of a pipe. Users are SIDs in text form.
 
-#![expect(unsafe_code, reason = "tokio's pipes do not reach this far")]
+#![expect(unsafe_code, reason = "tokio's pipes do not provide these calls")]
 
 use std::ffi::c_void;
 use std::io;
@@ -22,25 +22,25 @@ use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_QUERY_LIMITED_INFORMATION,
 };
 
-/// The user of this process.
+/// Returns the user of this process.
 pub(crate) fn user() -> io::Result<String> {
     // SAFETY: the pseudo handle of this process is always valid and need not be closed.
     user_of_process(unsafe { BorrowedHandle::borrow_raw(GetCurrentProcess()) })
 }
 
-/// The user of another process, as far as it may be looked at.
+/// Returns the user of another process, or an error if the process may not be queried.
 pub(crate) fn user_of(pid: u32) -> io::Result<String> {
     // SAFETY: no pointers.
     let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid) };
     if process.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: the handle is new and has no other owner.
     let process = unsafe { OwnedHandle::from_raw_handle(process) };
     user_of_process(process.as_handle())
 }
 
-/// The process at the client's end.
+/// Returns the ID of the process at the client's end.
 pub(super) fn client_process(pipe: &NamedPipeServer) -> io::Result<u32> {
     let mut pid = 0;
     // SAFETY: the handle is open as long as the pipe is, and `pid` outlives the call.
@@ -48,7 +48,7 @@ pub(super) fn client_process(pipe: &NamedPipeServer) -> io::Result<u32> {
     Ok(pid)
 }
 
-/// The process at the server's end.
+/// Returns the ID of the process at the server's end.
 pub(super) fn server_process(pipe: &NamedPipeClient) -> io::Result<u32> {
     let mut pid = 0;
     // SAFETY: the handle is open as long as the pipe is, and `pid` outlives the call.
@@ -56,11 +56,11 @@ pub(super) fn server_process(pipe: &NamedPipeClient) -> io::Result<u32> {
     Ok(pid)
 }
 
-/// Who made the pipe. Nobody can make one in another's name.
+/// Returns the user who created the pipe. A user cannot create pipes in another user's name.
 pub(super) fn owner(pipe: &NamedPipeClient) -> io::Result<String> {
     let mut owner: PSID = null_mut();
     let mut descriptor = Local(null_mut());
-    // SAFETY: the handle is open as long as the pipe is; what is not asked for may be null.
+    // SAFETY: the handle is open as long as the pipe is. Unused outputs may be null.
     let failed = unsafe {
         GetSecurityInfo(
             pipe.as_raw_handle(),
@@ -80,7 +80,7 @@ pub(super) fn owner(pipe: &NamedPipeClient) -> io::Result<String> {
     unsafe { text_of(owner) }
 }
 
-/// Makes an instance of a pipe that `user` owns and nobody else may open.
+/// Creates an instance of a pipe that `user` owns and no other user may open.
 pub(super) fn create(
     options: &ServerOptions,
     name: &str,
@@ -110,7 +110,7 @@ fn user_of_process(process: BorrowedHandle<'_>) -> io::Result<String> {
     let mut token = null_mut();
     // SAFETY: the handle is open, and `token` outlives the call.
     succeeded(unsafe { OpenProcessToken(process.as_raw_handle(), TOKEN_QUERY, &raw mut token) })?;
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: the handle is new and has no other owner.
     let token = unsafe { OwnedHandle::from_raw_handle(token) };
     // A `TOKEN_USER` and the longest SID, 68 bytes, aligned.
     let mut answer = [0_u64; 16];
@@ -133,7 +133,7 @@ fn user_of_process(process: BorrowedHandle<'_>) -> io::Result<String> {
 /// `sid` points to a SID.
 unsafe fn text_of(sid: PSID) -> io::Result<String> {
     let mut text = null_mut();
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     succeeded(unsafe { ConvertSidToStringSidW(sid, &raw mut text) })?;
     let _freed = Local(text.cast());
     let mut length = 0;
@@ -158,12 +158,12 @@ fn succeeded(outcome: i32) -> io::Result<()> {
     }
 }
 
-/// Something that the system allocated for us.
+/// Memory that the system allocated for this process.
 struct Local(*mut c_void);
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // SAFETY: nobody else frees it, and null is allowed.
+        // SAFETY: it is freed only here, and null is allowed.
         unsafe { LocalFree(self.0) };
     }
 }

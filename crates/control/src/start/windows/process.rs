@@ -1,7 +1,10 @@
-//! Starting a process as the standard library cannot: with one handle of ours and no others, out
-//! of a job that lets go, and with children outside of a store app's container.
+//! Starting a process in ways that the standard library does not support: with one inherited handle
+//! only, outside of the job if that allows it, and with children outside of a store app's container.
 
-#![expect(unsafe_code, reason = "the standard library does not reach this far")]
+#![expect(
+    unsafe_code,
+    reason = "the standard library does not provide these calls"
+)]
 
 use std::ffi::{OsStr, c_void};
 use std::fs::File;
@@ -24,19 +27,19 @@ use windows_sys::Win32::System::Threading::{
 };
 use windows_sys::Win32::System::WindowsProgramming::PROCESS_CREATION_DESKTOP_APP_BREAKAWAY_ENABLE_PROCESS_TREE;
 
-/// Which stream of a process leads to us. The other ones lead nowhere.
+/// The stream of a process that is connected to a pipe. The others are connected to the null device.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     Stdout,
     Stderr,
 }
 
-/// A process that runs.
+/// A running process.
 pub(super) struct Process(OwnedHandle);
 
 impl Process {
-    /// Starts the program with its arguments; of the command nothing else counts. It has a console
-    /// that nobody sees.
+    /// Starts the command's program with its arguments, and ignores its other settings. The process
+    /// has an invisible console.
     pub(super) fn start(command: &Command, stream: Stream, end: PipeWriter) -> io::Result<Self> {
         let null = File::options().read(true).write(true).open("NUL")?;
         let inherited = [inheritable(&null)?, inheritable(&end)?];
@@ -63,7 +66,7 @@ impl Process {
         };
         let line = command_line(command)?;
         match create(&line, &mut startup, CREATE_BREAKAWAY_FROM_JOB) {
-            // Hosts put what they spawn into a job that ends with them; not every job lets go.
+            // Hosts put their children into a job that ends with them. Not every job allows breakaway.
             Err(error) if error.raw_os_error() == Some(ERROR_ACCESS_DENIED.cast_signed()) => {
                 create(&line, &mut startup, 0)
             }
@@ -93,7 +96,7 @@ fn create(line: &[u16], startup: &mut STARTUPINFOEXW, flags: u32) -> io::Result<
     let mut line = line.to_vec();
     let mut process = PROCESS_INFORMATION::default();
     // SAFETY: every pointer outlives the call, the line ends with a zero, and the flag says that
-    // attributes lie behind the startup information.
+    // attributes follow the startup information.
     let created = unsafe {
         CreateProcessW(
             null(),
@@ -111,7 +114,7 @@ fn create(line: &[u16], startup: &mut STARTUPINFOEXW, flags: u32) -> io::Result<
     if created == 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: two new handles that nobody else owns.
+    // SAFETY: both handles are new and have no other owner.
     unsafe {
         drop(OwnedHandle::from_raw_handle(process.hThread));
         Ok(Process(OwnedHandle::from_raw_handle(process.hProcess)))
@@ -120,14 +123,15 @@ fn create(line: &[u16], startup: &mut STARTUPINFOEXW, flags: u32) -> io::Result<
 
 fn inheritable(handle: &impl AsRawHandle) -> io::Result<RawHandle> {
     let handle = handle.as_raw_handle();
-    // SAFETY: the handle is open; only a flag of it is set.
+    // SAFETY: the handle is open, and only a flag of it is set.
     match unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(handle),
     }
 }
 
-/// What a process inherits, and that its own children are outside of a store app's container.
+/// The attributes of a new process: the inherited handles, and that its children are outside of a store
+/// app's container.
 struct Attributes<'a> {
     list: Vec<usize>,
     values: PhantomData<&'a ()>,
@@ -138,11 +142,11 @@ const OUTSIDE: &u32 = &PROCESS_CREATION_DESKTOP_APP_BREAKAWAY_ENABLE_PROCESS_TRE
 impl<'a> Attributes<'a> {
     fn new(inherited: &'a [RawHandle]) -> io::Result<Self> {
         let mut bytes = 0;
-        // SAFETY: without a list only its size is told.
+        // SAFETY: without a list, the call only returns its size.
         unsafe { InitializeProcThreadAttributeList(null_mut(), 2, 0, &raw mut bytes) };
         let mut list = vec![0_usize; bytes.div_ceil(size_of::<usize>())];
         let room = list.as_mut_ptr().cast();
-        // SAFETY: the list has the size that the system asked for.
+        // SAFETY: the list has the size that the system requires.
         if unsafe { InitializeProcThreadAttributeList(room, 2, 0, &raw mut bytes) } == 0 {
             return Err(io::Error::last_os_error());
         }
@@ -159,7 +163,7 @@ impl<'a> Attributes<'a> {
     fn set<T: ?Sized>(&mut self, attribute: u32, value: &'a T) -> io::Result<()> {
         let list = self.list.as_mut_ptr().cast();
         let (size, value) = (size_of_val(value), (&raw const *value).cast::<c_void>());
-        // SAFETY: the list is initialised, and the value lives as long as it.
+        // SAFETY: the list is initialised, and the value lives as long as the list.
         let set = unsafe {
             UpdateProcThreadAttribute(list, 0, attribute as usize, value, size, null_mut(), null())
         };
@@ -195,7 +199,7 @@ fn command_line(command: &Command) -> io::Result<Vec<u16>> {
     Ok(line)
 }
 
-/// Backslashes stand for themselves, but before a quote each of them needs another one.
+/// Appends an argument, quoted if necessary. Backslashes are doubled only before a quote.
 fn add_quoted(line: &mut Vec<u16>, word: &OsStr) {
     const QUOTE: u16 = b'"' as u16;
     const BACKSLASH: u16 = b'\\' as u16;
@@ -228,7 +232,7 @@ mod tests {
     use super::{Process, Stream, command_line};
 
     #[test]
-    fn words_are_quoted_as_programs_read_them() {
+    fn arguments_are_quoted() {
         let mut command = Command::new(r"C:\a b\p.exe");
         command.args(["--a", r"C:\x y\", r#"say "hi\""#, ""]);
         let line = String::from_utf16(&command_line(&command).unwrap()).unwrap();
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stream_leads_here_and_the_end_is_waited_for() {
+    fn only_selected_stream_is_captured_and_exit_code_is_returned() {
         let (mut words, end) = std::io::pipe().unwrap();
         let mut command = Command::new("cmd.exe");
         command.args(["/c", "echo heard& echo lost>&2& exit 7"]);
