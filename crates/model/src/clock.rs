@@ -73,16 +73,16 @@ impl ManualClock {
 /// A clock that runs ahead of another one, by as much as it was told so far.
 #[derive(Clone, Debug)]
 pub struct AheadClock {
-    behind: Clock,
+    base: Clock,
     ahead: Arc<Mutex<Duration>>,
 }
 
 impl AheadClock {
-    /// Starts at the time of `behind`.
+    /// Starts at the time of `base`.
     #[must_use]
-    pub fn new(behind: Clock) -> Self {
+    pub fn new(base: Clock) -> Self {
         Self {
-            behind,
+            base,
             ahead: Arc::default(),
         }
     }
@@ -91,7 +91,7 @@ impl AheadClock {
     pub fn advance(&self, by: Duration) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = ahead.saturating_add(by);
-        if self.behind.now().checked_add(wanted).is_some() {
+        if self.base.now().checked_add(wanted).is_some() {
             *ahead = wanted;
         }
     }
@@ -106,7 +106,7 @@ impl AheadClock {
     #[must_use]
     pub fn clock(&self) -> Clock {
         let this = self.clone();
-        Clock(Arc::new(move || this.behind.now() + this.ahead()))
+        Clock(Arc::new(move || this.base.now() + this.ahead()))
     }
 }
 
@@ -118,12 +118,12 @@ mod tests {
 
     #[test]
     fn a_clock_ahead_keeps_its_distance() {
-        let behind = ManualClock::new(SystemTime::UNIX_EPOCH);
-        let ahead = AheadClock::new(behind.clock());
+        let base = ManualClock::new(SystemTime::UNIX_EPOCH);
+        let ahead = AheadClock::new(base.clock());
         let clock = ahead.clock();
         assert_eq!(clock.unix(), 0);
         ahead.advance(Duration::from_secs(60));
-        behind.advance(Duration::from_secs(5));
+        base.advance(Duration::from_secs(5));
         ahead.advance(Duration::from_secs(10));
         assert_eq!((clock.unix(), ahead.ahead().as_secs()), (75, 70));
         ahead.advance(Duration::MAX);

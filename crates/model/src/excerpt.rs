@@ -15,12 +15,12 @@ const MAX_LINE: usize = 4096;
 const MAX_SHOWN: usize = 200;
 
 /// How many characters in a row give a secret away, and how few of them are none.
-const MAX_IN_COMMON: usize = 7;
+const MAX_COMMON: usize = 7;
 const MIN_SECRET: usize = 4;
 
 /// The members of JSON errors that are for people, best first (RFC 6749, RFC 9457, JSON-RPC, and
 /// what is common besides).
-const MEMBERS: [&str; 8] = [
+const MESSAGE_MEMBERS: [&str; 8] = [
     "error_description",
     "message",
     "detail",
@@ -38,12 +38,12 @@ const MEMBERS: [&str; 8] = [
 pub fn excerpt(body: &[u8], secrets: &[&str]) -> Option<String> {
     let body = &body[..body.len().min(MAX_BODY)];
     let text = String::from_utf8_lossy(body);
-    let said = match serde_json::from_str::<Value>(&text) {
-        Ok(json) => in_json(&json).unwrap_or_else(|| text.clone().into_owned()),
-        Err(_) if text.trim_start().starts_with('<') => in_page(&text),
+    let words = match serde_json::from_str::<Value>(&text) {
+        Ok(json) => json_message(&json).unwrap_or_else(|| text.clone().into_owned()),
+        Err(_) if text.trim_start().starts_with('<') => page_text(&text),
         Err(_) => text.into_owned(),
     };
-    let line = without(&one_line(&said), secrets);
+    let line = redact(&one_line(&words), secrets);
     let is_cut = line.chars().count() > MAX_SHOWN;
     let shown: String = line.chars().take(MAX_SHOWN).collect();
     let shown = shown.trim_end_matches(['.', ' ']);
@@ -54,18 +54,18 @@ pub fn excerpt(body: &[u8], secrets: &[&str]) -> Option<String> {
     }
 }
 
-fn in_json(json: &Value) -> Option<String> {
+fn json_message(json: &Value) -> Option<String> {
     match json {
         Value::String(text) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
-        Value::Array(items) => items.first().and_then(in_json),
-        Value::Object(members) => MEMBERS
+        Value::Array(items) => items.first().and_then(json_message),
+        Value::Object(members) => MESSAGE_MEMBERS
             .iter()
-            .find_map(|name| members.get(*name).and_then(in_json)),
+            .find_map(|name| members.get(*name).and_then(json_message)),
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }
 
-fn in_page(page: &str) -> String {
+fn page_text(page: &str) -> String {
     // Letters keep their length in bytes.
     let lower = page.to_ascii_lowercase();
     let title = lower.find("<title").and_then(|at| {
@@ -131,15 +131,15 @@ fn is_invisible(character: char) -> bool {
 }
 
 /// Replaces what the line has in common with a secret by an ellipsis.
-fn without(line: &str, secrets: &[&str]) -> String {
+fn redact(line: &str, secrets: &[&str]) -> String {
     let line: Vec<char> = line.chars().collect();
     let mut hidden = vec![false; line.len()];
-    for secret in secrets.iter().flat_map(|secret| forms(secret)) {
+    for secret in secrets.iter().flat_map(|secret| secret_forms(secret)) {
         let secret: Vec<char> = secret.chars().collect();
         if secret.len() < MIN_SECRET {
             continue;
         }
-        let width = secret.len().min(MAX_IN_COMMON + 1);
+        let width = secret.len().min(MAX_COMMON + 1);
         for part in secret.windows(width) {
             for (at, window) in line.windows(width).enumerate() {
                 if window == part {
@@ -161,7 +161,7 @@ fn without(line: &str, secrets: &[&str]) -> String {
 
 /// Returns the parts of a header's value that are secret, as they are and as a URL writes them. A
 /// scheme such as `Bearer` is none.
-fn forms(value: &str) -> Vec<String> {
+fn secret_forms(value: &str) -> Vec<String> {
     let parts: Vec<_> = value.split_whitespace().collect();
     let secrets = match parts.as_slice() {
         [_, rest @ ..] if !rest.is_empty() => rest,
@@ -178,7 +178,7 @@ fn forms(value: &str) -> Vec<String> {
 mod tests {
     use super::excerpt;
 
-    fn said(body: &str) -> Option<String> {
+    fn plain_excerpt(body: &str) -> Option<String> {
         excerpt(body.as_bytes(), &[])
     }
 
@@ -194,29 +194,35 @@ mod tests {
             "\"no key\"",
             "no\r\n\tkey.\n",
         ] {
-            assert_eq!(said(body).as_deref(), Some("no key"), "{body}");
+            assert_eq!(plain_excerpt(body).as_deref(), Some("no key"), "{body}");
         }
-        assert_eq!(said(r#"{"code":7}"#).as_deref(), Some(r#"{"code":7}"#));
-        assert_eq!(said(""), None);
-        assert_eq!(said(" \n"), None);
+        assert_eq!(
+            plain_excerpt(r#"{"code":7}"#).as_deref(),
+            Some(r#"{"code":7}"#)
+        );
+        assert_eq!(plain_excerpt(""), None);
+        assert_eq!(plain_excerpt(" \n"), None);
     }
 
     #[test]
     fn excerpt_of_page_has_no_markup() {
         let page = "<!DOCTYPE html><html><head><style>a{}</style><TITLE>401 &amp; out</TITLE></head><body>x</body></html>";
-        assert_eq!(said(page).as_deref(), Some("401 & out"));
+        assert_eq!(plain_excerpt(page).as_deref(), Some("401 & out"));
         let plain = "<html><head><script>1<2</script></head><h1>No</h1><p>key<script>evil()</script> here</p>";
-        assert_eq!(said(plain).as_deref(), Some("No key here"));
-        assert_eq!(said("<header>No</header> key").as_deref(), Some("No key"));
+        assert_eq!(plain_excerpt(plain).as_deref(), Some("No key here"));
+        assert_eq!(
+            plain_excerpt("<header>No</header> key").as_deref(),
+            Some("No key")
+        );
         for broken in ["<", "<a", "<script", "<title", "<head><"] {
-            assert_eq!(said(broken), None, "{broken}");
+            assert_eq!(plain_excerpt(broken), None, "{broken}");
         }
     }
 
     #[test]
     fn excerpt_is_one_short_line() {
         let hostile = format!("\u{1b}[31mred\u{202e}\r\n\u{0}{}", "x ".repeat(50_000));
-        let shown = said(&hostile).unwrap();
+        let shown = plain_excerpt(&hostile).unwrap();
         assert!(shown.starts_with("[31mred x x"), "{shown}");
         assert!(shown.ends_with('…') && shown.chars().count() <= 201);
         assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'));

@@ -50,7 +50,7 @@ impl SecretName {
     }
 }
 
-fn fits(text: &str) -> bool {
+fn is_valid_name(text: &str) -> bool {
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     (1..=63).contains(&text.len()) && text.bytes().all(is_plain)
 }
@@ -59,7 +59,7 @@ impl FromStr for ServerName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        match fits(text) {
+        match is_valid_name(text) {
             true => Ok(Self(text.to_owned())),
             false => Err(NameError(text.to_owned())),
         }
@@ -70,7 +70,7 @@ impl FromStr for SecretName {
     type Err = SecretNameError;
 
     fn from_str(text: &str) -> Result<Self, SecretNameError> {
-        match fits(text) {
+        match is_valid_name(text) {
             true => Ok(Self(text.to_owned())),
             false => Err(SecretNameError(())),
         }

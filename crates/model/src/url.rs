@@ -46,10 +46,10 @@ impl EndpointUrl {
     /// # Errors
     /// As for any other text, but never [`UrlError::Insecure`] for http.
     pub fn allowing_http(text: &str) -> Result<Self, UrlError> {
-        Self::read(text, |url| matches!(url.scheme(), "https" | "http"))
+        Self::parse_with(text, |url| matches!(url.scheme(), "https" | "http"))
     }
 
-    fn read(text: &str, is_safe: impl FnOnce(&Url) -> bool) -> Result<Self, UrlError> {
+    fn parse_with(text: &str, is_safe: impl FnOnce(&Url) -> bool) -> Result<Self, UrlError> {
         let url = Url::parse(text).map_err(|_| UrlError::Malformed(shown_url(text).to_owned()))?;
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(UrlError::Decorated(
@@ -125,7 +125,7 @@ impl FromStr for EndpointUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        Self::read(text, |url| match url.scheme() {
+        Self::parse_with(text, |url| match url.scheme() {
             "https" => true,
             "http" => is_loopback(url),
             _ => false,

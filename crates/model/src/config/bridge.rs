@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ClientCredentials, ClientMetadataUrl, Headers, KeptSecret, MachineProof, Proxy};
+use super::{ClientCredential, ClientCredentials, ClientMetadataUrl, Headers, Proxy, SecretRef};
 use crate::{EndpointUrl, Issuer, Resource, SecretName, ServerName};
 
 /// The whole of `config.toml`.
@@ -86,21 +86,21 @@ pub struct BridgeSettings {
     pub port: u16,
     /// How long a call of a tool waits for a sign-in before it fails, in seconds; an hour at most.
     /// Hosts give up after 30 to 60.
-    #[serde(deserialize_with = "at_most_an_hour")]
-    #[schemars(range(max = HOUR))]
+    #[serde(deserialize_with = "max_one_hour")]
+    #[schemars(range(max = MAX_WAIT_SECONDS))]
     pub sign_in_wait_seconds: u64,
     /// How long a list of tools, prompts or resources of which nothing is known waits for a server
     /// that is slow, and for a sign-in that its own connection began, from the moment that began; in
     /// seconds, an hour at most. Over HTTP it is 4 at most, because some hosts give a remote server
     /// no more than 5 seconds to start.
-    #[serde(deserialize_with = "at_most_an_hour")]
-    #[schemars(range(max = HOUR))]
+    #[serde(deserialize_with = "max_one_hour")]
+    #[schemars(range(max = MAX_WAIT_SECONDS))]
     pub list_wait_seconds: u64,
     /// How long a call of a tool waits for a server that cannot be reached before it fails, in
     /// seconds; an hour at most. For a server that answered within the last minute it is
     /// `sign_in_wait_seconds`, because that one may be restarting.
-    #[serde(deserialize_with = "at_most_an_hour")]
-    #[schemars(range(max = HOUR))]
+    #[serde(deserialize_with = "max_one_hour")]
+    #[schemars(range(max = MAX_WAIT_SECONDS))]
     pub server_wait_seconds: u64,
     /// Which proxy leads to servers and to sign-ins that are not on this machine: `system`,
     /// `none`, or a URL. In force from the bridge's next start.
@@ -123,12 +123,13 @@ fn is_system(proxy: &Proxy) -> bool {
     *proxy == Proxy::System
 }
 
-const HOUR: u64 = 60 * 60;
+const MAX_WAIT_SECONDS: u64 = 60 * 60;
 
-fn at_most_an_hour<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+fn max_one_hour<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let seconds = u64::deserialize(from)?;
-    if seconds > HOUR {
-        let text = format!("{seconds} seconds are too long to wait, {HOUR} are the most");
+    if seconds > MAX_WAIT_SECONDS {
+        let text =
+            format!("{seconds} seconds are too long to wait, {MAX_WAIT_SECONDS} are the most");
         return Err(D::Error::custom(text));
     }
     Ok(seconds)
@@ -239,8 +240,8 @@ fn is_false(value: &bool) -> bool {
 }
 
 fn path<const N: usize>(name: &ServerName, rest: [&str; N]) -> Vec<String> {
-    let way = ["servers", name.as_str()].into_iter().chain(rest);
-    way.map(str::to_owned).collect()
+    let path = ["servers", name.as_str()].into_iter().chain(rest);
+    path.map(str::to_owned).collect()
 }
 
 /// The transport towards a remote.
@@ -278,7 +279,7 @@ pub enum ServerAuth {
         /// `postern secrets set crm-client`. It goes where the authorization server's metadata
         /// wants it: into the `Authorization` header or the body.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        client_secret: Option<KeptSecret>,
+        client_secret: Option<SecretRef>,
         /// The authorization server that the client is registered at. Another one that the server
         /// may name gets neither the id nor the secret. Without it, that is so from the first
         /// sign-in on, as long as somebody is signed in.
@@ -326,7 +327,7 @@ impl ServerAuth {
 
     /// Whether it is people who sign in: not where nobody does, nor where the program itself does.
     #[must_use]
-    pub fn is_for_people(&self) -> bool {
+    pub fn is_interactive(&self) -> bool {
         match self {
             Self::Discover | Self::Client { .. } | Self::Entra { .. } => true,
             Self::ClientCredentials(_) | Self::None => false,
@@ -351,7 +352,7 @@ impl ServerAuth {
                 client_secret.as_ref().map(|secret| &secret.keychain)
             }
             Self::ClientCredentials(ClientCredentials {
-                proof: MachineProof::Secret(name),
+                proof: ClientCredential::Secret(name),
                 ..
             }) => Some(name),
             Self::Discover | Self::Entra { .. } | Self::ClientCredentials(_) | Self::None => None,

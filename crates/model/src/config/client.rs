@@ -15,7 +15,7 @@ use crate::SecretName;
 /// `{ keychain = "NAME" }`: a secret that `postern secrets set NAME` has stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct KeptSecret {
+pub struct SecretRef {
     /// Its name.
     pub keychain: SecretName,
 }

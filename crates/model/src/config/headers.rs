@@ -235,11 +235,11 @@ impl<'de> Visitor<'de> for SourceVisitor {
     fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<HeaderSource, M::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Kept {
+        struct SecretField {
             keychain: SecretName,
         }
-        let Kept { keychain } =
-            Kept::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        let SecretField { keychain } =
+            SecretField::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
         Ok(HeaderSource::Keychain { keychain })
     }
 }

@@ -48,7 +48,7 @@ fn descend(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) {
     let around = |range: Range<usize>| range.contains(&offset);
     let here = table
         .iter()
-        .find(|(key, value)| around(key.span()) || around(reach(value)));
+        .find(|(key, value)| around(key.span()) || around(full_span(value)));
     if let Some((key, value)) = here {
         path.push(key.get_ref().to_string());
         match value.get_ref() {
@@ -62,7 +62,7 @@ fn descend(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) {
 /// Into the table of an array that is around `offset`, by its number.
 fn descend_items(items: &DeArray<'_>, offset: usize, path: &mut Vec<String>) {
     let mut items = items.iter().enumerate();
-    let here = items.find(|(_, item)| reach(item).contains(&offset));
+    let here = items.find(|(_, item)| full_span(item).contains(&offset));
     if let Some((number, item)) = here
         && let DeValue::Table(inner) = item.get_ref()
     {
@@ -73,19 +73,19 @@ fn descend_items(items: &DeArray<'_>, offset: usize, path: &mut Vec<String>) {
 
 /// The span of a value; a table's own span is only its header, so it reaches over its fields, and
 /// an array of tables over these.
-fn reach(value: &Spanned<DeValue<'_>>) -> Range<usize> {
+fn full_span(value: &Spanned<DeValue<'_>>) -> Range<usize> {
     let own = value.span();
     match value.get_ref() {
         DeValue::Table(table) => table.iter().fold(own, |range, (key, inner)| {
-            over(over(range, key.span()), reach(inner))
+            merge(merge(range, key.span()), full_span(inner))
         }),
         DeValue::Array(items) => items
             .iter()
-            .fold(own, |range, item| over(range, reach(item))),
+            .fold(own, |range, item| merge(range, full_span(item))),
         _ => own,
     }
 }
 
-fn over(one: Range<usize>, other: Range<usize>) -> Range<usize> {
+fn merge(one: Range<usize>, other: Range<usize>) -> Range<usize> {
     one.start.min(other.start)..one.end.max(other.end)
 }

@@ -6,18 +6,18 @@
 
 mod bridge;
 mod client;
+mod client_credentials;
 pub mod emulator;
 pub mod gateway;
 mod headers;
 mod locate;
-mod machine;
 mod proxy;
 
 pub use bridge::{
     BridgeConfig, BridgeSettings, ConfigVersion, Contradiction, ServerAuth, ServerConfig, Transport,
 };
-pub use client::{ClientMetadataUrl, ClientMetadataUrlError, KeptSecret};
+pub use client::{ClientMetadataUrl, ClientMetadataUrlError, SecretRef};
+pub use client_credentials::{ClientCredential, ClientCredentials, TokenIssuer};
 pub use headers::{HeaderName, HeaderNameError, HeaderSource, Headers, is_header_value};
 pub use locate::{field_at, offset_of};
-pub use machine::{ClientCredentials, MachineIssuer, MachineProof};
 pub use proxy::{Proxy, ProxyError, ProxyUrl};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::KeptSecret;
+use super::SecretRef;
 use crate::{Issuer, Resource, SecretName};
 
 /// `auth = { kind = "client-credentials", … }`: nobody signs in, the program proves itself.
@@ -16,9 +16,9 @@ pub struct ClientCredentials {
     /// The client id at the authorization server.
     pub client_id: String,
     /// What proves that it is that client.
-    pub proof: MachineProof,
+    pub proof: ClientCredential,
     /// Who issues the tokens, and for what.
-    pub issuer: MachineIssuer,
+    pub issuer: TokenIssuer,
     /// The scopes to ask for; the usual ones of the issuer, if there are none.
     pub scopes: Vec<String>,
 }
@@ -28,8 +28,8 @@ impl ClientCredentials {
     #[must_use]
     pub fn authority(&self) -> Option<&Issuer> {
         match &self.issuer {
-            MachineIssuer::Entra { authority, .. } => Some(authority),
-            MachineIssuer::Discovered { .. } => None,
+            TokenIssuer::Entra { authority, .. } => Some(authority),
+            TokenIssuer::Discovered { .. } => None,
         }
     }
 
@@ -37,15 +37,15 @@ impl ClientCredentials {
     #[must_use]
     pub fn resource(&self) -> Option<&Resource> {
         match &self.issuer {
-            MachineIssuer::Entra { resource, .. } => Some(resource),
-            MachineIssuer::Discovered { resource } => resource.as_ref(),
+            TokenIssuer::Entra { resource, .. } => Some(resource),
+            TokenIssuer::Discovered { resource } => resource.as_ref(),
         }
     }
 }
 
 /// What proves that a program is a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MachineProof {
+pub enum ClientCredential {
     /// The stored secret of this name.
     Secret(SecretName),
     /// A private key, and the certificate that was registered for it; both in PEM.
@@ -61,7 +61,7 @@ pub enum MachineProof {
 
 /// Who issues the tokens of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MachineIssuer {
+pub enum TokenIssuer {
     /// Whom the server names.
     Discovered {
         /// What to ask tokens for, if not for what the server calls itself.
@@ -94,7 +94,7 @@ struct Fields {
     scopes: Vec<String>,
     /// The proof: a secret that `postern secrets set` has stored. There is exactly one proof.
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_secret: Option<KeptSecret>,
+    client_secret: Option<SecretRef>,
     /// The proof: a certificate and its key.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateFiles>,
@@ -122,11 +122,11 @@ impl TryFrom<Fields> for ClientCredentials {
             fields.certificate,
             fields.federated_token_file,
         ) {
-            (Some(secret), None, None) => MachineProof::Secret(secret.keychain),
+            (Some(secret), None, None) => ClientCredential::Secret(secret.keychain),
             (None, Some(CertificateFiles { cert, key }), None) => {
-                MachineProof::Certificate { cert, key }
+                ClientCredential::Certificate { cert, key }
             }
-            (None, None, Some(path)) => MachineProof::TokenFile(path),
+            (None, None, Some(path)) => ClientCredential::TokenFile(path),
             _ => {
                 return Err(
                     "client-credentials takes exactly one proof; hint: say one of client_secret, certificate and federated_token_file",
@@ -134,8 +134,8 @@ impl TryFrom<Fields> for ClientCredentials {
             }
         };
         let issuer = match (fields.authority, fields.resource) {
-            (None, resource) => MachineIssuer::Discovered { resource },
-            (Some(authority), Some(resource)) => MachineIssuer::Entra {
+            (None, resource) => TokenIssuer::Discovered { resource },
+            (Some(authority), Some(resource)) => TokenIssuer::Entra {
                 authority,
                 resource,
             },
@@ -157,18 +157,18 @@ impl TryFrom<Fields> for ClientCredentials {
 impl From<ClientCredentials> for Fields {
     fn from(from: ClientCredentials) -> Self {
         let (authority, resource) = match from.issuer {
-            MachineIssuer::Discovered { resource } => (None, resource),
-            MachineIssuer::Entra {
+            TokenIssuer::Discovered { resource } => (None, resource),
+            TokenIssuer::Entra {
                 authority,
                 resource,
             } => (Some(authority), Some(resource)),
         };
         let (client_secret, certificate, federated_token_file) = match from.proof {
-            MachineProof::Secret(keychain) => (Some(KeptSecret { keychain }), None, None),
-            MachineProof::Certificate { cert, key } => {
+            ClientCredential::Secret(keychain) => (Some(SecretRef { keychain }), None, None),
+            ClientCredential::Certificate { cert, key } => {
                 (None, Some(CertificateFiles { cert, key }), None)
             }
-            MachineProof::TokenFile(path) => (None, None, Some(path)),
+            ClientCredential::TokenFile(path) => (None, None, Some(path)),
         };
         Self {
             client_id: from.client_id,
