@@ -1,34 +1,34 @@
-//! The only place that reads the system's time; everything else takes a [`Clock`].
+//! The clock. Only this module reads the system's time. All other code takes a [`Clock`].
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Where the time comes from: the system in programs, a [`ManualClock`] in tests.
+/// A source of time: the system's in programs, a [`ManualClock`] in tests.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     #[must_use]
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+        #[expect(clippy::disallowed_methods, reason = "only this function may")]
         Self(Arc::new(SystemTime::now))
     }
 
-    /// A clock that stands still.
+    /// Returns a clock that always shows `at`.
     #[must_use]
     pub fn fixed(at: SystemTime) -> Self {
         Self(Arc::new(move || at))
     }
 
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         (self.0)()
     }
 
-    /// Whole seconds since 1970, as JWTs and RFC 7591 count them; 0 before that.
+    /// Returns the seconds since 1970, as in JWTs and RFC 7591. Returns 0 for earlier times.
     #[must_use]
     pub fn unix(&self) -> u64 {
         self.now()
@@ -43,7 +43,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A clock that a test moves by hand.
+/// A clock that a test advances.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Mutex<SystemTime>>);
 
@@ -60,7 +60,7 @@ impl ManualClock {
         *now += by;
     }
 
-    /// The clock that follows this one.
+    /// Returns a [`Clock`] that shows this clock's time.
     #[must_use]
     pub fn clock(&self) -> Clock {
         let shared = Arc::clone(&self.0);
@@ -70,7 +70,7 @@ impl ManualClock {
     }
 }
 
-/// A clock that runs ahead of another one, by as much as it was told so far.
+/// A clock that is ahead of another one.
 #[derive(Clone, Debug)]
 pub struct AheadClock {
     base: Clock,
@@ -78,7 +78,7 @@ pub struct AheadClock {
 }
 
 impl AheadClock {
-    /// Starts at the time of `base`.
+    /// Creates a clock with the time of `base`.
     #[must_use]
     pub fn new(base: Clock) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl AheadClock {
         }
     }
 
-    /// Moves time forward; it goes on from there. As far as time can be told, and no further.
+    /// Moves this clock forward. Does nothing if the time would not be representable.
     pub fn advance(&self, by: Duration) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = ahead.saturating_add(by);
@@ -96,13 +96,13 @@ impl AheadClock {
         }
     }
 
-    /// How far it is ahead.
+    /// Returns how far this clock is ahead.
     #[must_use]
     pub fn ahead(&self) -> Duration {
         *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The clock that follows this one.
+    /// Returns a [`Clock`] that shows this clock's time.
     #[must_use]
     pub fn clock(&self) -> Clock {
         let this = self.clone();
@@ -117,7 +117,7 @@ mod tests {
     use super::{AheadClock, ManualClock};
 
     #[test]
-    fn a_clock_ahead_keeps_its_distance() {
+    fn ahead_clock_keeps_its_distance() {
         let base = ManualClock::new(SystemTime::UNIX_EPOCH);
         let ahead = AheadClock::new(base.clock());
         let clock = ahead.clock();
@@ -127,6 +127,6 @@ mod tests {
         ahead.advance(Duration::from_secs(10));
         assert_eq!((clock.unix(), ahead.ahead().as_secs()), (75, 70));
         ahead.advance(Duration::MAX);
-        assert_eq!(clock.unix(), 75, "beyond what time can be");
+        assert_eq!(clock.unix(), 75, "the time is not representable");
     }
 }

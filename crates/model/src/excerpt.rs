@@ -1,25 +1,25 @@
-//! What another program says in an error, as it may stand in a message of ours.
+//! Excerpts of error responses of other programs, for Postern's own messages.
 //!
-//! Owns: which part of a body says it, its length, and that no secret of ours is in it.
-//! Does not own: where the words are shown.
+//! Owns: the part of a body that is the message, its length, and that it contains no secrets.
+//! Does not own: where the excerpt is shown.
 
 use serde_json::Value;
 
-/// How much of a body is looked at, in bytes.
+/// How much of a body is parsed, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How much of the words is looked at, in characters.
+/// How much of the message is processed, in characters.
 const MAX_LINE: usize = 4096;
 
-/// How much of the words is shown, in characters.
+/// How much of the message is shown, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// How many characters in a row give a secret away, and how few of them are none.
+/// How many consecutive characters of a secret may be shown, and the minimum length of a secret.
 const MAX_COMMON: usize = 7;
 const MIN_SECRET: usize = 4;
 
-/// The members of JSON errors that are for people, best first (RFC 6749, RFC 9457, JSON-RPC, and
-/// what is common besides).
+/// The members of JSON errors that contain a message for users, in the order of preference (RFC 6749,
+/// RFC 9457, JSON-RPC, and other common ones).
 const MESSAGE_MEMBERS: [&str; 8] = [
     "error_description",
     "message",
@@ -31,9 +31,9 @@ const MESSAGE_MEMBERS: [&str; 8] = [
     "errors",
 ];
 
-/// Returns what the body of an error says, on one line of at most 200 characters without control
-/// characters. Of JSON it is the member for people, of a page its title or its text. What the words
-/// have in common with one of the `secrets` is left out. Returns `None` if nothing is said.
+/// Returns the message in an error's body, as one line of at most 200 characters without control
+/// characters. For JSON, that is the member for users, and for a page its title or text. Parts that the
+/// message has in common with one of the `secrets` are replaced. Returns `None` if there is no message.
 #[must_use]
 pub fn excerpt(body: &[u8], secrets: &[&str]) -> Option<String> {
     let body = &body[..body.len().min(MAX_BODY)];
@@ -66,7 +66,7 @@ fn json_message(json: &Value) -> Option<String> {
 }
 
 fn page_text(page: &str) -> String {
-    // Letters keep their length in bytes.
+    // The conversion keeps byte offsets.
     let lower = page.to_ascii_lowercase();
     let title = lower.find("<title").and_then(|at| {
         let begin = at + lower[at..].find('>')? + 1;
@@ -122,7 +122,7 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// Returns whether a character changes how others are shown, and is not shown itself.
+/// Returns whether a character is invisible and changes how others are shown.
 fn is_invisible(character: char) -> bool {
     matches!(
         character,
@@ -130,7 +130,7 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// Replaces what the line has in common with a secret by an ellipsis.
+/// Replaces the parts that the line has in common with a secret by an ellipsis.
 fn redact(line: &str, secrets: &[&str]) -> String {
     let line: Vec<char> = line.chars().collect();
     let mut hidden = vec![false; line.len()];
@@ -159,8 +159,8 @@ fn redact(line: &str, secrets: &[&str]) -> String {
     shown
 }
 
-/// Returns the parts of a header's value that are secret, as they are and as a URL writes them. A
-/// scheme such as `Bearer` is none.
+/// Returns the secret parts of a header's value, plain and URL-encoded. A scheme such as `Bearer` is
+/// not secret.
 fn secret_forms(value: &str) -> Vec<String> {
     let parts: Vec<_> = value.split_whitespace().collect();
     let secrets = match parts.as_slice() {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn excerpt_of_json_is_member_for_people() {
+    fn excerpt_of_json_is_member_for_users() {
         for body in [
             r#"{"error":"invalid_request","error_description":"no key"}"#,
             r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"no key"}}"#,

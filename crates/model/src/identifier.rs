@@ -1,7 +1,7 @@
 //! Identifiers that must match byte for byte.
 //!
-//! They look like URLs and are never treated as one: a URL type would add a trailing slash
-//! and break the match (RFC 8414 section 3.3, RFC 8707 section 2).
+//! They look like URLs but are not parsed as URLs: a URL type would add a trailing slash and break the
+//! match (RFC 8414 section 3.3, RFC 8707 section 2).
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ macro_rules! opaque {
         pub struct $name(String);
 
         impl $name {
-            /// Takes the bytes as they are.
+            /// Creates an identifier from the unchanged text.
             #[must_use]
             pub fn new(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
 
-            /// The bytes as they were given.
+            /// Returns the unchanged text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0

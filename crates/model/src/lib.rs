@@ -1,8 +1,8 @@
-//! Words that every other crate shares: names, URLs, identifiers, typed configuration.
+//! The types that all crates share: names, URLs, identifiers and configuration.
 //!
-//! Owns: what is valid and what is not, decided once, at the edge.
-//! Does not own: I/O, async, anything that happens. The one exception is [`Clock`], because
-//! time is an argument everywhere and this is the only crate that all others know.
+//! Owns: validation, which happens once, when input is parsed.
+//! Does not own: I/O, async, side effects. The only exception is [`Clock`], because time is passed as
+//! an argument everywhere, and all crates depend on this one.
 
 mod clock;
 pub mod config;

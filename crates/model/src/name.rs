@@ -1,4 +1,4 @@
-//! The names that a person gives: to a server, and to a secret.
+//! The names that users give to servers and secrets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,14 +21,14 @@ pub struct ServerName(String);
 pub struct NameError(String);
 
 impl ServerName {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The name of a secret that a person has stored: of the same letters as a server's.
+/// The name of a stored secret: `[a-z0-9-]{1,63}`.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -36,14 +36,14 @@ impl ServerName {
 #[schemars(extend("pattern" = "^[a-z0-9-]{1,63}$"))]
 pub struct SecretName(String);
 
-/// Why a text is not a [`SecretName`]. It does not repeat the text: somebody may have written
-/// the secret in its name's place.
+/// Why a text is not a [`SecretName`]. Does not contain the text, because a user may have entered the
+/// secret instead of its name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a secret's name; hint: use 1 to 63 of a-z, 0-9 and -")]
 pub struct SecretNameError(());
 
 impl SecretName {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -122,14 +122,14 @@ mod tests {
     use super::{SecretName, ServerName};
 
     #[test]
-    fn a_secret_is_not_repeated_where_its_name_belongs() {
+    fn secret_name_error_does_not_contain_text() {
         assert_eq!("crm-key".parse::<SecretName>().unwrap().as_str(), "crm-key");
         let refused = "Hush!".parse::<SecretName>().unwrap_err();
         assert!(!refused.to_string().contains("Hush"), "{refused}");
     }
 
     #[test]
-    fn takes_what_fits_a_path_segment_and_nothing_else() {
+    fn server_name_accepts_only_path_segment_characters() {
         for good in ["a", "snippets", "team-1", &"x".repeat(63)] {
             assert_eq!(good.parse::<ServerName>().unwrap().as_str(), good);
         }

@@ -1,4 +1,4 @@
-//! Addresses we talk to: https, or plain http to this machine.
+//! The URLs of endpoints: https, or plain http on this machine.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// The address of something we send requests to.
+/// The URL of an endpoint that requests are sent to.
 ///
-/// It is https, or http to a loopback host (`localhost`, 127.0.0.0/8, `[::1]`), or it does not
-/// parse. It carries no user name, password or fragment. The text is kept as it was given;
-/// compare and send that, not the parsed form.
+/// It is https, or http with a loopback host (`localhost`, 127.0.0.0/8, `[::1]`). Other URLs do not
+/// parse. It has no user name, password or fragment. The original text is kept, to be compared and sent
+/// instead of the parsed form.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct EndpointUrl {
@@ -24,27 +24,26 @@ pub struct EndpointUrl {
 /// Why a text is not an [`EndpointUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Not a URL at all.
-    #[error("`{0}` is not a URL; hint: write it whole, as in https://mcp.example.com/snippets/mcp")]
+    /// It is not a URL.
+    #[error(
+        "`{0}` is not a URL; hint: write the full URL, as in https://mcp.example.com/snippets/mcp"
+    )]
     Malformed(String),
-    /// Not https and not loopback.
+    /// It is neither https nor loopback.
     #[error(
         "`{0}` is neither https nor on this machine; hint: use https, http is for localhost only"
     )]
     Insecure(String),
-    /// Carries credentials or a fragment.
-    #[error(
-        "the URL for `{0}` carries a user name, a password or a fragment; hint: leave them out"
-    )]
+    /// It has credentials or a fragment.
+    #[error("the URL for `{0}` contains a user name, a password or a fragment; hint: remove them")]
     Decorated(String),
 }
 
 impl EndpointUrl {
-    /// Reads an address that may be http to any host: the one exception, for where a person has
-    /// allowed that.
+    /// Parses a URL that may be http with any host, for use after the user has allowed that.
     ///
     /// # Errors
-    /// As for any other text, but never [`UrlError::Insecure`] for http.
+    /// See [`UrlError`]. Never [`UrlError::Insecure`] for http.
     pub fn allowing_http(text: &str) -> Result<Self, UrlError> {
         Self::parse_with(text, |url| matches!(url.scheme(), "https" | "http"))
     }
@@ -65,39 +64,39 @@ impl EndpointUrl {
         })
     }
 
-    /// The text as it was given.
+    /// Returns the original text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The text without its query, which may be a secret: for messages, logs and pages.
+    /// Returns the text without its query, which may contain a secret. For messages, logs and pages.
     #[must_use]
     pub fn shown(&self) -> &str {
         shown_url(&self.text)
     }
 
-    /// The parsed form, for its parts.
+    /// Returns the parsed form.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Whether everybody on the way there can read and change what is sent.
+    /// Returns whether it is an `http:` URL of another machine, whose traffic others can read and change.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         self.url.scheme() == "http" && !self.is_loopback()
     }
 
-    /// Whether it points to this machine.
+    /// Returns whether its host is this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
     }
 }
 
-/// What may be shown of a text that should be a URL: nothing from a query or a fragment on, and
-/// no user name or password with what is before them. Any other text without these is shown whole.
+/// Returns the part of a text that may be shown, in case it is a URL: without query, fragment, user
+/// name and password, and then without the scheme before these. Any other text is returned unchanged.
 #[must_use]
 pub fn shown_url(text: &str) -> &str {
     let text = text.split(['?', '#']).next().unwrap_or_default();
@@ -109,7 +108,7 @@ pub fn shown_url(text: &str) -> &str {
     }
 }
 
-/// Whether the host of a URL is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
+/// Returns whether a URL's host is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -167,7 +166,7 @@ impl fmt::Debug for EndpointUrl {
     }
 }
 
-/// Writes the whole text, as it is sent and compared.
+/// Formats the complete original text.
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -179,7 +178,7 @@ mod tests {
     use super::{EndpointUrl, UrlError};
 
     #[test]
-    fn keeps_the_text_and_refuses_what_is_not_safe() {
+    fn endpoint_url_keeps_text_and_rejects_unsafe_urls() {
         let kept = "https://MCP.example.com".parse::<EndpointUrl>().unwrap();
         assert_eq!(kept.as_str(), "https://MCP.example.com");
         for local in [

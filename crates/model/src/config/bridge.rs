@@ -1,4 +1,4 @@
-//! `config.toml`: what the resident bridge is told by its user.
+//! `config.toml`: the configuration of the bridge.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{ClientCredential, ClientCredentials, ClientMetadataUrl, Headers, Proxy, SecretRef};
 use crate::{EndpointUrl, Issuer, Resource, SecretName, ServerName};
 
-/// The whole of `config.toml`.
+/// The content of `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BridgeConfig {
-    /// The file's version; 1 is the only one so far.
+    /// The file's version. Only 1 exists.
     #[serde(default)]
     pub version: ConfigVersion,
     /// The bridge itself.
@@ -25,18 +25,18 @@ pub struct BridgeConfig {
     pub servers: BTreeMap<ServerName, ServerConfig>,
 }
 
-/// Two fields of `config.toml` that do not go together.
+/// Two fields of `config.toml` that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Contradiction {
-    /// The way to the field that has to change.
+    /// The path of the field to change.
     pub path: Vec<String>,
-    /// Why, and a hint.
+    /// The reason, and a hint.
     pub reason: String,
 }
 
 impl BridgeConfig {
-    /// Checks what no field can hold by itself.
+    /// Checks the rules that concern several fields.
     ///
     /// # Errors
     /// The first [`Contradiction`].
@@ -51,7 +51,7 @@ impl BridgeConfig {
 #[serde(try_from = "u32", into = "u32")]
 #[schemars(extend("const" = 1))]
 pub enum ConfigVersion {
-    /// The first.
+    /// Version 1.
     #[default]
     V1,
 }
@@ -63,7 +63,7 @@ impl TryFrom<u32> for ConfigVersion {
         match number {
             1 => Ok(Self::V1),
             other => Err(format!(
-                "version {other} is not known; hint: a newer Postern wrote this file, update this one"
+                "version {other} is not supported; hint: update Postern, because a newer version wrote this file"
             )),
         }
     }
@@ -81,40 +81,40 @@ impl From<ConfigVersion> for u32 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BridgeSettings {
-    /// The loopback port of the HTTP endpoint for hosts. It is never moved silently: if it is
-    /// taken, the bridge says so and serves the other faces.
+    /// The loopback port of the HTTP endpoints for hosts. If it is in use, the bridge reports that and
+    /// serves only the sockets. It does not choose another port.
     pub port: u16,
-    /// How long a call of a tool waits for a sign-in before it fails, in seconds; an hour at most.
-    /// Hosts give up after 30 to 60.
+    /// How long a tool call waits for a sign-in before it fails, in seconds. At most one hour. Hosts time
+    /// out after 30 to 60 seconds.
     #[serde(deserialize_with = "max_one_hour")]
     #[schemars(range(max = MAX_WAIT_SECONDS))]
     pub sign_in_wait_seconds: u64,
-    /// How long a list of tools, prompts or resources of which nothing is known waits for a server
-    /// that is slow, and for a sign-in that its own connection began, from the moment that began; in
-    /// seconds, an hour at most. Over HTTP it is 4 at most, because some hosts give a remote server
-    /// no more than 5 seconds to start.
+    /// How long a request for a list of tools, prompts or resources waits if the list is not cached, in
+    /// seconds. At most one hour. It waits for a slow server, and for a sign-in that its own connection
+    /// started, from that start. Over HTTP, it waits at most 4 seconds, because some hosts allow a remote
+    /// server only 5 seconds to start.
     #[serde(deserialize_with = "max_one_hour")]
     #[schemars(range(max = MAX_WAIT_SECONDS))]
     pub list_wait_seconds: u64,
-    /// How long a call of a tool waits for a server that cannot be reached before it fails, in
-    /// seconds; an hour at most. For a server that answered within the last minute it is
-    /// `sign_in_wait_seconds`, because that one may be restarting.
+    /// How long a tool call waits for an unreachable server before it fails, in seconds. At most one hour.
+    /// For a server that responded within the last minute, `sign_in_wait_seconds` applies, because it may
+    /// be restarting.
     #[serde(deserialize_with = "max_one_hour")]
     #[schemars(range(max = MAX_WAIT_SECONDS))]
     pub server_wait_seconds: u64,
-    /// Which proxy leads to servers and to sign-ins that are not on this machine: `system`,
-    /// `none`, or a URL. In force from the bridge's next start.
+    /// The proxy for servers and sign-ins on other machines: `system`, `none`, or a URL. Takes effect at
+    /// the bridge's next start.
     #[serde(skip_serializing_if = "is_system")]
     pub proxy: Proxy,
-    /// Files of certificates (PEM) to trust beside the system's, as where a company inspects its
-    /// traffic. In force from the bridge's next start.
+    /// PEM files of certificates to trust in addition to the system's, for example if a company inspects
+    /// its traffic. Takes effect at the bridge's next start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_ca_files: Vec<PathBuf>,
-    /// Where Postern's client ID metadata document is, for authorization servers that take such
-    /// an address for a client id. The document has to name its own address as its `client_id`,
-    /// `none` as its `token_endpoint_auth_method`, and `http://127.0.0.1/callback` among its
-    /// `redirect_uris`, and `http://localhost` as well for Entra. Without it, Postern registers
-    /// itself. In force from the bridge's next start.
+    /// The URL of Postern's client ID metadata document, for authorization servers that accept such a URL
+    /// as a client ID. The document must contain its own URL as `client_id`, `none` as
+    /// `token_endpoint_auth_method`, and `http://127.0.0.1/callback` in `redirect_uris`, and also
+    /// `http://localhost` for Entra. Without it, Postern registers itself. Takes effect at the bridge's
+    /// next start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_metadata_url: Option<ClientMetadataUrl>,
 }
@@ -128,8 +128,7 @@ const MAX_WAIT_SECONDS: u64 = 60 * 60;
 fn max_one_hour<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let seconds = u64::deserialize(from)?;
     if seconds > MAX_WAIT_SECONDS {
-        let text =
-            format!("{seconds} seconds are too long to wait, {MAX_WAIT_SECONDS} are the most");
+        let text = format!("{seconds} seconds is too long; hint: use at most {MAX_WAIT_SECONDS}");
         return Err(D::Error::custom(text));
     }
     Ok(seconds)
@@ -153,28 +152,28 @@ impl Default for BridgeSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// The remote's MCP endpoint.
+    /// The URL of its MCP endpoint.
     #[serde(deserialize_with = "http_or_https")]
     pub url: EndpointUrl,
-    /// Whether `url` may be http to another machine: then everybody on the way there can read and
-    /// change what is sent, so that nobody can sign in to this server.
+    /// Whether `url` may be an http URL of another machine. Everyone on the network path can then read and
+    /// change the traffic, so a sign-in to this server is not possible.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_http: bool,
-    /// How the remote is spoken to.
+    /// The transport.
     #[serde(default, skip_serializing_if = "Transport::is_auto")]
     pub transport: Transport,
-    /// How one signs in to it.
+    /// How to sign in to it.
     #[serde(default, skip_serializing_if = "ServerAuth::is_discover")]
     pub auth: ServerAuth,
-    /// Headers to send with every request, such as `X-Api-Key = { keychain = "crm-key" }` with a
-    /// secret that `postern secrets set crm-key` has stored, or a plain text for what is none.
-    /// `Authorization` may be among them where `auth` is `{ kind = "none" }`.
+    /// Headers to send with every request, such as `X-Api-Key = { keychain = "crm-key" }` with a secret
+    /// that was stored with `postern secrets set crm-key`, or a plain string if it is not secret.
+    /// `Authorization` is allowed if `auth` is `{ kind = "none" }`.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
 }
 
 impl ServerConfig {
-    /// What is said of a server that has only an address: the rest is found out.
+    /// Returns the configuration of a server of which only the URL is known.
     #[must_use]
     pub fn at(url: EndpointUrl) -> Self {
         Self {
@@ -186,7 +185,7 @@ impl ServerConfig {
         }
     }
 
-    /// The stored secrets that it needs: for its headers, and to sign in.
+    /// Iterates over the stored secrets that it uses, for its headers and to sign in.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         self.headers.secrets().chain(self.auth.secret())
     }
@@ -196,7 +195,7 @@ impl ServerConfig {
             return Err(Contradiction {
                 path: path(name, ["url"]),
                 reason: format!(
-                    "`{}` is neither https nor on this machine; hint: use https, or say `allow_http = true` if everybody on the way there may read and change what is sent",
+                    "`{}` is neither https nor on this machine; hint: use https, or set `allow_http = true` if everyone on the network path may read and change the traffic",
                     self.url.shown()
                 ),
             });
@@ -207,7 +206,7 @@ impl ServerConfig {
             | ServerAuth::Entra { .. }
             | ServerAuth::ClientCredentials(_) => Err(Contradiction {
                 path: path(name, ["auth"]),
-                reason: "a sign-in's token could be read on its way to this server; hint: use https, or `auth = { kind = \"none\" }`".to_owned(),
+                reason: "a sign-in's token could be read on the network path to this server; hint: use https, or set `auth = { kind = \"none\" }`".to_owned(),
             }),
         }
     }
@@ -220,7 +219,7 @@ impl ServerConfig {
             Some(header) if self.auth != ServerAuth::None => Err(Contradiction {
                 path: path(name, ["headers", header.as_str()]),
                 reason: format!(
-                    "{header} is what a sign-in brings; hint: take it out, or say `auth = {{ kind = \"none\" }}` where nobody signs in"
+                    "{header} is set by the sign-in; hint: remove it, or set `auth = {{ kind = \"none\" }}` if the server needs no sign-in"
                 ),
             }),
             Some(_) | None => Ok(()),
@@ -228,7 +227,7 @@ impl ServerConfig {
     }
 }
 
-/// [`ServerConfig::check`] tells http that is allowed from http that is not.
+/// Parses an http or https URL. [`ServerConfig::check`] rejects http that is not allowed.
 fn http_or_https<'de, D: Deserializer<'de>>(from: D) -> Result<EndpointUrl, D::Error> {
     let text = String::deserialize(from)?;
     EndpointUrl::allowing_http(&text).map_err(D::Error::custom)
@@ -244,11 +243,11 @@ fn path<const N: usize>(name: &ServerName, rest: [&str; N]) -> Vec<String> {
     path.map(str::to_owned).collect()
 }
 
-/// The transport towards a remote.
+/// The transport of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
-    /// Streamable HTTP, and HTTP+SSE where the remote turns out to speak only that.
+    /// Streamable HTTP, or HTTP+SSE if the server supports only that.
     #[default]
     Auto,
     /// Streamable HTTP.
@@ -263,54 +262,53 @@ impl Transport {
     }
 }
 
-/// How one signs in to a server.
+/// How to sign in to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ServerAuth {
-    /// Ask the server (RFC 9728), then its authorization server (RFC 8414), and register there
-    /// (RFC 7591) unless a client id is given.
+    /// Discover the authorization server from the server's metadata (RFC 9728, RFC 8414), and register
+    /// there (RFC 7591) unless a client ID is given.
     #[default]
     Discover,
-    /// As `discover`, with a client that was registered beforehand.
+    /// As `discover`, with a preregistered client.
     Client {
-        /// The client id at the authorization server.
+        /// The client ID at the authorization server.
         client_id: String,
         /// Its secret, if it has one, as in `{ keychain = "crm-client" }` after
-        /// `postern secrets set crm-client`. It goes where the authorization server's metadata
-        /// wants it: into the `Authorization` header or the body.
+        /// `postern secrets set crm-client`. It is sent in the `Authorization` header or the body, as the
+        /// authorization server's metadata requires.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client_secret: Option<SecretRef>,
-        /// The authorization server that the client is registered at. Another one that the server
-        /// may name gets neither the id nor the secret. Without it, that is so from the first
-        /// sign-in on, as long as somebody is signed in.
+        /// The authorization server at which the client is registered. If the server names another one,
+        /// that gets neither the ID nor the secret. If absent, the authorization server of the first
+        /// sign-in applies as long as an account is signed in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         issuer: Option<Issuer>,
-        /// The scopes to ask for; those the server names, if absent.
+        /// The scopes to request. If absent, those that the server names.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         scopes: Vec<String>,
-        /// The port of the redirect URI `http://127.0.0.1:{port}/callback`, where that is
-        /// registered with its port; 0 takes any free one, which an authorization server should
-        /// allow (RFC 8252 section 7.3).
+        /// The port of the redirect URI `http://127.0.0.1:{port}/callback`, if it is registered with a
+        /// port. 0 selects any free port, which authorization servers should allow (RFC 8252 section 7.3).
         #[serde(default, skip_serializing_if = "is_any")]
         redirect_port: u16,
     },
     /// The server is protected directly by Microsoft Entra ID.
     Entra {
-        /// `https://login.microsoftonline.com/{tenant}/v2.0`, or the same at another cloud.
+        /// `https://login.microsoftonline.com/{tenant}/v2.0`, or its equivalent in another cloud.
         authority: Issuer,
-        /// The application (client) id.
+        /// The application (client) ID.
         client_id: String,
-        /// The App ID URI of the server's registration; it qualifies scopes.
+        /// The App ID URI of the server's registration, which qualifies scopes.
         resource: Resource,
-        /// Scopes, qualified or bare; `.default` if absent.
+        /// The scopes, qualified or bare. If absent, `.default`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         scopes: Vec<String>,
-        /// The port of the redirect URI `http://localhost:{port}`; 0 takes any free one, which
-        /// Entra allows for `localhost`.
+        /// The port of the redirect URI `http://localhost:{port}`. 0 selects any free port, which Entra
+        /// allows for `localhost`.
         #[serde(default)]
         redirect_port: u16,
     },
-    /// Nobody signs in: this program proves itself (RFC 6749 section 4.4).
+    /// Postern gets tokens with its own credential, and no user signs in (RFC 6749 section 4.4).
     ClientCredentials(ClientCredentials),
     /// The server needs no sign-in.
     None,
@@ -325,7 +323,7 @@ impl ServerAuth {
         *self == Self::Discover
     }
 
-    /// Whether it is people who sign in: not where nobody does, nor where the program itself does.
+    /// Returns whether users sign in: false without a sign-in and with client credentials.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         match self {
@@ -334,7 +332,7 @@ impl ServerAuth {
         }
     }
 
-    /// Returns the Entra authority that it names.
+    /// Returns the configured Entra authority, if any.
     #[must_use]
     pub fn authority(&self) -> Option<&Issuer> {
         match self {
@@ -344,7 +342,7 @@ impl ServerAuth {
         }
     }
 
-    /// The secret that signing in takes.
+    /// Returns the name of the secret for the sign-in, if there is one.
     #[must_use]
     pub fn secret(&self) -> Option<&SecretName> {
         match self {

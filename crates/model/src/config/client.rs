@@ -1,6 +1,6 @@
-//! What a client is known by that was made known to an authorization server beforehand.
+//! The client metadata document, and references to stored secrets.
 //!
-//! Owns: which URL can be a client id, and how a secret is named that lies elsewhere.
+//! Owns: which URL can be a client ID, and how a configuration refers to a stored secret.
 //! Does not own: the secret, and the document at the URL.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::SecretName;
 
-/// `{ keychain = "NAME" }`: a secret that `postern secrets set NAME` has stored.
+/// `{ keychain = "NAME" }`: a secret that was stored with `postern secrets set NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRef {
@@ -20,24 +20,24 @@ pub struct SecretRef {
     pub keychain: SecretName,
 }
 
-/// The URL of a client ID metadata document, which is the client id itself
-/// (draft-ietf-oauth-client-id-metadata-document, section 3), byte for byte.
+/// The URL of a client ID metadata document. The client ID is exactly this text
+/// (draft-ietf-oauth-client-id-metadata-document, section 3).
 ///
-/// It is https, has a path without `.` and `..`, and neither a fragment nor a user.
+/// It is https, has a path without `.` and `..`, and has no fragment and no user name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^https://[^/?#@]+/[^#]+$"))]
 pub struct ClientMetadataUrl(String);
 
-/// Why a text is no [`ClientMetadataUrl`].
+/// Why a text is not a [`ClientMetadataUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` cannot be a client id; hint: use the https address of a document, as in https://example.com/client.json"
+    "`{0}` cannot be a client ID; hint: use the https URL of a document, as in https://example.com/client.json"
 )]
 pub struct ClientMetadataUrlError(String);
 
 impl ClientMetadataUrl {
-    /// The text as it was given.
+    /// Returns the original text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -48,7 +48,7 @@ impl FromStr for ClientMetadataUrl {
     type Err = ClientMetadataUrlError;
 
     fn from_str(text: &str) -> Result<Self, ClientMetadataUrlError> {
-        // A text that the parser would write otherwise is another text to an authorization server.
+        // If the parser would normalise the text, an authorization server would see another client ID.
         let fits = Url::parse(text).is_ok_and(|url| {
             url.scheme() == "https"
                 && url.as_str() == text
@@ -89,7 +89,7 @@ mod tests {
     use super::ClientMetadataUrl;
 
     #[test]
-    fn only_the_address_of_a_document_is_a_client_id() {
+    fn client_metadata_url_requires_https_and_path() {
         for good in [
             "https://example.com/client.json",
             "https://example.com:8443/a/b?c=d",

@@ -1,4 +1,4 @@
-//! A program that signs in as itself (RFC 6749 section 4.4).
+//! The client credentials grant (RFC 6749 section 4.4).
 
 use std::path::PathBuf;
 
@@ -8,23 +8,24 @@ use serde::{Deserialize, Serialize};
 use super::SecretRef;
 use crate::{Issuer, Resource, SecretName};
 
-/// `auth = { kind = "client-credentials", … }`: nobody signs in, the program proves itself.
+/// `auth = { kind = "client-credentials", … }`: Postern gets tokens with its own credential, and no user
+/// signs in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Fields", into = "Fields")]
 #[schemars(with = "Fields")]
 pub struct ClientCredentials {
-    /// The client id at the authorization server.
+    /// The client ID at the authorization server.
     pub client_id: String,
-    /// What proves that it is that client.
+    /// The credential for client authentication.
     pub proof: ClientCredential,
-    /// Who issues the tokens, and for what.
+    /// The issuer of the tokens, and their resource.
     pub issuer: TokenIssuer,
-    /// The scopes to ask for; the usual ones of the issuer, if there are none.
+    /// The scopes to request. If empty, the issuer's default.
     pub scopes: Vec<String>,
 }
 
 impl ClientCredentials {
-    /// Returns the Entra authority that it names.
+    /// Returns the configured Entra authority, if any.
     #[must_use]
     pub fn authority(&self) -> Option<&Issuer> {
         match &self.issuer {
@@ -33,7 +34,7 @@ impl ClientCredentials {
         }
     }
 
-    /// Returns the resource that it names.
+    /// Returns the configured resource, if any.
     #[must_use]
     pub fn resource(&self) -> Option<&Resource> {
         match &self.issuer {
@@ -43,28 +44,28 @@ impl ClientCredentials {
     }
 }
 
-/// What proves that a program is a client.
+/// A credential for client authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientCredential {
-    /// The stored secret of this name.
+    /// The stored secret with this name.
     Secret(SecretName),
-    /// A private key, and the certificate that was registered for it; both in PEM.
+    /// A private key and the certificate that is registered for it, both in PEM.
     Certificate {
         /// The certificate.
         cert: PathBuf,
         /// The key.
         key: PathBuf,
     },
-    /// A file with a token of a federated credential, which whoever wrote it renews.
+    /// A file with a federated token. The program that writes the file also refreshes the token.
     TokenFile(PathBuf),
 }
 
-/// Who issues the tokens of a program.
+/// The issuer of tokens for client credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenIssuer {
-    /// Whom the server names.
+    /// The authorization server that the server names.
     Discovered {
-        /// What to ask tokens for, if not for what the server calls itself.
+        /// The resource to request, if it differs from the server's own identifier.
         resource: Option<Resource>,
     },
     /// Microsoft Entra ID.
@@ -76,34 +77,35 @@ pub enum TokenIssuer {
     },
 }
 
-/// As they stand in the file.
+/// The fields in the file.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    /// The client id at the authorization server.
+    /// The client ID at the authorization server.
     client_id: String,
-    /// `https://login.microsoftonline.com/{tenant}/v2.0`, or the same at another cloud; the
-    /// server's own authorization server, if absent.
+    /// `https://login.microsoftonline.com/{tenant}/v2.0`, or its equivalent in another cloud. If absent,
+    /// the authorization server that the server names.
     #[serde(skip_serializing_if = "Option::is_none")]
     authority: Option<Issuer>,
-    /// The App ID URI of the server's registration; needed with `authority`.
+    /// The App ID URI of the server's registration. Required with `authority`.
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<Resource>,
-    /// The scopes to ask for; with `authority`, `.default` if absent.
+    /// The scopes to request. If absent with `authority`, `.default`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     scopes: Vec<String>,
-    /// The proof: a secret that `postern secrets set` has stored. There is exactly one proof.
+    /// The credential: a secret that was stored with `postern secrets set`. Exactly one credential is
+    /// required.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<SecretRef>,
-    /// The proof: a certificate and its key.
+    /// The credential: a certificate and its key.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateFiles>,
-    /// The proof: a file with a token of a federated credential. It is read anew each time.
+    /// The credential: a file with a federated token. The file is read for every use.
     #[serde(skip_serializing_if = "Option::is_none")]
     federated_token_file: Option<PathBuf>,
 }
 
-/// Files in PEM.
+/// PEM files.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CertificateFiles {
@@ -129,7 +131,7 @@ impl TryFrom<Fields> for ClientCredentials {
             (None, None, Some(path)) => ClientCredential::TokenFile(path),
             _ => {
                 return Err(
-                    "client-credentials takes exactly one proof; hint: say one of client_secret, certificate and federated_token_file",
+                    "client-credentials requires exactly one credential; hint: set one of client_secret, certificate and federated_token_file",
                 );
             }
         };
@@ -141,7 +143,7 @@ impl TryFrom<Fields> for ClientCredentials {
             },
             (Some(_), None) => {
                 return Err(
-                    "an authority issues tokens for a resource; hint: say the App ID URI of the server's registration as resource",
+                    "authority requires resource; hint: set resource to the App ID URI of the server's registration",
                 );
             }
         };
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_exactly_one_proof_and_it_comes_back_as_it_was() {
+    fn client_credentials_require_exactly_one_credential() {
         for good in [
             "client_secret = { keychain = 'crm' }",
             "certificate = { cert = '/c.pem', key = '/k.pem' }, scopes = ['a']",
@@ -207,14 +209,14 @@ mod tests {
             assert!(matches!(auth, ServerAuth::ClientCredentials(_)));
         }
         for (bad, said) in [
-            ("scopes = []", "exactly one proof"),
+            ("scopes = []", "exactly one credential"),
             (
                 "client_secret = { keychain = 'crm' }, federated_token_file = '/t'",
-                "exactly one proof",
+                "exactly one credential",
             ),
             (
                 "federated_token_file = '/t', authority = 'https://login.example/t/v2.0'",
-                "hint: say the App ID URI",
+                "hint: set resource to the App ID URI",
             ),
             ("client_secret = 'hush'", "invalid type"),
             ("federated_token_file = '/t', typo = 1", "typo"),

@@ -1,7 +1,7 @@
-//! `emulator.toml`: the tenants that `postern emulator` plays instead of the demo's.
+//! `emulator.toml`: the tenants of `postern emulator`, instead of the demo's.
 //!
-//! Owns: the file's types and [`EmulatorConfig::parse`]. Does not own: what a tenant may not be
-//! (two users with one id, say), which the emulator says, nor reading the file.
+//! Owns: the file's types and [`EmulatorConfig::parse`]. Does not own: the validation of tenants, such
+//! as duplicate IDs of users, which the emulator does, and reading the file.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::ConfigVersion;
 use super::gateway::{ConfigError, SecretValue, syntax_error};
 
-/// The whole of `emulator.toml`.
+/// The content of `emulator.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmulatorConfig {
-    /// The file's version; 1 is the only one so far.
+    /// The file's version. Only 1 exists.
     #[serde(default)]
     pub version: ConfigVersion,
-    /// The tenants; one at least. The one of personal accounts has the id
+    /// The tenants, at least one. The tenant of personal accounts has the ID
     /// `9188040d-6c67-4c5b-b112-36a304b66dad`.
     #[schemars(length(min = 1))]
     pub tenants: Vec<TenantConfig>,
@@ -28,17 +28,17 @@ pub struct EmulatorConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantConfig {
-    /// The tenant id.
+    /// The tenant ID.
     pub id: Guid,
-    /// The name people see on the sign-in page.
+    /// The name on the sign-in page.
     pub name: String,
-    /// Who can sign in; any password is right. The domains of their names are the tenant's.
+    /// The users, who can sign in with any password. The domains of their names belong to the tenant.
     #[serde(default)]
     pub users: Vec<UserConfig>,
     /// The app registrations.
     #[serde(default)]
     pub apps: Vec<AppConfig>,
-    /// The identities of machines.
+    /// The managed identities.
     #[serde(default)]
     pub managed_identities: Vec<ManagedIdentityConfig>,
 }
@@ -59,19 +59,19 @@ pub struct UserConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppConfig {
-    /// The application (client) id.
+    /// The application (client) ID.
     pub client_id: Guid,
-    /// The name people see when they consent.
+    /// The name on the consent page.
     pub name: String,
-    /// Of its redirect URIs.
+    /// The platform of its redirect URIs.
     pub platform: PlatformName,
-    /// The client secret; for `web`, and there it is needed.
+    /// The client secret. Only for `web`, where it is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretValue>,
-    /// Whose people may use it.
+    /// The tenants whose users may use it.
     #[serde(default)]
     pub sign_in_audience: Audience,
-    /// Where codes may go. The port of `localhost` counts for nothing.
+    /// The redirect URIs. The port of `localhost` is ignored.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
     /// The Application ID URIs, compared character for character.
@@ -80,17 +80,17 @@ pub struct AppConfig {
     /// The delegated permissions that it exposes as an API.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// The permissions of applications that it exposes as an API.
+    /// The application permissions that it exposes as an API.
     #[serde(default)]
     pub app_roles: Vec<AppRoleConfig>,
     /// The version of access tokens for it, 1 or 2.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 2))]
     pub access_token_version: u8,
-    /// Files of certificates (PEM) that it signs assertions with, relative to this file.
+    /// The PEM files of certificates for its signed assertions, relative to this file.
     #[serde(default)]
     pub certificates: Vec<PathBuf>,
-    /// Whose tokens it may show in place of a secret.
+    /// The federated tokens that it may use instead of a secret.
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredentialConfig>,
 }
@@ -99,9 +99,9 @@ pub struct AppConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppRoleConfig {
-    /// As it stands in `roles` of tokens.
+    /// Its value in `roles` of tokens.
     pub value: String,
-    /// The client ids of the applications that have it.
+    /// The client IDs of the applications that have it.
     #[serde(default)]
     pub granted_to: Vec<Guid>,
 }
@@ -110,11 +110,11 @@ pub struct AppRoleConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FederatedCredentialConfig {
-    /// The tenant whose issuer it is.
+    /// The ID of the tenant that issues the tokens.
     pub issuer: Guid,
-    /// `sub` of the tokens: of a managed identity, its object id.
+    /// `sub` of the tokens. For a managed identity, its object ID.
     pub subject: String,
-    /// Whom the tokens are for; `api://AzureADTokenExchange`, if left out.
+    /// `aud` of the tokens. If absent, `api://AzureADTokenExchange`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
 }
@@ -125,7 +125,7 @@ pub struct FederatedCredentialConfig {
 pub struct ManagedIdentityConfig {
     /// `oid` and `sub` in its tokens.
     pub object_id: Guid,
-    /// How a machine names it.
+    /// The client ID with which a machine requests its tokens.
     pub client_id: Guid,
     /// The display name.
     pub name: String,
@@ -143,22 +143,22 @@ pub enum PlatformName {
     Spa,
 }
 
-/// Whose people may use an app.
+/// The tenants whose users may use an app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Audience {
-    /// Those of its own tenant.
+    /// Its own tenant.
     #[default]
     MyOrg,
-    /// Those of every organisation.
+    /// Every organisation.
     MultipleOrgs,
-    /// Those, and personal accounts.
+    /// Every organisation, and personal accounts.
     OrgsAndPersonal,
-    /// Personal accounts alone.
+    /// Only personal accounts.
     Personal,
 }
 
-/// An id: 32 hexadecimal digits in five groups.
+/// A GUID: 32 hexadecimal digits in five groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"))]
@@ -167,23 +167,23 @@ pub struct Guid(String);
 /// Why a text is not a [`Guid`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an id; hint: write one as in 8c1f0a52-6d0e-4b7a-9f3c-2f5b7f1f6a10; `uuidgen` \
-     makes them"
+    "`{0}` is not a GUID; hint: write one as in 8c1f0a52-6d0e-4b7a-9f3c-2f5b7f1f6a10; `uuidgen` \
+     generates them"
 )]
 pub struct GuidError(String);
 
 impl EmulatorConfig {
-    /// Reads the text of an `emulator.toml`.
+    /// Parses the text of an `emulator.toml`.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its line and field.
+    /// The first error, with its line and field.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| syntax_error(text, &error))
     }
 }
 
 impl Guid {
-    /// The id as text.
+    /// Returns the GUID as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -230,7 +230,7 @@ mod tests {
         platform = 'mobile-desktop'\n";
 
     #[test]
-    fn what_is_left_out_is_as_a_portal_has_it() {
+    fn defaults_match_entra_portal() {
         let config = EmulatorConfig::parse(TENANT).unwrap();
         let app = &config.tenants[0].apps[0];
         assert_eq!(app.platform, PlatformName::MobileDesktop);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_line_and_field() {
+    fn error_names_line_and_field() {
         for (from, to, line, field, part) in [
             (
                 "Orders'",
@@ -264,7 +264,7 @@ mod tests {
                 "client_id",
                 "hint: write one as in",
             ),
-            ("9a1b-2c3d", "9a1b2c3d", 5, "client_id", "is not an id"),
+            ("9a1b-2c3d", "9a1b2c3d", 5, "client_id", "is not a GUID"),
         ] {
             let error = EmulatorConfig::parse(&TENANT.replace(from, to)).unwrap_err();
             assert_eq!(error.line, Some(line), "{error}");

@@ -1,6 +1,6 @@
-//! Headers that the user adds to every request to a server.
+//! Headers that are added to every request to a server.
 //!
-//! Owns: which names may be given, and whether a value stands in the file or is kept as a secret.
+//! Owns: which names are allowed, and whether a value is in the file or is a stored secret.
 //! Does not own: the secrets.
 
 use std::cmp::Ordering;
@@ -14,27 +14,27 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::SecretName;
 
-/// `[servers.NAME.headers]`: names, each with a value or with the secret that is its value.
+/// `[servers.NAME.headers]`: names, each with a value or a reference to a stored secret.
 ///
-/// No name is there twice, whatever its case.
+/// Names are unique, ignoring case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(transparent)]
 #[serde(transparent)]
 pub struct Headers(BTreeMap<HeaderName, HeaderSource>);
 
 impl Headers {
-    /// Every header, by name.
+    /// Iterates over the headers, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderSource)> {
         self.0.iter()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no headers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The secrets that are values here.
+    /// Iterates over the secrets that the headers refer to.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         self.0.values().filter_map(|source| match source {
             HeaderSource::Keychain { keychain } => Some(keychain),
@@ -42,37 +42,37 @@ impl Headers {
         })
     }
 
-    /// `Authorization`, as it is written here.
+    /// Returns the name of the `Authorization` header as written in the file, if it is present.
     pub(super) fn authorization(&self) -> Option<&HeaderName> {
         let is_it = |name: &&HeaderName| name.0.eq_ignore_ascii_case("authorization");
         self.0.keys().find(is_it)
     }
 }
 
-/// The last one of a name stays.
+/// If a name occurs several times, the last value is used.
 impl FromIterator<(HeaderName, HeaderSource)> for Headers {
     fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderSource)>>(headers: I) -> Self {
         Self(headers.into_iter().collect())
     }
 }
 
-/// The name of a header (RFC 9110 section 5.1) that is not the protocol's or the connection's.
+/// The name of a header that a user may set (RFC 9110 section 5.1).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 pub struct HeaderName(String);
 
-/// Why a text is no [`HeaderName`].
+/// Why a text is not a [`HeaderName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderNameError {
-    /// No header has such a name.
-    #[error("is no name of a header; hint: use letters, digits and -, as in X-Api-Key")]
+    /// It is not a valid header name.
+    #[error("is not a header name; hint: use letters, digits and -, as in X-Api-Key")]
     Malformed,
-    /// Postern or the transport says what stands there.
-    #[error("is a header that Postern sets itself; hint: take it out")]
+    /// Postern or the transport sets this header.
+    #[error("is a header that Postern sets itself; hint: remove it")]
     Reserved,
 }
 
-/// Headers that say what a message is, how it is framed and where it goes.
+/// Headers of the message's type, its framing, its routing and the protocol.
 const RESERVED: [&str; 13] = [
     "accept",
     "accept-encoding",
@@ -146,21 +146,21 @@ impl fmt::Display for HeaderName {
     }
 }
 
-/// Where the value of a header comes from.
+/// The source of a header's value.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(deny_unknown_fields)]
 pub enum HeaderSource {
-    /// The value itself, for what is no secret.
+    /// The value itself, if it is not secret.
     Plain(String),
-    /// A secret that `postern secrets set` has stored.
+    /// A secret that was stored with `postern secrets set`.
     Keychain {
         /// Its name.
         keychain: SecretName,
     },
 }
 
-/// Shows no value: what should be no secret may be one all the same.
+/// Omits plain values, because they may be secret by mistake.
 impl fmt::Debug for HeaderSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,8 +170,8 @@ impl fmt::Debug for HeaderSource {
     }
 }
 
-/// Whether a text can be the value of a header as it is: printable ASCII and tabs, no blanks
-/// around it (RFC 9110 section 5.5).
+/// Returns whether a text is a valid header value: printable ASCII and tabs, without leading or trailing
+/// whitespace (RFC 9110 section 5.5).
 #[must_use]
 pub fn is_header_value(text: &str) -> bool {
     let fits = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
@@ -199,7 +199,10 @@ impl<'de> Visitor<'de> for HeadersVisitor {
             match headers.entry(name) {
                 Entry::Vacant(free) => free.insert(source),
                 Entry::Occupied(taken) => {
-                    let text = format!("{} is there twice; hint: case means nothing", taken.key());
+                    let text = format!(
+                        "duplicate header {}; hint: header names are case-insensitive",
+                        taken.key()
+                    );
                     return Err(M::Error::custom(text));
                 }
             };
@@ -220,13 +223,13 @@ impl<'de> Visitor<'de> for SourceVisitor {
     type Value = HeaderSource;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, or { keychain = \"NAME\" } for a secret")
+        f.write_str("a string, or { keychain = \"NAME\" } for a secret")
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<HeaderSource, E> {
         if !is_header_value(text) {
             return Err(E::custom(
-                "is no value of a header; hint: use printable ASCII without blanks around it",
+                "is not a header value; hint: use printable ASCII without leading or trailing spaces",
             ));
         }
         Ok(HeaderSource::Plain(text.to_owned()))
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_a_text_or_a_secret() {
+    fn header_value_is_string_or_secret() {
         let headers = parse(
             "X-Team = 'blue'\nX-Api-Key = { keychain = 'crm-key' }\nauthorization = 'Basic eA=='",
         )
@@ -272,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_protocols_cannot_be_set() {
+    fn reserved_and_invalid_headers_are_rejected() {
         for name in [
             "Host",
             "content-type",
@@ -289,12 +292,12 @@ mod tests {
             assert!(error.message().contains("sets itself"), "{name}: {error}");
         }
         for (text, expected) in [
-            ("'X Y' = 'x'", "no name"),
-            ("'' = 'x'", "no name"),
-            ("X-A = 'x'\nx-a = 'y'", "twice"),
+            ("'X Y' = 'x'", "not a header name"),
+            ("'' = 'x'", "not a header name"),
+            ("X-A = 'x'\nx-a = 'y'", "duplicate"),
             ("X-A = 7", "keychain"),
-            ("X-A = ''", "no value"),
-            ("X-A = \"a\\nb\"", "no value"),
+            ("X-A = ''", "not a header value"),
+            ("X-A = \"a\\nb\"", "not a header value"),
             ("X-A = { keychain = 'a b' }", "secret's name"),
             ("X-A = { keychian = 'a' }", "keychian"),
         ] {

@@ -1,22 +1,23 @@
-//! Where a field stands in a TOML text, and what stands at a place.
+//! Finding the position of a field in a TOML text, and the field at a position.
 
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// The 1-based line of byte `offset`.
+/// Returns the 1-based line of byte `offset`.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
     let before = &text.as_bytes()[..offset.min(text.len())];
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The line of the field at `path`, or of the closest table around it that the text has.
+/// Returns the line of the field at `path`, or of the innermost existing table around it.
 pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
     offset_of(text, path).map(|offset| line_at(text, offset))
 }
 
-/// The byte at which the field at `path` begins, or the closest table around it that the text has.
+/// Returns the byte offset of the field at `path`, or of the innermost existing table around it.
+/// Returns `None` if neither exists, or if the text is not TOML.
 #[must_use]
 pub fn offset_of(text: &str, path: &[String]) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
@@ -35,7 +36,8 @@ pub fn offset_of(text: &str, path: &[String]) -> Option<usize> {
     found
 }
 
-/// The dotted path of the field at byte `offset`; none where no field is, or the text is not TOML.
+/// Returns the dotted path of the field at byte `offset`. Returns `None` if there is no field, or if the
+/// text is not TOML.
 #[must_use]
 pub fn field_at(text: &str, offset: usize) -> Option<String> {
     let root = DeTable::parse(text).ok()?;
@@ -59,7 +61,7 @@ fn descend(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) {
     }
 }
 
-/// Into the table of an array that is around `offset`, by its number.
+/// Descends into the table of an array that contains `offset`, and appends its index.
 fn descend_items(items: &DeArray<'_>, offset: usize, path: &mut Vec<String>) {
     let mut items = items.iter().enumerate();
     let here = items.find(|(_, item)| full_span(item).contains(&offset));
@@ -71,8 +73,8 @@ fn descend_items(items: &DeArray<'_>, offset: usize, path: &mut Vec<String>) {
     }
 }
 
-/// The span of a value; a table's own span is only its header, so it reaches over its fields, and
-/// an array of tables over these.
+/// Returns the span of a value. For a table, that includes its fields, because its own span is only the
+/// header, and for an array of tables, it includes the tables.
 fn full_span(value: &Spanned<DeValue<'_>>) -> Range<usize> {
     let own = value.span();
     match value.get_ref() {

@@ -1,8 +1,8 @@
 //! Configuration files as types: `config.toml` of the bridge, `gateway.toml` of the gateway,
 //! `emulator.toml` of the emulator.
 //!
-//! Owns: what may stand in the files and what it means. Reading them, and naming file, line and
-//! field of an error, belongs to the programs.
+//! Owns: the syntax and the meaning of the files. Does not own: reading them, and adding the file's name
+//! to an error, which the programs do.
 
 mod bridge;
 mod client;

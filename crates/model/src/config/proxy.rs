@@ -1,4 +1,4 @@
-//! Which proxy leads out of the organisation's network.
+//! The proxy for servers outside of this machine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,49 +7,48 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// Which proxy leads to what is not on this machine: `system`, `none`, or a URL.
+/// The proxy for connections to other machines: `system`, `none`, or a URL.
 ///
-/// `system` is what the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) of the bridge names,
-/// if it names any; else what Windows or a Linux desktop says, by the script of an automatic
-/// configuration (PAC) too; else the proxy that is set in Windows or macOS. What `NO_PROXY` lists
-/// is reached directly. A URL is `http`, `https`, `socks5` (names are
-/// resolved here) or `socks5h` (names are resolved there), and has no path.
+/// `system` uses the bridge's environment variables (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) if any is
+/// set, otherwise the automatic configuration (PAC) of Windows or a Linux desktop, otherwise the proxy
+/// that is set in Windows or macOS. Hosts in `NO_PROXY` are reached directly. A URL is `http`, `https`,
+/// `socks5` (this machine resolves names) or `socks5h` (the proxy resolves names), and has no path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub enum Proxy {
-    /// What the environment and the operating system say.
+    /// The settings of the environment and the operating system.
     #[default]
     System,
-    /// None: everything is reached directly.
+    /// No proxy.
     None,
-    /// The one at this URL, for everything.
+    /// The proxy with this URL, for all connections.
     At(ProxyUrl),
 }
 
-/// Where a proxy is.
+/// The URL of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyUrl(String);
 
 impl ProxyUrl {
-    /// The text as it was given.
+    /// Returns the original text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a text is no [`Proxy`].
+/// Why a text is not a [`Proxy`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// Neither a word that is known nor a URL with a scheme that is.
+    /// It is neither a known keyword nor a URL with a known scheme.
     #[error(
-        "this is no proxy; hint: write `system`, `none`, or a URL such as http://proxy.example.com:3128 or socks5h://proxy.example.com:1080"
+        "this is not a proxy; hint: write `system`, `none`, or a URL such as http://proxy.example.com:3128 or socks5h://proxy.example.com:1080"
     )]
     Malformed,
-    /// A password in a file that is no place for one.
+    /// The URL has credentials, which do not belong in the file.
     #[error(
-        "the proxy's URL carries a user name or a password; hint: give them by HTTPS_PROXY in the bridge's environment or by the system's settings"
+        "the proxy's URL contains a user name or a password; hint: set them with HTTPS_PROXY in the bridge's environment or in the system's settings"
     )]
     Credentials,
 }
@@ -105,7 +104,7 @@ mod tests {
     use super::{Proxy, ProxyError};
 
     #[test]
-    fn a_proxy_is_a_word_or_a_url_without_secrets() {
+    fn proxy_is_keyword_or_url_without_credentials() {
         for text in [
             "system",
             "none",
