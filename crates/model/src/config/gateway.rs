@@ -1,8 +1,8 @@
-//! `gateway.toml`: what a gateway is told by the people who run it.
+//! `gateway.toml`: the configuration of a gateway.
 //!
-//! Owns: the file's types, [`GatewayConfig::parse`] and [`GatewayConfig::validate`]; an error
-//! names line and field. Does not own: reading the file, or the values of secrets, which stand
-//! elsewhere and are named here as `{{name}}`.
+//! Owns: the file's types, [`GatewayConfig::parse`] and [`GatewayConfig::validate`], whose errors name
+//! line and field. Does not own: reading the file, and the values of secrets, to which the file refers
+//! as `{{name}}`.
 
 mod network;
 mod secret;
@@ -24,7 +24,7 @@ pub use secret::{SecretSource, SecretValue, Template, TemplatePart};
 pub use validate::ConfigError;
 pub(super) use validate::syntax_error;
 
-/// The whole of `gateway.toml`.
+/// The content of `gateway.toml`.
 ///
 /// ```toml
 /// version = 1
@@ -53,71 +53,69 @@ pub(super) use validate::syntax_error;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// The file's version; 1 is the only one so far.
+    /// The file's version. Only 1 exists.
     #[serde(default)]
     pub version: ConfigVersion,
-    /// The address clients reach this gateway at, without a path: the OAuth issuer. It is never
-    /// derived from what a request says.
+    /// The URL under which clients reach this gateway, without a path. It is the OAuth issuer, and is
+    /// never derived from a request.
     pub public_url: EndpointUrl,
-    /// The address to listen on; plain HTTP, so that TLS ends in front of it.
+    /// The address to listen on, with plain HTTP. A reverse proxy in front of it must provide TLS.
     #[serde(default = "default_listen", deserialize_with = "address")]
     pub listen: SocketAddr,
-    /// The name people see on the consent page.
+    /// The name on the consent page.
     #[serde(default = "default_name")]
     pub name: String,
     /// The server that is also reachable at `/mcp`, `/mcp/sse` and `/mcp/message`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_server: Option<ServerName>,
-    /// The tenant ids whose people may sign in; the authority's own tenant, if empty.
+    /// The IDs of the tenants whose users may sign in. If empty, the authority's tenant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_tenants: Vec<String>,
-    /// Web origins whose pages may call the servers, as in `https://app.example.com`; none, if
-    /// empty.
+    /// The web origins whose pages may call the servers, as in `https://app.example.com`. If empty, none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
-    /// How many connections there may be at once, 100 at least; one address may have a quarter of them.
-    /// Beyond that, idle ones are closed for new ones. Each needs two descriptors, and with a lower limit
-    /// of open files there are fewer.
+    /// The maximum number of connections, at least 100. One address may have a quarter of them. Beyond
+    /// that, idle connections are closed for new ones. Each connection needs two descriptors, so a low
+    /// limit on open files reduces the number.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
-    /// After how many seconds of silence an event stream gets a comment line, so that a front end does
-    /// not take it for dead: nginx waits for 60 seconds, and Azure for 230. 0 is never.
+    /// After how many idle seconds a comment line is sent on an event stream, so that a reverse proxy does
+    /// not close it: nginx waits for 60 seconds, Azure for 230. 0 disables the comment lines.
     #[serde(default = "default_keep_alive_seconds")]
     pub keep_alive_seconds: u32,
-    /// How long requests may go on after the gateway was told to end, in seconds; 600 at most. It takes
-    /// no new connections meanwhile, and event streams end when the last request has. Answers of servers
-    /// over HTTP+SSE come on such a stream, and are cut off with it.
+    /// How long active requests may continue after the gateway was asked to shut down, in seconds. At most
+    /// 600. Meanwhile, it accepts no new connections. Event streams end with the last request, which also
+    /// cuts off responses of servers over HTTP+SSE, because they arrive on such a stream.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u32,
-    /// The networks of the reverse proxies in front of this gateway. What they say in
-    /// `forwarded_header` is believed; without them every visitor counts as the proxy itself, and
-    /// all share one limit.
+    /// The networks of the reverse proxies in front of this gateway, whose `forwarded_header` is trusted.
+    /// If a proxy is not listed, all its clients count as one address and share one rate limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Network>,
-    /// The header in which `trusted_proxies` name the visitor; the other one is ignored.
+    /// The header in which `trusted_proxies` pass the client's address. The other header is ignored.
     #[serde(default)]
     pub forwarded_header: ForwardedHeader,
-    /// Networks whose visitors may register and sign in ten times as often as others: those through
-    /// which many people come with one address.
+    /// The networks whose clients may register and sign in ten times as often as others, because many
+    /// users share one address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_networks: Vec<Network>,
-    /// Keys that seal sessions, as lines of `id base64`, newest first; if absent, a generated
-    /// file in the data folder.
+    /// The keys that encrypt sessions, as lines of `id base64`, newest first. If absent, they are
+    /// generated and stored in the data folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_keys: Option<Template>,
-    /// How the gateway itself signs people in.
+    /// How the gateway signs users in.
     pub entra: EntraConfig,
-    /// Where the values of `{{name}}` come from.
+    /// The sources of the values of `{{name}}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretSource>,
     /// The MCP servers behind this gateway, by name.
     pub servers: BTreeMap<ServerName, BackendConfig>,
 }
 
-/// The header by which a reverse proxy names the visitor.
+/// The header in which a reverse proxy passes the client's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ForwardedHeader {
-    /// A list of addresses, the visitor's first; each proxy adds one at the end.
+    /// A list of addresses, with the client's first. Each proxy appends one.
     #[default]
     #[serde(rename = "X-Forwarded-For", alias = "x-forwarded-for")]
     XForwardedFor,
@@ -126,16 +124,16 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// `[entra]`: the gateway's own registration at Microsoft Entra ID.
+/// `[entra]`: the gateway's app registration in Microsoft Entra ID.
 ///
-/// At most one of `client_secret`, `certificate`, `federated_token_file` and `managed_identity`
-/// is given; none makes it a public client.
+/// At most one of `client_secret`, `certificate`, `federated_token_file` and `managed_identity` may be
+/// set. Without any, the gateway is a public client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntraConfig {
-    /// `https://login.microsoftonline.com/{tenant}/v2.0`, or the same at another cloud.
+    /// `https://login.microsoftonline.com/{tenant}/v2.0`, or its equivalent in another cloud.
     pub authority: EndpointUrl,
-    /// The application (client) id.
+    /// The application (client) ID.
     pub client_id: String,
     /// The client secret, as `{{name}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,14 +141,14 @@ pub struct EntraConfig {
     /// A certificate instead of a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateConfig>,
-    /// A file with a token of a federated credential, such as Kubernetes mounts for workload
-    /// identity, relative to `gateway.toml`. It is read anew for every use.
+    /// A file with a federated token, such as Kubernetes mounts for workload identity, relative to
+    /// `gateway.toml`. The file is read for every use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federated_token_file: Option<PathBuf>,
     /// An Azure managed identity as the federated credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<ManagedIdentityConfig>,
-    /// What is asked for at the sign-in.
+    /// The scopes to request at the sign-in.
     #[serde(default = "default_scopes")]
     pub scopes: Vec<String>,
 }
@@ -169,15 +167,15 @@ pub struct CertificateConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManagedIdentityConfig {
-    /// The client id of the user-assigned identity.
+    /// The client ID of the user-assigned identity.
     pub client_id: String,
-    /// The audience that Entra expects; other clouds have their own.
+    /// The audience that Entra expects. It differs in other clouds.
     #[serde(default = "default_exchange_audience")]
     pub audience: String,
-    /// The token endpoint, if it is not the virtual machine's.
+    /// The token endpoint. The default is that of virtual machines.
     #[serde(default = "default_identity_endpoint")]
     pub endpoint: String,
-    /// The value of `X-IDENTITY-HEADER`, as `{{name}}`, where App Service provides the endpoint.
+    /// The value of `X-IDENTITY-HEADER`, as `{{name}}`, if App Service provides the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Template>,
 }
@@ -188,23 +186,23 @@ pub struct ManagedIdentityConfig {
 pub struct BackendConfig {
     /// Its Streamable HTTP endpoint.
     pub url: BackendUrl,
-    /// Its HTTP+SSE endpoint, if it has one; the message endpoint is what that one announces.
+    /// Its HTTP+SSE endpoint, if it has one, which announces the message endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sse_url: Option<BackendUrl>,
-    /// The name people see on the consent page; the server's name, if absent.
+    /// The name on the consent page. If absent, the server's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The scopes that a session needs for this server.
     #[serde(default = "default_server_scopes")]
     pub scopes: Vec<String>,
-    /// Headers added to every request, such as `x-functions-key = "{{functions-key}}"`. A header of an
-    /// answer that repeats one of these secrets is removed. Bodies are passed on unread: a server that
-    /// writes what it was asked with into its answers gives the secret away.
+    /// The headers added to every request, such as `x-functions-key = "{{functions-key}}"`. Response
+    /// headers that contain one of these secrets are removed. Bodies are not inspected: a server that
+    /// echoes request headers in its responses discloses the secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Template>,
 }
 
-/// The address of a server behind the gateway: http or https, to any host.
+/// The URL of a server behind the gateway: http or https, with any host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct BackendUrl {
@@ -214,13 +212,13 @@ pub struct BackendUrl {
 }
 
 impl BackendUrl {
-    /// The text as it was given.
+    /// Returns the original text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The parsed form, for its parts.
+    /// Returns the parsed form.
     #[must_use]
     pub fn url(&self) -> &url::Url {
         &self.url

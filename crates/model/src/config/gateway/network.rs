@@ -1,4 +1,4 @@
-//! Networks, as configuration names them.
+//! IP networks in configuration files.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,14 +7,15 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A network of IPv4 or IPv6, as in `10.0.0.0/8`; an address alone is a network of one.
+/// An IPv4 or IPv6 network, as in `10.0.0.0/8`. A single address is a network of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct Network(IpNet);
 
 impl Network {
-    /// Returns whether it includes an address. IPv4 in IPv6 notation (`::ffff:10.0.0.1`) is IPv4.
+    /// Returns whether the network includes an address. IPv4-mapped IPv6 addresses (`::ffff:10.0.0.1`)
+    /// count as IPv4.
     #[must_use]
     pub fn includes(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())

@@ -1,4 +1,4 @@
-//! Secrets in `gateway.toml`: where a value comes from, and texts that name one.
+//! Secrets in `gateway.toml`: the sources of their values, and texts that refer to them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,31 +6,31 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[secrets.NAME]`: where a secret's value comes from.
+/// `[secrets.NAME]`: the source of a secret's value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretSource {
-    /// A file, relative to `gateway.toml`; a line break at its end is not part of the value.
+    /// A file, relative to `gateway.toml`. A line break at its end is not part of the value.
     File(PathBuf),
-    /// A variable of the environment.
+    /// An environment variable.
     Env(String),
-    /// The value itself, for files that a program generates for development.
+    /// The value itself, for generated development configurations.
     Value(SecretValue),
 }
 
-/// A secret that stands in the file itself. It is written back there and nowhere else.
+/// A secret in the file itself. It is only serialised to that file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SecretValue(String);
 
 impl SecretValue {
-    /// Takes the value.
+    /// Creates a secret with this value.
     #[must_use]
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -43,7 +43,7 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// A text in which `{{name}}` stands for a secret's value.
+/// A text in which `{{name}}` is replaced by a secret's value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Template(String);
@@ -51,20 +51,20 @@ pub struct Template(String);
 /// A piece of a [`Template`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplatePart<'a> {
-    /// Text that stands for itself.
+    /// Literal text.
     Literal(&'a str),
     /// The name of a secret.
     Secret(&'a str),
 }
 
 impl Template {
-    /// Takes the text as it stands in the file.
+    /// Creates a template from the text in the file.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The pieces, in order. A `{{` without its `}}` is literal.
+    /// Iterates over the pieces, in order. A `{{` without its `}}` is literal.
     pub fn parts(&self) -> impl Iterator<Item = TemplatePart<'_>> {
         let mut rest = self.0.as_str();
         std::iter::from_fn(move || {
@@ -74,7 +74,7 @@ impl Template {
         })
     }
 
-    /// The secrets it names.
+    /// Iterates over the names of the secrets that it refers to.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.parts().filter_map(|part| match part {
             TemplatePart::Secret(name) => Some(name),

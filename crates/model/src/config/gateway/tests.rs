@@ -1,4 +1,4 @@
-//! What stands in a `gateway.toml`, and what is said about one that is wrong.
+//! Valid and invalid `gateway.toml` files.
 
 use super::{GatewayConfig, SecretSource, Template, TemplatePart};
 
@@ -27,7 +27,7 @@ headers = { "x-functions-key" = "{{functions-key}}" }
 "#;
 
 #[test]
-fn a_whole_file_is_understood_and_can_be_written_back() {
+fn complete_file_is_parsed_and_serialised() {
     let config = GatewayConfig::parse(WHOLE).unwrap();
     assert_eq!(config.public_url.as_str(), "https://mcp.example.com");
     assert_eq!(config.entra.scopes, ["openid", "profile", "offline_access"]);
@@ -40,7 +40,7 @@ fn a_whole_file_is_understood_and_can_be_written_back() {
 }
 
 #[test]
-fn an_error_names_line_and_field() {
+fn error_names_line_and_field() {
     for (from, to, line, field) in [
         ("version = 1", "version = 2", 1, "version"),
         (
@@ -144,13 +144,13 @@ fn an_error_names_line_and_field() {
 }
 
 #[test]
-fn an_address_that_is_none_comes_with_one_that_is() {
+fn invalid_address_error_has_hint() {
     let error = GatewayConfig::parse(&WHOLE.replace("0.0.0.0:8080", "nope")).unwrap_err();
     assert!(error.message.contains("hint: "), "{error}");
 }
 
 #[test]
-fn an_authority_of_many_tenants_needs_a_list_of_them() {
+fn multi_tenant_authority_requires_allowed_tenants() {
     for shared in [
         "",
         "common",
@@ -173,7 +173,7 @@ fn an_authority_of_many_tenants_needs_a_list_of_them() {
 }
 
 #[test]
-fn the_public_url_is_what_browsers_name() {
+fn public_url_must_be_plain_origin() {
     let with = |url: &str| GatewayConfig::parse(&WHOLE.replace("https://mcp.example.com", url));
     for good in [
         "https://mcp.example.com:8443",
@@ -196,7 +196,7 @@ fn the_public_url_is_what_browsers_name() {
 }
 
 #[test]
-fn an_error_does_not_repeat_a_secret() {
+fn error_does_not_contain_secret() {
     let text = WHOLE.replace(
         "env = \"FUNCTIONS_KEY\"",
         "value = \"hunter2\"\nenv = \"X\"",
@@ -212,7 +212,7 @@ fn an_error_does_not_repeat_a_secret() {
 }
 
 #[test]
-fn a_template_falls_into_literals_and_names() {
+fn template_is_split_into_literals_and_names() {
     let parts = |text: &str| format!("{:?}", Template::new(text).parts().collect::<Vec<_>>());
     let expected = [
         TemplatePart::Literal("Bearer "),

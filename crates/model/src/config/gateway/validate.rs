@@ -1,18 +1,18 @@
-//! What a `gateway.toml` must fulfil beyond its types.
+//! The rules for a `gateway.toml` that its types do not express.
 
 use std::fmt;
 
 use super::{BackendConfig, EntraConfig, GatewayConfig, ManagedIdentityConfig, Template};
 use crate::config::locate::{field_at, line_at, line_of};
 
-/// What is wrong with a configuration file. It never repeats a value, because that may be a secret.
+/// An error in a configuration file. Does not contain the value, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// The line, counted from 1, if the text is at hand.
+    /// The 1-based line, if the text is available.
     pub line: Option<usize>,
-    /// The field, as in `servers.snippets.url`; empty if the text is not TOML at all.
+    /// The field, as in `servers.snippets.url`. Empty if the text is not TOML.
     pub field: String,
-    /// What is wrong with it, and a hint.
+    /// The error, and a hint.
     pub message: String,
 }
 
@@ -29,10 +29,10 @@ impl fmt::Display for ConfigError {
 }
 
 impl GatewayConfig {
-    /// Reads the text of a `gateway.toml`.
+    /// Parses the text of a `gateway.toml`.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its line and field.
+    /// The first error, with its line and field.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
         config
@@ -45,10 +45,10 @@ impl GatewayConfig {
         Ok(config)
     }
 
-    /// Checks what the types alone do not hold, for a configuration made by a program.
+    /// Checks the rules that the types do not express, for a configuration that a program has created.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its field.
+    /// The first error, with its field.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|Wrong { path, message }| ConfigError {
             line: None,
@@ -69,7 +69,7 @@ impl GatewayConfig {
         if self.name.trim().is_empty() {
             return Err(wrong(
                 ["name"],
-                "is empty; hint: people see it on the consent page",
+                "is empty; hint: set the name that is shown on the consent page",
             ));
         }
         if self.max_connections < 100 {
@@ -154,7 +154,7 @@ impl GatewayConfig {
         Ok(())
     }
 
-    /// Every text in which a secret may be named, with its path.
+    /// Returns every text that may refer to a secret, with its path.
     fn templates(&self) -> Vec<(Vec<String>, &Template)> {
         let entra = |field: &str| vec!["entra".to_owned(), field.to_owned()];
         let mut all = Vec::new();
@@ -193,8 +193,8 @@ impl GatewayConfig {
     }
 }
 
-/// What stands in an authority's URL in place of one organisation: names that Entra reads in any
-/// case, and the tenant of all personal accounts.
+/// The tenants in an authority's URL that are not a single organisation: names, which Entra matches
+/// ignoring case, and the tenant of personal accounts.
 const SHARED_TENANTS: [&str; 4] = [
     "common",
     "organizations",
@@ -202,10 +202,10 @@ const SHARED_TENANTS: [&str; 4] = [
     "9188040d-6c67-4c5b-b112-36a304b66dad",
 ];
 
-/// Whether a part of a path is what an example has in place of a tenant.
+/// Returns whether a path segment is a placeholder for the tenant, as in an example.
 fn is_placeholder(part: &str) -> bool {
     let part = part.to_ascii_lowercase();
-    // As a URL has `{` and `<`.
+    // `{` and `<`, percent-encoded.
     let is_bracketed = part.starts_with("%7b") || part.starts_with("%3c");
     let words: String = part.chars().filter(char::is_ascii_alphanumeric).collect();
     is_bracketed
@@ -219,7 +219,7 @@ fn is_placeholder(part: &str) -> bool {
         .contains(&words.as_str())
 }
 
-/// Whether a text is an id as Entra gives one to each tenant.
+/// Returns whether a text has the form of a tenant ID.
 fn is_tenant_id(text: &str) -> bool {
     let lengths = text.split('-').map(str::len);
     lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
@@ -262,7 +262,7 @@ impl EntraConfig {
         if self.is_shared_authority() && allowed_tenants.is_empty() {
             return Err(wrong(
                 ["entra", "authority"],
-                "lets people of every tenant sign in; hint: name the tenant in the URL, or list tenant ids in allowed_tenants",
+                "lets users of every tenant sign in; hint: name the tenant in the URL, or list tenant IDs in allowed_tenants",
             ));
         }
         self.check_authority()?;
@@ -307,8 +307,8 @@ impl EntraConfig {
                 .any(|shared| tenant.eq_ignore_ascii_case(shared))
     }
 
-    /// The id of the only tenant whose people the authority signs in. `None` if it signs in those of
-    /// several, or names its tenant by a domain.
+    /// Returns the ID of the only tenant whose users the authority signs in. Returns `None` if the
+    /// authority signs in users of several tenants, or names its tenant by a domain.
     #[must_use]
     pub fn tenant_id(&self) -> Option<&str> {
         Some(self.tenant()).filter(|tenant| is_tenant_id(tenant))
@@ -359,8 +359,8 @@ impl BackendConfig {
     }
 }
 
-/// Whether a header may be added by configuration: a name, and none that frames the message or
-/// that the gateway itself answers for.
+/// Returns whether a header may be configured: it is a valid name, does not affect the framing, and is
+/// not set by the gateway itself.
 fn may_inject(name: &str) -> bool {
     let token = !name.is_empty()
         && name
