@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use auth::{Identity, IdentityOptions, Target, Vault, Whom};
+use auth::{AccountSelection, Identity, IdentityOptions, Target, Vault};
 use futures_util::future::join_all;
 use model::{
     Clock,
@@ -56,12 +56,12 @@ pub(crate) async fn sign_in_earlier(harness: &Harness, bridge: &Bridge) {
     )]
     let earlier = SystemTime::now() - AGO;
     let identity = Identity::new(IdentityOptions {
-        http: auth::http::Clients::new([], &Proxy::None).expect("clients"),
+        http: auth::http::HttpClients::new([], &Proxy::None).expect("clients"),
         vault: Vault::file(&bridge.vault()),
         clock: Clock::fixed(earlier),
-        program: auth::Program {
+        client: auth::ClientMetadata {
             name: "Postern".to_owned(),
-            metadata: None,
+            document_url: None,
         },
         is_other_user: |_, _| false,
     });
@@ -70,7 +70,9 @@ pub(crate) async fn sign_in_earlier(harness: &Harness, bridge: &Bridge) {
         url: url.parse().expect("a URL"),
         auth: ServerAuth::Discover,
     };
-    let flow = identity.start_sign_in(&target, None, Whom::Same).await;
+    let flow = identity
+        .start_sign_in(&target, None, AccountSelection::Last)
+        .await;
     let flow = flow.expect("a page");
     let page = flow.url().to_string();
     let (account, ()) = tokio::join!(flow.finish(), harness.sign_in_at(&page));

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use auth::{ConfiguredServer, Identity, IdentityOptions, Program, Target, Vault};
+use auth::{ClientMetadata, ConfiguredServer, Identity, IdentityOptions, Target, Vault};
 use control::api::{Problem, ProblemKind, SessionView};
 use control::peer::{self, Owner};
 use mcp::memory::Budget;
@@ -52,7 +52,7 @@ pub const SHUTDOWN_TIMEOUT: Duration = TASK_TIMEOUT.saturating_add(REFRESH_TIMEO
 pub(crate) struct BridgeState {
     pub(crate) options: Options,
     pub(crate) identity: Identity,
-    pub(crate) client: mcp::up::Client,
+    pub(crate) client: mcp::upstream::Client,
     /// Memory for messages to hosts, and for messages of hosts.
     pub(crate) to_hosts: Budget,
     pub(crate) from_hosts: Budget,
@@ -110,8 +110,9 @@ impl BridgeState {
             proxy,
             client_metadata,
         } = OutboundConfig::load_lenient(&options).map_err(|error| tls(&error))?;
-        let http = auth::http::Clients::new(roots.clone(), &proxy).map_err(|error| tls(&error))?;
-        let client = mcp::up::Client::new(mcp::up::ClientOptions {
+        let http =
+            auth::http::HttpClients::new(roots.clone(), &proxy).map_err(|error| tls(&error))?;
+        let client = mcp::upstream::Client::new(mcp::upstream::ClientOptions {
             extra_roots: roots,
             proxy,
             max_connections: Some(options.descriptors.upstream),
@@ -124,11 +125,11 @@ impl BridgeState {
             http,
             vault,
             clock: options.clock.clone(),
-            program: Program {
+            client: ClientMetadata {
                 name: "Postern".to_owned(),
-                metadata: client_metadata,
+                document_url: client_metadata,
             },
-            is_other_user: |peer, here| peer::owner(peer, here) == Owner::Stranger,
+            is_other_user: |peer, here| peer::owner(peer, here) == Owner::OtherUser,
         });
         let changed = watch::Sender::new(());
         let tasks = TaskTracker::new();
@@ -481,7 +482,7 @@ impl BridgeState {
         let tasks = async {
             let _ = tokio::time::timeout(TASK_TIMEOUT, self.tasks.wait()).await;
             let bridge = Arc::clone(self);
-            let saved = threads::aside(move || bridge.registry.save());
+            let saved = threads::run_blocking(move || bridge.registry.save());
             let saved = tokio::time::timeout(REFRESH_TIMEOUT, saved);
             let settled = tokio::time::timeout(REFRESH_TIMEOUT, self.identity.settled());
             let (saved, settled) = tokio::join!(saved, settled);
@@ -564,7 +565,7 @@ async fn save_caches(bridge: Arc<BridgeState>) {
             bridge.registry.due().await;
             tokio::time::sleep(SAVE_INTERVAL).await;
             let bridge = Arc::clone(&bridge);
-            threads::aside(move || bridge.registry.save()).await;
+            threads::run_blocking(move || bridge.registry.save()).await;
         }
     };
     bridge.shutdown.run_until_cancelled(saving).await;

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use auth::{Aspect, Finding, Verdict};
+use auth::{CheckKind, Finding, Verdict};
 use control::api::{DoctorCheck, DoctorOutcome, Problem, ProblemKind};
 
 use futures_util::future::join_all;
@@ -91,7 +91,7 @@ async fn one_server(bridge: &Arc<BridgeState>, server: &Arc<Server>) -> Vec<Doct
     let (target, challenge) = (server.target(), server.challenge());
     let (connection, findings) = tokio::join!(
         connection(bridge, server, subject.clone()),
-        bridge.identity.examine(&target, challenge.as_deref()),
+        bridge.identity.diagnose(&target, challenge.as_deref()),
     );
     let sign_in_checks = findings
         .iter()
@@ -100,20 +100,20 @@ async fn one_server(bridge: &Arc<BridgeState>, server: &Arc<Server>) -> Vec<Doct
 }
 
 fn from_finding(server: &str, finding: &Finding) -> DoctorCheck {
-    let aspect = match finding.aspect {
-        Aspect::Discovery => "discovery",
-        Aspect::Registration => "registration",
-        Aspect::Redirect => "redirect",
-        Aspect::Access => "access",
-        Aspect::Clock => "clock",
-        Aspect::Reach => "reach",
-        Aspect::Proxy => "proxy",
-        Aspect::Certificate => "certificate",
+    let aspect = match finding.kind {
+        CheckKind::Discovery => "discovery",
+        CheckKind::Registration => "registration",
+        CheckKind::Redirect => "redirect",
+        CheckKind::Access => "access",
+        CheckKind::Clock => "clock",
+        CheckKind::Reach => "reach",
+        CheckKind::Proxy => "proxy",
+        CheckKind::Certificate => "certificate",
     };
     let outcome = match finding.verdict {
-        Verdict::Fine => DoctorOutcome::Fine,
-        Verdict::Doubtful => DoctorOutcome::Warning,
-        Verdict::Broken => DoctorOutcome::Broken,
+        Verdict::Ok => DoctorOutcome::Fine,
+        Verdict::Warning => DoctorOutcome::Warning,
+        Verdict::Failed => DoctorOutcome::Broken,
     };
     check(
         &format!("{server}, {aspect}"),

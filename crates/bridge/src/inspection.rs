@@ -14,7 +14,7 @@ use control::api::{Inspection, Problem, ProblemKind};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use mcp::Message;
-use mcp::up::Failure;
+use mcp::upstream::UpstreamError;
 use model::EndpointUrl;
 use model::config::ServerAuth;
 use tokio::time::{Instant, timeout_at};
@@ -80,12 +80,12 @@ async fn from_found(
 async fn elsewhere(
     bridge: &Arc<BridgeState>,
     url: &EndpointUrl,
-    failure: &Failure,
+    failure: &UpstreamError,
     problem: Problem,
     until: Instant,
 ) -> Inspection {
     let places = match failure {
-        Failure::NotTls => Vec::new(),
+        UpstreamError::NotTls => Vec::new(),
         _ => usual_places(url),
     };
     // Sends all requests at once. The first path with a server wins, so a later one that does not
@@ -138,9 +138,9 @@ fn usual_places(url: &EndpointUrl) -> Vec<EndpointUrl> {
 }
 
 /// Converts a failure. Quotes the server if its response has a message.
-fn problem_of(failure: &Failure) -> Problem {
+fn problem_of(failure: &UpstreamError) -> Problem {
     let problem = problem::from_failure(failure);
-    let Failure::Rejected { body, .. } = failure else {
+    let UpstreamError::Rejected { body, .. } = failure else {
         return problem;
     };
     match body.as_ref().and_then(Message::error) {

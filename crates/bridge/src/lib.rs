@@ -108,7 +108,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (mut mcp, mut control) = control::socket::Listener::bind(&options.home)?;
-    let http = mcp.beside(&options.home, control::socket::Face::Http)?;
+    let http = mcp.beside(&options.home, control::socket::SocketKind::Http)?;
     let bridge = BridgeState::new(options, shutdown).await?;
     let listeners = HttpListeners::open(&bridge, http).await;
     ready();

@@ -15,15 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Account;
-use control::Answer;
+use control::ControlResponse;
 use control::api::{HostId, Problem, ProblemKind, Reply, Request, SignInWay};
-use control::hello::{self, LONGEST_LINE, Wants};
+use control::hello::{self, ConnectionKind, MAX_LINE};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use futures_util::TryFutureExt;
 use model::config::ServerConfig;
 use model::{EndpointUrl, ServerName};
-use threads::aside;
+use threads::run_blocking;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -64,12 +64,12 @@ pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) ->
 
 async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
-    let mut lines = Lines::new(reader, LONGEST_LINE);
+    let mut lines = Lines::new(reader, MAX_LINE);
     let Some(hello) = client_hello::receive(&mut lines).await? else {
         return Ok(());
     };
     client_hello::welcome(&bridge.options.version, &mut writer, None).await?;
-    let Wants::Control { desktop } = hello.wants else {
+    let ConnectionKind::Control { desktop } = hello.wants else {
         return Ok(());
     };
     let _attached = bridge.attach(desktop);
@@ -88,7 +88,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
                 let text = format!("this bridge does not know that request: {error}");
                 let problem = Problem::new(ProblemKind::Invalid, text)
                     .with_hint("use the same version of Postern for both");
-                hello::send(&mut writer, &Answer::Problem(problem)).await?;
+                hello::send(&mut writer, &ControlResponse::Problem(problem)).await?;
                 continue;
             }
         };
@@ -134,10 +134,10 @@ fn start_request(
             () = shared.shutdown.cancelled() => return,
         };
         let answer = match done {
-            Ok(reply) => Answer::Ok(reply),
-            Err(problem) => Answer::Problem(problem),
+            Ok(reply) => ControlResponse::Ok(reply),
+            Err(problem) => ControlResponse::Problem(problem),
         };
-        let sent = response_sender.send(aside(move || hello::line(&answer)).await);
+        let sent = response_sender.send(run_blocking(move || hello::line(&answer)).await);
         // A connected client ends the bridge once its response is written. This one is not
         // connected any more.
         if sent.is_err() && last {
@@ -386,7 +386,7 @@ async fn sign_out(
         }
     }
     for server in bridge.registry.all() {
-        let is_for_people = server.config.auth.is_for_people();
+        let is_for_people = server.config.auth.is_interactive();
         if is_for_people
             && server.is_protected()
             && bridge.identity.account_for(&server.target()).is_none()

@@ -266,7 +266,7 @@ impl SignIns {
             )
             .with_hint(format!("begin with `postern sign-in {server} --paste`")));
         };
-        let given = hand_in.give(address.expose()).await;
+        let given = hand_in.submit(address.expose()).await;
         given.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))
     }
 

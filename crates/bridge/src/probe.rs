@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control::api::{Problem, ProblemKind, RefusalView, TestReport, ToolResult};
+use control::api::{AuthErrorView, Problem, ProblemKind, TestReport, ToolResult};
 use mcp::handshake::InitializeResult;
 use mcp::{LATEST_LEGACY, Message, RequestId};
 use serde::Deserialize;
@@ -37,7 +37,7 @@ pub(crate) async fn test(
 /// Builds the report from a handshake and a list of tools. Removes control characters, because the
 /// report is shown at terminals.
 pub(crate) fn report(handshake: &Message, tools: &Value, begun: Instant) -> TestReport {
-    let handshake = InitializeResult::of(handshake);
+    let handshake = InitializeResult::from_response(handshake);
     let info = handshake
         .as_ref()
         .and_then(|result| result.server_info.as_ref());
@@ -190,7 +190,7 @@ fn problem_of(error: &str) -> Problem {
     struct Own {
         kind: ProblemKind,
         hint: Option<String>,
-        refusal: Option<Box<RefusalView>>,
+        refusal: Option<Box<AuthErrorView>>,
     }
     let Ok(answer) = mcp::json::read::<Refused>(error) else {
         return match mcp::json::read::<Value>(error) {
@@ -237,7 +237,7 @@ pub(crate) fn refused(words: &str) -> Problem {
 }
 
 fn not_mcp(what: &str) -> Problem {
-    let failure = mcp::up::Failure::NotMcp {
+    let failure = mcp::upstream::UpstreamError::NotMcp {
         status: 200,
         what: what.to_owned(),
     };

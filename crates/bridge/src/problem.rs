@@ -3,7 +3,7 @@
 //! Does not own: errors that depend on the state of a server (`server_problem`).
 
 use control::api::{Problem, ProblemKind};
-use mcp::up::Failure;
+use mcp::upstream::UpstreamError;
 use mcp::{Message, RequestId};
 use model::config::ServerAuth;
 use model::{EndpointUrl, ServerName};
@@ -44,48 +44,50 @@ pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
 }
 
 /// Converts a failure of the server. Like all functions below, does not name the server.
-pub(crate) fn from_failure(failure: &Failure) -> Problem {
+pub(crate) fn from_failure(failure: &UpstreamError) -> Problem {
     let (kind, hint) = match failure {
-        Failure::Forbidden { .. } if missing_scopes(failure).is_some() => (
+        UpstreamError::Forbidden { .. } if missing_scopes(failure).is_some() => (
             ProblemKind::Failed,
             "sign in again from Postern's tray menu or with `postern sign-in`: that asks for the access that is missing",
         ),
         // Another sign-in of the same account brings the same permissions.
-        Failure::Unauthorized { .. } | Failure::Forbidden { .. } => (
+        UpstreamError::Unauthorized { .. } | UpstreamError::Forbidden { .. } => (
             ProblemKind::Failed,
             "ask the administrators of the server for access; if it wants a key, write it into `headers` of this server in config.toml (`postern secrets set` stores the value)",
         ),
         // Reported for requests only: the server has not processed them.
-        Failure::SessionGone { .. } => (
+        UpstreamError::SessionGone { .. } => (
             ProblemKind::Unreachable,
             "the call was not carried out; try again",
         ),
-        Failure::StreamEnded => (
+        UpstreamError::StreamEnded => (
             ProblemKind::Unreachable,
             "the call may have completed; check before retrying",
         ),
-        Failure::Unreachable { sent: false, .. } => (
+        UpstreamError::Unreachable { sent: false, .. } => (
             ProblemKind::Unreachable,
             "check the network and the address; Postern keeps trying",
         ),
-        Failure::Unreachable { sent: true, .. } => (
+        UpstreamError::Unreachable { sent: true, .. } => (
             ProblemKind::Unreachable,
             "the call may have completed; check before retrying",
         ),
-        Failure::Untrusted { .. } => (
+        UpstreamError::Untrusted { .. } => (
             ProblemKind::Untrusted,
             "report this to the server's operator",
         ),
-        Failure::NotTls => (ProblemKind::NotMcp, "check the server's URL"),
-        Failure::NotMcp { .. } => (
+        UpstreamError::NotTls => (ProblemKind::NotMcp, "check the server's URL"),
+        UpstreamError::NotMcp { .. } => (
             ProblemKind::NotMcp,
             "check the server's URL; it usually ends in /mcp or /sse",
         ),
-        Failure::Rejected { .. } if failure.is_wrong_path() => (
+        UpstreamError::Rejected { .. } if failure.is_wrong_path() => (
             ProblemKind::NotMcp,
             "check the server's URL; it usually ends in /mcp",
         ),
-        Failure::Rejected { .. } => (ProblemKind::Failed, "report this to the server's operator"),
+        UpstreamError::Rejected { .. } => {
+            (ProblemKind::Failed, "report this to the server's operator")
+        }
     };
     // Some failures bring a more specific hint.
     let problem = Problem::from_text(kind, &failure.to_string());
@@ -97,19 +99,19 @@ pub(crate) fn from_failure(failure: &Failure) -> Problem {
 
 /// Returns the challenge of a 403 `insufficient_scope` (RFC 6750 §3.1). Returns `None` for other
 /// failures.
-pub(crate) fn missing_scopes(failure: &Failure) -> Option<&str> {
+pub(crate) fn missing_scopes(failure: &UpstreamError) -> Option<&str> {
     match failure {
-        Failure::Forbidden { challenge, .. } => challenge
+        UpstreamError::Forbidden { challenge, .. } => challenge
             .as_deref()
             .filter(|challenge| challenge.contains("insufficient_scope")),
-        Failure::Unauthorized { .. }
-        | Failure::SessionGone { .. }
-        | Failure::Unreachable { .. }
-        | Failure::Untrusted { .. }
-        | Failure::NotTls
-        | Failure::NotMcp { .. }
-        | Failure::Rejected { .. }
-        | Failure::StreamEnded => None,
+        UpstreamError::Unauthorized { .. }
+        | UpstreamError::SessionGone { .. }
+        | UpstreamError::Unreachable { .. }
+        | UpstreamError::Untrusted { .. }
+        | UpstreamError::NotTls
+        | UpstreamError::NotMcp { .. }
+        | UpstreamError::Rejected { .. }
+        | UpstreamError::StreamEnded => None,
     }
 }
 
@@ -237,13 +239,13 @@ pub(crate) fn kind_of_sign_in(error: &auth::SignInError) -> ProblemKind {
 #[cfg(test)]
 mod tests {
     use control::api::{Problem, ProblemKind};
-    use mcp::up::Failure;
+    use mcp::upstream::UpstreamError;
 
     use super::{about, from_failure};
 
     #[test]
     fn about_names_server_once() {
-        let failure = Failure::Unreachable {
+        let failure = UpstreamError::Unreachable {
             reason: "no route".to_owned(),
             sent: false,
         };

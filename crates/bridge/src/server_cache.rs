@@ -11,8 +11,8 @@ use std::io;
 use std::path::Path;
 
 use control::api::{Problem, ToolView};
-use mcp::era::META_SERVER_INFO as SERVER_INFO;
 use mcp::handshake::InitializeResult;
+use mcp::meta::META_SERVER_INFO as SERVER_INFO;
 use mcp::{
     Era, LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY, handshake,
     json as text,
@@ -303,7 +303,8 @@ impl ServerCache {
         request: &Message,
         unavailable: Unavailable<'_>,
     ) -> Message {
-        let asked = handshake::InitializeParams::of(request).map(|params| params.protocol_version);
+        let asked = handshake::InitializeParams::from_request(request)
+            .map(|params| params.protocol_version);
         let asked = asked
             .as_deref()
             .filter(|asked| SUPPORTED_LEGACY.contains(asked));
@@ -376,7 +377,7 @@ impl ServerCache {
         if let Some(known) = self.whole(method)
             && !is_further_page(request)
         {
-            return Some(match Era::of(request) {
+            return Some(match Era::from_message(request) {
                 Era::Legacy => Message::response(id, &known),
                 Era::Modern => Message::response(id, &completed(known)),
             });
@@ -390,7 +391,7 @@ impl ServerCache {
                 .is_some_and(|name| self.has_tool(name))
         });
         let mut result = json!({ *items: Vec::from_iter(stand_in) });
-        if Era::of(request) == Era::Modern {
+        if Era::from_message(request) == Era::Modern {
             for (name, value) in completion() {
                 result[name] = value;
             }
@@ -511,7 +512,7 @@ pub(crate) fn list_changes(handshake: &Message) -> Vec<Message> {
         prompts: Option<serde::de::IgnoredAny>,
         resources: Option<serde::de::IgnoredAny>,
     }
-    let offered = InitializeResult::of(handshake)
+    let offered = InitializeResult::from_response(handshake)
         .and_then(|result| result.capabilities)
         .and_then(|raw| text::read::<Offered>(raw.get()).ok());
     let Some(offered) = offered else {

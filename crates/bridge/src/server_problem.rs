@@ -1,6 +1,6 @@
 //! Errors whose message or hint depends on the state and the configuration of a server.
 
-use control::api::{Actor, Problem, ProblemKind, RefusalView};
+use control::api::{Actor, AuthErrorView, Problem, ProblemKind};
 use model::config::ServerAuth;
 use model::{SecretName, ServerName};
 use url::Url;
@@ -126,8 +126,8 @@ fn browser_needed(server: &ServerName) -> Problem {
 }
 
 /// Builds the view of an error response.
-fn refusal_view(explanation: &auth::Explanation) -> Box<RefusalView> {
-    Box::new(RefusalView {
+fn refusal_view(explanation: &auth::Explanation) -> Box<AuthErrorView> {
+    Box::new(AuthErrorView {
         code: explanation.code().into_owned(),
         actor: match explanation.actor {
             auth::Actor::You => Actor::You,

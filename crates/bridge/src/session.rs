@@ -3,7 +3,7 @@
 //! Owns: what is sent, what is queued, what the bridge answers for the server, and that every
 //! request of the host gets one response. One task owns a session and handles one closed enum of
 //! events. A rejected token or a lost server is an event, not an error. Does not own: how bytes
-//! reach the host (`endpoint`), or the server (`mcp::up`).
+//! reach the host (`endpoint`), or the server (`mcp::upstream`).
 //!
 //! Rules where the specification is silent:
 //! - A handshake waits [`HANDSHAKE_WAIT`] for the server. Then it is answered from the cache, or
@@ -47,7 +47,7 @@ use std::time::Duration;
 use auth::{AccountKey, TokenNumber};
 use control::api::Problem;
 use mcp::memory::Account;
-use mcp::up::{Upstream, UpstreamEvent};
+use mcp::upstream::{Upstream, UpstreamEvent};
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;

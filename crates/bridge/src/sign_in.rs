@@ -9,7 +9,7 @@ mod attempt;
 
 use std::sync::Arc;
 
-use auth::{Account, Whom};
+use auth::{Account, AccountSelection};
 use control::api::{Problem, ProblemKind, SignInWay};
 
 use crate::bridge_state::BridgeState;
@@ -28,14 +28,14 @@ pub(crate) fn begin(
     trigger: SignInTrigger,
     sender: Option<ElicitationSender>,
 ) -> Option<OngoingSignIn> {
-    begin_as(bridge, server, trigger, Whom::Same, sender)
+    begin_as(bridge, server, trigger, AccountSelection::Last, sender)
 }
 
 fn begin_as(
     bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
     trigger: SignInTrigger,
-    selection: Whom,
+    selection: AccountSelection,
     sender: Option<ElicitationSender>,
 ) -> Option<OngoingSignIn> {
     let now = bridge.options.clock.unix();
@@ -95,7 +95,7 @@ pub(crate) async fn switch(
     way: SignInWay,
 ) -> SignInResult {
     let selection = match account {
-        None => Whom::Chosen,
+        None => AccountSelection::Prompt,
         Some(account) => {
             let target = server.target();
             let switched = bridge.identity.switch_account(&target, &account.key).await;
@@ -108,7 +108,9 @@ pub(crate) async fn switch(
             }
             let issuer = account.key.issuer;
             let username = account.username;
-            username.map_or(Whom::Chosen, |username| Whom::Named { username, issuer })
+            username.map_or(AccountSelection::Prompt, |username| {
+                AccountSelection::Named { username, issuer }
+            })
         }
     };
     if bridge.sign_ins.awaits(server.name.as_str()) {

@@ -197,7 +197,7 @@ fn result(call: &Message, text: &str, is_error: bool) -> Message {
         "content": [{ "type": "text", "text": text }],
         "isError": is_error,
     });
-    if Era::of(call) == Era::Modern {
+    if Era::from_message(call) == Era::Modern {
         result["resultType"] = json!("complete");
     }
     match call.id() {

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bridge::VaultChoice;
-use bridge::browser::{Clues, Surroundings};
+use bridge::browser::{BrowserAvailability, EnvironmentHints};
 use bridge::hosts::{Os, Places};
 use control::Home;
 
@@ -104,8 +104,8 @@ impl Environment {
     }
 
     /// Returns whether the user's browser can be opened on this machine.
-    pub(crate) fn surroundings(&self) -> Surroundings {
-        Surroundings::of(Clues {
+    pub(crate) fn surroundings(&self) -> BrowserAvailability {
+        BrowserAvailability::from_hints(EnvironmentHints {
             display: self.has_display || bridge::browser::finds_display(),
             ssh: self.ssh.is_some(),
             wsl: self.wsl || is_kernel_of_wsl(),

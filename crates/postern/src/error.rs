@@ -142,11 +142,11 @@ impl From<bridge::ServeError> for CliError {
     }
 }
 
-impl From<bridge::WayOutError> for CliError {
-    fn from(error: bridge::WayOutError) -> Self {
+impl From<bridge::OutboundConfigError> for CliError {
+    fn from(error: bridge::OutboundConfigError) -> Self {
         match error {
-            bridge::WayOutError::Config(reason) => Self::new(reason),
-            bridge::WayOutError::Roots(reason) => Self::certificates(
+            bridge::OutboundConfigError::Config(reason) => Self::new(reason),
+            bridge::OutboundConfigError::Roots(reason) => Self::certificates(
                 reason,
                 ", and `extra_ca_files` under [bridge] of config.toml",
             ),

@@ -4,10 +4,10 @@ use control::api::{
     AccountState, AccountView, BridgeView, Reply, Request, ServerModeState, ServerState,
     ServerView, State, VaultState, VaultView,
 };
-use control::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Welcome};
+use control::hello::{self, Hello, MAX_LINE, PROTOCOL, Welcome};
 use control::lines::Lines;
 use control::socket::{Listener, Stream};
-use control::{Answer, Home};
+use control::{ControlResponse, Home};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -64,7 +64,7 @@ async fn serve(
     recorded: mpsc::UnboundedSender<Request>,
 ) -> Option<()> {
     let (reader, mut writer) = tokio::io::split(stream);
-    let mut lines = Lines::new(reader, LONGEST_LINE);
+    let mut lines = Lines::new(reader, MAX_LINE);
     let hello: Hello = hello::receive(&mut lines).await.ok()??;
     let welcome = Welcome {
         postern: PROTOCOL,
@@ -78,7 +78,7 @@ async fn serve(
             return watched(&mut writer, shown).await;
         }
         recorded.send(request).ok()?;
-        hello::send(&mut writer, &Answer::Ok(Reply::Done))
+        hello::send(&mut writer, &ControlResponse::Ok(Reply::Done))
             .await
             .ok()?;
     }
@@ -91,7 +91,7 @@ async fn watched(
 ) -> Option<()> {
     loop {
         let state = Box::new(shown.borrow_and_update().clone());
-        hello::send(writer, &Answer::Ok(Reply::State(state)))
+        hello::send(writer, &ControlResponse::Ok(Reply::State(state)))
             .await
             .ok()?;
         shown.changed().await.ok()?;

@@ -1,12 +1,12 @@
 import { Group, Text } from "@mantine/core";
 import type { Problem } from "../bindings/Problem";
-import type { RefusalView } from "../bindings/RefusalView";
+import type { AuthErrorView } from "../bindings/AuthErrorView";
 import { t } from "../strings/t";
 import { CopyButton } from "./CopyButton";
 
 interface Props {
   problem: Problem;
-  refusal: RefusalView;
+  refusal: AuthErrorView;
 }
 
 /** Details for the person who must act: the code, the correlation id, the administrator's link. */
@@ -29,7 +29,7 @@ export function AuthErrorDetails({ problem, refusal }: Props) {
   );
 }
 
-function copyText(problem: Problem, refusal: RefusalView): string {
+function copyText(problem: Problem, refusal: AuthErrorView): string {
   const lines = [
     problem.message,
     problem.hint,

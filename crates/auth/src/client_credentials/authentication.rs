@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use model::SecretName;
-use model::config::{ClientCredentials, MachineProof};
+use model::config::{ClientCredential, ClientCredentials};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -47,13 +47,13 @@ impl ClientAuthMethod {
     /// Chooses the method by the metadata. If the metadata names none, tries assertions.
     pub(super) fn choose(
         server: &AuthorizationServer,
-        credential: &MachineProof,
+        credential: &ClientCredential,
     ) -> Result<Self, String> {
         match credential {
-            MachineProof::Secret(_) => SecretMethod::of(server)
+            ClientCredential::Secret(_) => SecretMethod::of(server)
                 .map(Self::Secret)
                 .ok_or_else(|| "its authorization server accepts no client secret".to_owned()),
-            MachineProof::Certificate { .. } | MachineProof::TokenFile(_)
+            ClientCredential::Certificate { .. } | ClientCredential::TokenFile(_)
                 if server.client_authentication.is_none()
                     || server.offers_authentication("private_key_jwt") =>
             {
@@ -61,7 +61,7 @@ impl ClientAuthMethod {
                     algorithms: server.signing_algorithms.clone(),
                 })
             }
-            MachineProof::Certificate { .. } | MachineProof::TokenFile(_) => Err(
+            ClientCredential::Certificate { .. } | ClientCredential::TokenFile(_) => Err(
                 "its authorization server accepts no signed assertion (private_key_jwt)".to_owned(),
             ),
         }
@@ -78,11 +78,11 @@ impl ClientAuthentication {
         now: u64,
     ) -> Result<Self, ClientCredentialsError> {
         let assertion = match &config.proof {
-            MachineProof::Secret(name) => {
+            ClientCredential::Secret(name) => {
                 return Self::with_secret(source, config, name, auth_method).await;
             }
-            MachineProof::TokenFile(path) => Assertion::new(read(path).await?.trim()),
-            MachineProof::Certificate { cert, key } => {
+            ClientCredential::TokenFile(path) => Assertion::new(read(path).await?.trim()),
+            ClientCredential::Certificate { cert, key } => {
                 let (cert, key) = (read(cert).await?, read(key).await?);
                 Signer::new(&cert, &key, auth_method)
                     .and_then(|signer| signer.sign(&config.client_id, audience, now))

@@ -1,6 +1,6 @@
 //! Where and for what the client requests its token.
 
-use model::config::{ClientCredentials, MachineIssuer};
+use model::config::{ClientCredentials, TokenIssuer};
 use model::{EndpointUrl, Issuer, Resource};
 
 use super::authentication::{ClientAuthMethod, ClientAuthentication};
@@ -45,11 +45,11 @@ impl Plan {
             .map_err(discovery_error)?;
         let issuers = source.known_issuers(target);
         match &config.issuer {
-            MachineIssuer::Entra { resource, .. } => {
+            TokenIssuer::Entra { resource, .. } => {
                 let server = found.authorization_server;
                 Ok(Self::entra(server, issuer, resource, config))
             }
-            MachineIssuer::Discovered { resource } => {
+            TokenIssuer::Discovered { resource } => {
                 let is_entra = issuers.is_entra(&issuer);
                 Self::discovered(issuer, found, resource.clone(), config, is_entra)
             }
@@ -193,7 +193,7 @@ pub(crate) async fn discover_issuer(
         issuers: source.known_issuers(target),
     };
     match &config.issuer {
-        MachineIssuer::Entra { authority, .. } => {
+        TokenIssuer::Entra { authority, .. } => {
             let found = Discovered {
                 authorization_server: discovery.fetch_entra_metadata(authority).await?,
                 resource: None,
@@ -201,7 +201,7 @@ pub(crate) async fn discover_issuer(
             };
             Ok((authority.clone(), found))
         }
-        MachineIssuer::Discovered { .. } => {
+        TokenIssuer::Discovered { .. } => {
             let found = discovery.discover(None, |_| true).await?;
             Ok((found.authorization_server.issuer.issuer(), found))
         }

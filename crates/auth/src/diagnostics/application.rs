@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::config::{ClientCredentials, MachineProof};
+use model::config::{ClientCredential, ClientCredentials};
 
 use super::{CheckKind, Finding, TokenIssuer};
 use crate::client_credentials::discover_issuer;
@@ -43,19 +43,19 @@ async fn registration(source: &Source, config: &ClientCredentials) -> Finding {
         Finding::failed(CheckKind::Registration, what)
     };
     match &config.proof {
-        MachineProof::Secret(name) => match source.store.load().await {
+        ClientCredential::Secret(name) => match source.store.load().await {
             Ok(()) if source.store.secret(name).is_some() => fine(&format!("the secret `{name}`")),
             Ok(()) => missing(format!("the secret `{name}` is not stored"))
                 .with(format!("store it with `postern secrets set {name}`")),
             Err(error) => missing(error.to_string()),
         },
-        MachineProof::Certificate { cert, key } => match unreadable([cert, key]).await {
+        ClientCredential::Certificate { cert, key } => match unreadable([cert, key]).await {
             None => fine(&format!("the certificate {}", cert.display())),
             Some(reason) => {
                 missing(reason).with("check `certificate` of this server in config.toml")
             }
         },
-        MachineProof::TokenFile(path) => match unreadable([path]).await {
+        ClientCredential::TokenFile(path) => match unreadable([path]).await {
             None => fine(&format!("the federated token in {}", path.display())),
             Some(reason) => missing(reason).with(
                 "check `federated_token_file` of this server in config.toml, and what writes it",

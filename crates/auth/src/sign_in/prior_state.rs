@@ -4,7 +4,7 @@
 //! Invariant: what belongs to one authorization server (a client id, its secret, the scopes that
 //! it granted) is used for that one only (SEP-2352).
 
-use model::config::{ClientMetadataUrl, KeptSecret, ServerAuth};
+use model::config::{ClientMetadataUrl, SecretRef, ServerAuth};
 use model::{Issuer, SecretName};
 
 use crate::discovery::{
@@ -156,7 +156,7 @@ impl<'a> PriorState<'a> {
     pub(super) async fn preregistered(
         &'a self,
         id: &'a str,
-        secret: Option<&'a KeptSecret>,
+        secret: Option<&'a SecretRef>,
         issuer: Option<&'a Issuer>,
         discovery: &Discovery<'_>,
     ) -> Result<PreregisteredClient<'a>, SignInError> {

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation};
-use model::config::{ClientCredentials, MachineIssuer, MachineProof, ServerAuth};
+use model::config::{ClientCredential, ClientCredentials, ServerAuth, TokenIssuer};
 use model::{Issuer, Resource, SecretName};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Value, json};
@@ -17,16 +17,16 @@ use super::START;
 use super::authority::{Authority, Parameters, TENANT, Trouble};
 use super::fixture::{Fixture, shown};
 
-const DISCOVERED: MachineIssuer = MachineIssuer::Discovered { resource: None };
+const DISCOVERED: TokenIssuer = TokenIssuer::Discovered { resource: None };
 
-fn entra(fixture: &Fixture) -> MachineIssuer {
-    MachineIssuer::Entra {
+fn entra(fixture: &Fixture) -> TokenIssuer {
+    TokenIssuer::Entra {
         authority: Issuer::new(format!("{}/{TENANT}/v2.0", fixture.authority.origin)),
         resource: Resource::new("api://the-api"),
     }
 }
 
-fn target(fixture: &Fixture, proof: MachineProof, issuer: MachineIssuer) -> Target {
+fn target(fixture: &Fixture, proof: ClientCredential, issuer: TokenIssuer) -> Target {
     fixture.target_with(ServerAuth::ClientCredentials(ClientCredentials {
         client_id: "a program".to_owned(),
         proof,
@@ -40,7 +40,7 @@ async fn with_secret(fixture: &Fixture) -> Target {
     let name: SecretName = "crm".parse().unwrap();
     let kept = fixture.identity.keep_secret(name.clone(), "s3cret:1").await;
     kept.unwrap();
-    target(fixture, MachineProof::Secret(name), DISCOVERED)
+    target(fixture, ClientCredential::Secret(name), DISCOVERED)
 }
 
 fn requests(fixture: &Fixture) -> Vec<Parameters> {
@@ -303,8 +303,8 @@ impl Certificate {
         Self::of(key.unwrap())
     }
 
-    fn proof(&self) -> MachineProof {
-        MachineProof::Certificate {
+    fn proof(&self) -> ClientCredential {
+        ClientCredential::Certificate {
             cert: self.folder.path().join("cert.pem"),
             key: self.folder.path().join("key.pem"),
         }
@@ -395,7 +395,7 @@ async fn federated_token_is_read_for_each_request() {
     let path = folder.path().join("token");
     let target = target(
         &fixture,
-        MachineProof::TokenFile(path.clone()),
+        ClientCredential::TokenFile(path.clone()),
         entra(&fixture),
     );
     let told = refusal(&fixture, &target).await;
@@ -413,7 +413,7 @@ async fn federated_token_is_read_for_each_request() {
 #[tokio::test]
 async fn missing_credential_is_reported() {
     let fixture = Fixture::new().await;
-    let missing = MachineProof::Secret("crm".parse().unwrap());
+    let missing = ClientCredential::Secret("crm".parse().unwrap());
     let told = refusal(&fixture, &target(&fixture, missing, DISCOVERED)).await;
     assert!(told.contains("`postern secrets set crm`"), "{told}");
     let certificate = Certificate::of(KeyPair::generate().unwrap());

@@ -4,7 +4,7 @@ use auth::{AccountSelection, SignInError, Target};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use model::Issuer;
-use model::config::{KeptSecret, ServerAuth};
+use model::config::{SecretRef, ServerAuth};
 use serde_json::{Value, json};
 
 use super::authority::Authority;
@@ -16,7 +16,7 @@ const DOCUMENT: &str = "https://postern.example/client.json";
 fn confidential(fixture: &Fixture, issuer: Option<&str>) -> Target {
     fixture.target_with(ServerAuth::Client {
         client_id: "mine".to_owned(),
-        client_secret: Some(KeptSecret {
+        client_secret: Some(SecretRef {
             keychain: "crm-client".parse().unwrap(),
         }),
         issuer: issuer.map(Issuer::new),

@@ -1,7 +1,7 @@
 //! Diagnostics of a server. They change nothing.
 
 use auth::{CheckKind, Finding, Target, Verdict};
-use model::config::{ClientCredentials, MachineIssuer, MachineProof, ServerAuth};
+use model::config::{ClientCredential, ClientCredentials, ServerAuth, TokenIssuer};
 use model::{Issuer, Resource};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -154,8 +154,8 @@ async fn missing_client_credential_fails() {
     let fixture = Fixture::new().await;
     let target = fixture.target_with(ServerAuth::ClientCredentials(ClientCredentials {
         client_id: "a program".to_owned(),
-        proof: MachineProof::Secret("crm".parse().unwrap()),
-        issuer: MachineIssuer::Entra {
+        proof: ClientCredential::Secret("crm".parse().unwrap()),
+        issuer: TokenIssuer::Entra {
             authority: Issuer::new(format!("{}/{TENANT}/v2.0", fixture.authority.origin)),
             resource: Resource::new("api://the-api"),
         },

@@ -9,8 +9,8 @@ use control::api::{
     AccountState, AccountView, BridgeView, Problem, ProblemKind, Reply, ServerState, ServerView,
     State, VaultState, VaultView,
 };
-use control::{Answer, hello};
-use threads::aside;
+use control::{ControlResponse, hello};
+use threads::run_blocking;
 use tokio::sync::{Mutex, watch};
 
 use super::BridgeState;
@@ -49,7 +49,7 @@ impl BridgeState {
     pub(crate) async fn state(self: &Arc<Self>) -> State {
         let accounts = self.accounts_to_show().await;
         let bridge = Arc::clone(self);
-        aside(move || bridge.view(&accounts)).await
+        run_blocking(move || bridge.view(&accounts)).await
     }
 
     /// Returns the state as a line for a watching client, no older than the call.
@@ -67,9 +67,9 @@ impl BridgeState {
         built.line = Weak::new();
         let accounts = self.accounts_to_show().await;
         let bridge = Arc::clone(self);
-        let line = aside(move || {
+        let line = run_blocking(move || {
             let state = Reply::State(Box::new(bridge.view(&accounts)));
-            hello::line(&Answer::Ok(state))
+            hello::line(&ControlResponse::Ok(state))
         });
         let line = Arc::new(line.await?);
         built.line = Arc::downgrade(&line);

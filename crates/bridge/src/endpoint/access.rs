@@ -54,7 +54,7 @@ pub(super) async fn check(
     next: Next,
 ) -> Response<Body> {
     let stranger =
-        (owner == Owner::Stranger).then_some("the request comes from another user's process");
+        (owner == Owner::OtherUser).then_some("the request comes from another user's process");
     match stranger.or_else(|| refusal(request.headers())) {
         None => next.run(request).await,
         Some(why) => {

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use control::api::{Problem, ProblemKind};
-use control::hello::LONGEST_MESSAGE;
+use control::hello::MAX_MESSAGE;
 use control::lines::{Lines, Progress};
 use futures_util::StreamExt;
 use mcp::memory::{Account, MAX_UNCOUNTED, Reservation};
@@ -127,7 +127,7 @@ pub(super) async fn read(body: Body, server: &str, memory: &Account) -> Result<B
             return Err(StatusCode::BAD_REQUEST.into_response());
         };
         let length = whole.len() + chunk.len();
-        if length > LONGEST_MESSAGE {
+        if length > MAX_MESSAGE {
             return Err(too_long());
         }
         let until = Instant::now() + MEMORY_TIMEOUT;
@@ -170,7 +170,7 @@ fn response(answer: Option<Message>) -> Response {
 }
 
 fn too_long() -> Response {
-    let text = format!("a message of more than {LONGEST_MESSAGE} bytes; hint: send less at once");
+    let text = format!("a message of more than {MAX_MESSAGE} bytes; hint: send less at once");
     let error = Message::error_response(None, INVALID_REQUEST, &text, None);
     (StatusCode::PAYLOAD_TOO_LARGE, [JSON], error.bytes().clone()).into_response()
 }

@@ -286,7 +286,7 @@ mod tests {
         let (taken_back, open) = (RequestId::number(7), RequestId::number(8));
         session.send(ask(&taken_back)).await.unwrap();
         let withdrawn = HostMessage {
-            message: Message::withdrawal(&taken_back, "done"),
+            message: Message::cancellation_with_reason(&taken_back, "done"),
             request: None,
             sent: None,
         };

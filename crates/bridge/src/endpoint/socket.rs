@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::hello::{LONGEST_LINE, LONGEST_MESSAGE, Wants, YIELDING};
+use control::hello::{ConnectionKind, MAX_LINE, MAX_MESSAGE, YIELDING};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use mcp::memory::Account;
@@ -48,11 +48,11 @@ pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) ->
 async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
     let version = &bridge.options.version;
     let (reader, mut writer) = split(stream)?;
-    let mut lines = Lines::new(reader, LONGEST_LINE);
+    let mut lines = Lines::new(reader, MAX_LINE);
     let Some(hello) = client_hello::receive(&mut lines).await? else {
         return Ok(());
     };
-    let Wants::Server {
+    let ConnectionKind::Server {
         server,
         host,
         resumed,
@@ -65,7 +65,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
             // Logs the name: a URL may contain a secret.
             tracing::info!(server = %server.name, host, resumed, "a host connected");
             client_hello::welcome(version, &mut writer, None).await?;
-            relay(bridge, server, lines.longest(LONGEST_MESSAGE), writer).await
+            relay(bridge, server, lines.with_max_length(MAX_MESSAGE), writer).await
         }
         Err(problem) => client_hello::welcome(version, &mut writer, Some(problem)).await,
     }
@@ -263,7 +263,7 @@ async fn write_piece<W: AsyncWrite + Unpin>(
     tokio::select! {
         biased;
         written = writer.write_all(piece) => written,
-        () = memory.outstayed(Instant::now()) => {
+        () = memory.overdue(Instant::now()) => {
             tracing::warn!("a host has read nothing for a minute and others wait for the memory; its connection is closed");
             Err(io::ErrorKind::TimedOut.into())
         }

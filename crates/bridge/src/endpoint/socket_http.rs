@@ -20,7 +20,7 @@ impl Accept for SocketListener {
         match self.0.accept().await {
             // The socket rejects other users.
             Ok((stream, peer)) => {
-                let owner = Owner::Us;
+                let owner = Owner::SameUser;
                 let opener = Opener::Process(peer.pid);
                 Ok((stream, PeerOwner { owner, opener }))
             }

@@ -41,7 +41,7 @@ impl<S> Watched<S> {
         let stalled = self.stalled.get_or_insert_with(|| {
             let memory = memory.clone();
             let since = Instant::now();
-            Box::pin(async move { memory.outstayed(since).await })
+            Box::pin(async move { memory.overdue(since).await })
         });
         ready!(stalled.as_mut().poll(cx));
         tracing::warn!(

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
+use mcp::header_validation::{self, HEADER_MISMATCH};
 use mcp::memory::Budget;
 use mcp::message::METHOD_NOT_FOUND;
-use mcp::mirrored::{self, HEADER_MISMATCH};
-use mcp::up::HELD;
-use mcp::{Kind, Message, ToolHeaders, round};
+use mcp::upstream::INPUT_TIMEOUT;
+use mcp::{Kind, Message, ToolHeaders, mrtr};
 use tokio::time::Instant;
 
 use super::response::{JSON, events, session_gone};
@@ -43,13 +43,13 @@ impl SuspendedSessions {
 
     /// Suspends the session if `answer` asks the host to come back. Ends it otherwise.
     fn suspend(&self, server: &str, answer: &Message, channel: HostChannel) {
-        let Some(state) = round::kept_state(answer) else {
+        let Some(state) = mrtr::kept_state(answer) else {
             return;
         };
         let suspended = SuspendedSession {
             server: server.to_owned(),
             channel,
-            until: Instant::now() + HELD,
+            until: Instant::now() + INPUT_TIMEOUT,
         };
         let replaced = {
             let mut map = self.map();
@@ -62,7 +62,7 @@ impl SuspendedSessions {
 
     /// Returns the suspended session in which this request continues.
     pub(super) fn take(&self, server: &str, request: &Message) -> Option<HostChannel> {
-        let state = round::resumed_state(request)?;
+        let state = mrtr::resumed_state(request)?;
         let mut map = self.map();
         let suspended = map.get(&state)?;
         let is_it = suspended.server == server && !suspended.channel.to.is_closed();
@@ -79,7 +79,7 @@ impl SuspendedSessions {
             // Unread messages must not keep memory from other sessions.
             let is_short = tokio::select! {
                 () = tokio::time::sleep(SWEEP_INTERVAL) => false,
-                () = memory.outstayed(begun) => true,
+                () = memory.overdue(begun) => true,
             };
             let now = Instant::now();
             let has_ended = |suspended: &SuspendedSession| {
@@ -140,7 +140,7 @@ pub(super) async fn exchange(
     }
     let answer = first.message;
     let status = match modern {
-        true => mirrored::status(&message, &answer),
+        true => header_validation::status(&message, &answer),
         false => StatusCode::OK,
     };
     suspended.suspend(&server, &answer, channel);
@@ -174,7 +174,7 @@ pub(super) fn refusal(
     let Kind::Request { id, method } = message.kind() else {
         return None;
     };
-    let (status, code, text) = match mirrored::mismatch(message, headers, tools) {
+    let (status, code, text) = match header_validation::mismatch(message, headers, tools) {
         Some(name) => (
             StatusCode::BAD_REQUEST,
             HEADER_MISMATCH,

@@ -10,7 +10,7 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use mcp::{Kind, Message, ParseError, Parsed, mirrored};
+use mcp::{Kind, Message, ParseError, Parsed, header_validation};
 use tokio::sync::mpsc;
 
 use super::access::PeerOwner;
@@ -67,7 +67,7 @@ pub(super) async fn post(
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };
-    let modern = mirrored::is_modern(&message, &headers);
+    let modern = header_validation::is_modern(&message, &headers);
     if modern && let Some(refusal) = stateless::refusal(&message, &headers, server.learned.tools())
     {
         return refusal;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use control::api::TestReport;
-use mcp::up::{Failure, Upstream, UpstreamEvent, UpstreamOptions};
+use mcp::upstream::{Upstream, UpstreamError, UpstreamEvent, UpstreamOptions};
 use mcp::{LATEST_LEGACY, Message, RequestId};
 use model::EndpointUrl;
 use model::config::Transport;
@@ -31,7 +31,7 @@ pub(super) enum FoundServer {
 /// Why no server can be used at a URL.
 pub(super) enum Unusable {
     /// The response is missing or is not MCP.
-    Failed(Failure),
+    Failed(UpstreamError),
     /// The server rejects the handshake with this message.
     Refused(String),
 }
@@ -57,7 +57,7 @@ pub(super) async fn connect(
     bridge.spawn(session.up.close());
     match found {
         Ok(report) => Ok(FoundServer::Open(report)),
-        Err(Unusable::Failed(Failure::Unauthorized { challenge, words })) => {
+        Err(Unusable::Failed(UpstreamError::Unauthorized { challenge, words })) => {
             Ok(FoundServer::Protected { challenge, words })
         }
         Err(unusable) => Err(unusable),
@@ -105,12 +105,12 @@ impl Session {
                 }
                 UpstreamEvent::Message { .. }
                 | UpstreamEvent::Failed { .. }
-                | UpstreamEvent::Away(_)
-                | UpstreamEvent::Back
+                | UpstreamEvent::StreamLost(_)
+                | UpstreamEvent::StreamRestored
                 | UpstreamEvent::TokenRefused { .. } => {}
             }
         }
-        Err(Unusable::Failed(Failure::StreamEnded))
+        Err(Unusable::Failed(UpstreamError::StreamEnded))
     }
 }
 

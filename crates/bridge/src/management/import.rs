@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use control::api::{
-    HeaderSecret, HostId, HostImport, ImportedServer, LeftEntry, Problem, ProblemKind, Reply,
+    HeaderSecret, HostId, HostImport, ImportedServer, Problem, ProblemKind, Reply, SkippedEntry,
 };
 use model::config::{
-    BridgeConfig, ClientCredentials, HeaderSource, KeptSecret, MachineIssuer, MachineProof,
-    ServerAuth, ServerConfig,
+    BridgeConfig, ClientCredential, ClientCredentials, HeaderSource, SecretRef, ServerAuth,
+    ServerConfig, TokenIssuer,
 };
 use model::{EndpointUrl, SecretName, ServerName};
 
@@ -140,7 +140,7 @@ async fn plan(bridge: &Arc<BridgeState>, id: HostId, wanted: &[String]) -> Resul
     for (name, settings) in found {
         match settings.and_then(|settings| planned.add(&name, settings)) {
             Ok(server) => taken.push(entry(bridge, &name, &server)),
-            Err(reason) => planned.left.push(LeftEntry {
+            Err(reason) => planned.left.push(SkippedEntry {
                 entry: name,
                 reason,
             }),
@@ -155,7 +155,7 @@ struct Planned {
     known: Vec<(ServerName, ServerConfig)>,
     secret_names: BTreeSet<SecretName>,
     shown: Vec<ImportedServer>,
-    left: Vec<LeftEntry>,
+    left: Vec<SkippedEntry>,
     servers: Vec<(ServerName, ServerConfig)>,
     secrets: Vec<(SecretName, HeaderSecret)>,
 }
@@ -311,13 +311,13 @@ fn client_auth(client: hosts::Client, keeping: &mut Keeping<'_>) -> Result<Serve
     Ok(match (uses_client_credentials, secret) {
         (true, Some(secret)) => ServerAuth::ClientCredentials(ClientCredentials {
             client_id,
-            proof: MachineProof::Secret(secret),
-            issuer: MachineIssuer::Discovered { resource: None },
+            proof: ClientCredential::Secret(secret),
+            issuer: TokenIssuer::Discovered { resource: None },
             scopes,
         }),
         (_, secret) => ServerAuth::Client {
             client_id,
-            client_secret: secret.map(|keychain| KeptSecret { keychain }),
+            client_secret: secret.map(|keychain| SecretRef { keychain }),
             issuer: None,
             scopes,
             redirect_port: 0,

@@ -53,5 +53,5 @@ fn account_to_keep(bridge: &BridgeState, server: &Server) -> Option<AccountKey> 
         || server.state() == ServerState::SignInNeeded
         || bridge.sign_ins.awaits(server.name.as_str())
         || sign_in::refused_after_sign_in(bridge, server).is_some();
-    (server.config.auth.is_for_people() && !is_wanted).then_some(account)
+    (server.config.auth.is_interactive() && !is_wanted).then_some(account)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{Approval, DeviceFlow, HandIn, SignInFlow};
+use auth::{Approval, DeviceFlow, PastedCallback, SignInFlow};
 use control::api::{ApprovalView, SignInView, SignInWay, UnixSeconds, UserCodeView};
 use tokio::sync::Notify;
 use url::Url;
@@ -27,7 +27,7 @@ pub(crate) enum SignInPrompt {
     Remote {
         page: Page,
         why: Option<NoBrowserReason>,
-        hand_in: HandIn,
+        hand_in: PastedCallback,
     },
     /// A device code.
     Code { url: Url, code: UserCodeView },
@@ -199,7 +199,7 @@ impl SignInPrompt {
     }
 
     /// Returns where the URL is submitted that a remote browser ended on.
-    pub(super) fn hand_in(&self) -> Option<HandIn> {
+    pub(super) fn hand_in(&self) -> Option<PastedCallback> {
         match self {
             Self::Remote { hand_in, .. } => Some(hand_in.clone()),
             Self::Asked { .. }

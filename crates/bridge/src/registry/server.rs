@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::{AccountKey, Authorization, NamedTarget, Target, TokenNumber};
 use control::api::{Problem, ServerState, ToolView};
 use mcp::subscription::LISTEN;
-use mcp::up::Learned;
+use mcp::upstream::ServerTraits;
 use mcp::{Message, json};
 use model::ServerName;
 use model::config::{ServerAuth, ServerConfig};
@@ -36,7 +36,7 @@ pub(crate) struct Server {
     /// Cancelled when the configuration changes or removes this server.
     pub(crate) replaced: CancellationToken,
     /// What its connections have learned about its transport.
-    pub(crate) learned: Arc<Learned>,
+    pub(crate) learned: Arc<ServerTraits>,
     facts: Mutex<ServerFacts>,
     answered: LastAnswer,
 }

@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use mcp::elicitation::{self, Answer, Return};
+use mcp::elicitation::{self, ElicitationAction, ElicitationRetry};
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -228,18 +228,18 @@ impl Task {
             return;
         };
         let (sign_ins, server) = (&self.bridge.sign_ins, &self.server.name);
-        match elicitation::answer(response) {
-            Answer::Accepted => {
+        match elicitation::action(response) {
+            ElicitationAction::Accepted => {
                 sign_ins.accept(server, &request.name, self.bridge.options.clock.unix());
                 let name = request.name;
                 self.elicitation.stage = Stage::Shown { name, call };
             }
-            Answer::Declined => {
+            ElicitationAction::Declined => {
                 if sign_ins.decline(server, &request.name, Instant::now()) == Declined::ByHost {
                     self.elicitation.channel = Channel::Closed;
                 }
             }
-            Answer::Unable => {
+            ElicitationAction::Unable => {
                 self.elicitation.channel = Channel::Closed;
                 sign_ins.mark_unable(server, &request.name);
             }
@@ -250,16 +250,16 @@ impl Task {
     /// whether the host shows the page. Returns `None` if the request is answered: the user
     /// declined, or the elicitation is still open.
     pub(super) fn strip_elicitation(&mut self, message: Message) -> Option<(Message, bool)> {
-        let Some(back) = Return::of(&message) else {
+        let Some(back) = ElicitationRetry::from_request(&message) else {
             return Some((message, false));
         };
-        let is_shown = matches!(back.answer, Some(Answer::Accepted));
+        let is_shown = matches!(back.answer, Some(ElicitationAction::Accepted));
         let (sign_ins, server) = (&self.bridge.sign_ins, &self.server.name);
         match back.answer {
-            Some(Answer::Accepted) => {
+            Some(ElicitationAction::Accepted) => {
                 sign_ins.accept(server, &back.id, self.bridge.options.clock.unix());
             }
-            Some(Answer::Declined | Answer::Unable) => {
+            Some(ElicitationAction::Declined | ElicitationAction::Unable) => {
                 match sign_ins.decline(server, &back.id, Instant::now()) {
                     // The call waits like that of a host that does not show pages.
                     Declined::ByHost => self.elicitation.channel = Channel::Closed,
@@ -318,7 +318,8 @@ impl Task {
         }
         if is_open {
             let id = RequestId::string(&name);
-            let cancelled = Message::withdrawal(&id, "the sign-in no longer waits for this");
+            let cancelled =
+                Message::cancellation_with_reason(&id, "the sign-in no longer waits for this");
             self.elicitation.cancelled.insert(id);
             self.send_to_host(cancelled, call);
         }

@@ -28,7 +28,7 @@ impl Task {
                         .as_ref()
                         .is_some_and(SessionGuard::is_listed)
                     {
-                        self.name_host(Implementation::of_client(&message));
+                        self.name_host(Implementation::from_request(&message));
                     }
                 }
                 if let Some((request, is_shown)) = self.strip_elicitation(message) {
@@ -79,7 +79,7 @@ impl Task {
     }
 
     fn begin_legacy(&mut self, initialize: Message) {
-        let params = InitializeParams::of(&initialize);
+        let params = InitializeParams::from_request(&initialize);
         self.name_host(params.and_then(|params| params.client_info));
         let handshake = HostProtocol::Legacy(Box::new(Handshake::new(initialize)));
         if let HostProtocol::Legacy(earlier) = std::mem::replace(&mut self.protocol, handshake)
@@ -172,7 +172,7 @@ impl Task {
         let Some(pending) = self.outbox.pending.get(&id) else {
             return;
         };
-        if Era::of(&pending.message) == Era::Modern {
+        if Era::from_message(&pending.message) == Era::Modern {
             // In the modern era, closing the response stream cancels the request (Streamable HTTP).
             self.outbox.pending.remove(&id);
             self.up.abandon(&id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use auth::Authorization;
 use control::api::{Problem, ProblemKind, ServerState};
 use http::HeaderValue;
-use mcp::up::{Failure, Generation};
+use mcp::upstream::{Generation, UpstreamError};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
@@ -225,7 +225,7 @@ impl Task {
             if request.id().is_some_and(|id| self.outbox.contains(id)) {
                 continue;
             }
-            if let Some(repeated) = request.repeated(&self.own_ids.next()) {
+            if let Some(repeated) = request.with_id(&self.own_ids.next()) {
                 self.up.send(repeated, header(authorization));
             }
         }
@@ -250,26 +250,26 @@ impl Task {
         }
     }
 
-    pub(super) fn on_failure(&mut self, request: Option<RequestId>, failure: Failure) {
+    pub(super) fn on_failure(&mut self, request: Option<RequestId>, failure: UpstreamError) {
         let handshake = self.is_handshake(request.as_ref());
         let is_passing = failure.is_passing();
         if shows_server(&failure) {
             self.unreachable = None;
         }
         match failure {
-            Failure::Unauthorized { challenge, words } => {
+            UpstreamError::Unauthorized { challenge, words } => {
                 self.server.record_refusal_words(words);
                 self.record_challenge(challenge.as_deref());
                 self.on_refused(request.as_ref(), handshake, challenge.as_deref());
             }
-            Failure::SessionGone { generation } if !handshake => {
+            UpstreamError::SessionGone { generation } if !handshake => {
                 self.retry(request.as_ref(), &failure);
                 self.on_session_gone(generation, &failure);
                 if request.is_some() {
                     self.retry_soon();
                 }
             }
-            Failure::Unreachable { sent: false, .. } if !handshake => {
+            UpstreamError::Unreachable { sent: false, .. } if !handshake => {
                 if let Some(id) = &request {
                     self.outbox.requeue_unsent(id);
                 }
@@ -281,19 +281,20 @@ impl Task {
             failure
                 if handshake
                     && self.is_reconnecting()
-                    && (failure.is_passing() || matches!(failure, Failure::Unreachable { .. })) =>
+                    && (failure.is_passing()
+                        || matches!(failure, UpstreamError::Unreachable { .. })) =>
             {
                 self.suspend(Problem {
                     kind: ProblemKind::Unreachable,
                     ..problem::from_failure(&failure)
                 });
             }
-            Failure::SessionGone { .. } if handshake && self.is_reconnecting() => {
+            UpstreamError::SessionGone { .. } if handshake && self.is_reconnecting() => {
                 if let ConnectionState::Opening { authorization, .. } = &self.connection {
                     self.proceed(AfterToken::Connect, authorization.clone());
                 }
             }
-            Failure::Rejected {
+            UpstreamError::Rejected {
                 body: Some(body), ..
             } if !handshake || !self.is_answered() => {
                 // Such a body never names the request that it rejects.
@@ -355,7 +356,7 @@ impl Task {
 
     /// 404 for a session: begins a new one, unless that was done already. A server that loses
     /// sessions before it has answered anything is retried with backoff.
-    fn on_session_gone(&mut self, generation: Generation, failure: &Failure) {
+    fn on_session_gone(&mut self, generation: Generation, failure: &UpstreamError) {
         let is_current = self.up.is_current(generation);
         match &mut self.connection {
             ConnectionState::Live { authorization } => {
@@ -415,7 +416,7 @@ impl Task {
         if request.is_none() {
             self.listen_again = true;
         } else if !handshake {
-            let failure = Failure::Unauthorized {
+            let failure = UpstreamError::Unauthorized {
                 challenge: None,
                 words: None,
             };
@@ -447,7 +448,7 @@ impl Task {
     }
 
     /// Requeues a request that the server has not processed. That happens once per request.
-    fn retry(&mut self, request: Option<&RequestId>, failure: &Failure) {
+    fn retry(&mut self, request: Option<&RequestId>, failure: &UpstreamError) {
         let Some(id) = request else { return };
         let pending = self.outbox.pending.get(id);
         let timeout = match pending {
@@ -456,7 +457,7 @@ impl Task {
         };
         if let Some(pending) = self.outbox.requeue(id, WaitFor::Server, timeout) {
             let problem = match failure {
-                Failure::Unauthorized { .. } => self.unauthorized(),
+                UpstreamError::Unauthorized { .. } => self.unauthorized(),
                 failure => problem::from_failure(failure),
             };
             self.fail(&pending.message, &problem);
@@ -506,7 +507,7 @@ impl Task {
 
     /// The stream for notifications cannot be reopened. Notifications are lost meanwhile. The next
     /// response shows that the server is back.
-    pub(super) fn on_away(&self, failure: &Failure) {
+    pub(super) fn on_away(&self, failure: &UpstreamError) {
         if matches!(self.connection, ConnectionState::Live { .. }) {
             let problem = problem::from_failure(failure);
             self.show(ServerState::Failed { problem });
@@ -536,16 +537,16 @@ impl Task {
 }
 
 /// Returns true if the failure is a response of the server, or of a proxy in front of it.
-fn shows_server(failure: &Failure) -> bool {
+fn shows_server(failure: &UpstreamError) -> bool {
     match failure {
-        Failure::Unauthorized { .. }
-        | Failure::Forbidden { .. }
-        | Failure::SessionGone { .. }
-        | Failure::NotMcp { .. } => true,
-        Failure::Rejected { .. } => !failure.is_passing(),
-        Failure::Unreachable { .. }
-        | Failure::Untrusted { .. }
-        | Failure::NotTls
-        | Failure::StreamEnded => false,
+        UpstreamError::Unauthorized { .. }
+        | UpstreamError::Forbidden { .. }
+        | UpstreamError::SessionGone { .. }
+        | UpstreamError::NotMcp { .. } => true,
+        UpstreamError::Rejected { .. } => !failure.is_passing(),
+        UpstreamError::Unreachable { .. }
+        | UpstreamError::Untrusted { .. }
+        | UpstreamError::NotTls
+        | UpstreamError::StreamEnded => false,
     }
 }

@@ -3,7 +3,7 @@
 
 use auth::Authorization;
 use mcp::RequestId;
-use mcp::up::Failure;
+use mcp::upstream::UpstreamError;
 
 use super::connection::{AfterToken, ConnectionState};
 use super::outbox::WaitFor;
@@ -13,8 +13,8 @@ use crate::problem;
 
 impl Task {
     /// Records the challenge of a 403: the next sign-in requests its scopes.
-    pub(super) fn record_step_up(&self, failure: &Failure) {
-        if let Failure::Forbidden { challenge, .. } = failure
+    pub(super) fn record_step_up(&self, failure: &UpstreamError) {
+        if let UpstreamError::Forbidden { challenge, .. } = failure
             && challenge.is_some()
         {
             self.record_challenge(challenge.as_deref());
@@ -24,7 +24,7 @@ impl Task {
     /// Requeues a call until a sign-in has requested its missing scopes. Returns false if it is not
     /// requeued. One sign-in follows a challenge by itself, if it names scopes that the last one
     /// did not request. Only calls cause one, no lists.
-    pub(super) fn step_up(&mut self, id: &RequestId, failure: &Failure) -> bool {
+    pub(super) fn step_up(&mut self, id: &RequestId, failure: &UpstreamError) -> bool {
         let Some(challenge) = problem::missing_scopes(failure) else {
             return false;
         };
@@ -65,7 +65,7 @@ impl Task {
         let is_call = self.outbox.pending.get(id).is_some_and(|pending| {
             pending.message.method() == Some("tools/call") && pending.is_wanted() && !pending.again
         });
-        is_call && self.kind == SessionKind::Host && self.server.config.auth.is_for_people()
+        is_call && self.kind == SessionKind::Host && self.server.config.auth.is_interactive()
     }
 
     /// Sends a call once more if there is a newer token than the one it was sent with: the last

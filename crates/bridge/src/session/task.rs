@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use control::api::{Problem, ProblemKind, ServerState};
 use mcp::memory::Account;
-use mcp::up::{Upstream, UpstreamEvent, UpstreamOptions};
+use mcp::upstream::{Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -180,8 +180,8 @@ impl Task {
                 Event::Server(UpstreamEvent::Failed { request, failure }) => {
                     self.on_failure(request, failure);
                 }
-                Event::Server(UpstreamEvent::Away(failure)) => self.on_away(&failure),
-                Event::Server(UpstreamEvent::Back) => self.on_back(),
+                Event::Server(UpstreamEvent::StreamLost(failure)) => self.on_away(&failure),
+                Event::Server(UpstreamEvent::StreamRestored) => self.on_back(),
                 Event::Server(UpstreamEvent::TokenRefused { used, challenge }) => {
                     self.on_token_refused(used.as_ref(), challenge.as_deref());
                 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Approval, DeviceFlow, SignInError, Whom};
+use auth::{AccountSelection, Approval, DeviceFlow, SignInError};
 use control::api::SignInWay;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ const APPROVAL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub(super) async fn run(
     bridge: &Arc<BridgeState>,
     server: &Server,
-    selection: Whom,
+    selection: AccountSelection,
     mut plans: watch::Receiver<DeliveryPlan>,
     cancel: CancellationToken,
 ) -> SignInResult {
@@ -71,7 +71,7 @@ pub(super) fn reopen(bridge: &Arc<BridgeState>, server: &Arc<Server>, page: Url)
 struct Attempt<'a> {
     bridge: &'a BridgeState,
     server: &'a Server,
-    selection: Whom,
+    selection: AccountSelection,
     plan: watch::Receiver<DeliveryPlan>,
 }
 
@@ -190,7 +190,7 @@ impl Attempt<'_> {
         self.show(SignInPrompt::Remote {
             page: Page::from_flow(&flow),
             why,
-            hand_in: flow.hand_in(),
+            hand_in: flow.pasted_callback(),
         });
         let page = flow.url().clone();
         let last_try = async {

@@ -144,7 +144,7 @@ async fn shutdown_waits_for_token_refresh_and_holds_lock() {
     bridge.stop();
     assert!(host.end().await);
     let second = Listener::bind(&bridge.home);
-    assert!(matches!(second, Err(BindError::Taken)), "{second:?}");
+    assert!(matches!(second, Err(BindError::InUse)), "{second:?}");
     let client = Client::connect(&bridge.home, "1.0.0", false).await;
     assert!(matches!(client, Err(CallError::NotRunning)), "{client:?}");
     server.record.release();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bridge::DescriptorLimits;
 use bytes::Bytes;
 use control::api::{Reply, Request, ServerState, State};
-use control::hello::Wants;
+use control::hello::ConnectionKind;
 use control::lines::Lines;
-use control::socket::{Face, Reader, Writer};
+use control::socket::{Reader, SocketKind, Writer};
 use control::{Client, Home};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -81,12 +81,12 @@ impl Bridge {
     }
 
     pub(crate) async fn host(&self, server: &str) -> Host {
-        let wants = Wants::Server {
+        let wants = ConnectionKind::Server {
             server: server.to_owned(),
             host: None,
             resumed: false,
         };
-        let (lines, writer, _) = control::open(&self.home, Face::Mcp, "1.0.0", wants)
+        let (lines, writer, _) = control::open(&self.home, SocketKind::Mcp, "1.0.0", wants)
             .await
             .unwrap();
         Host { lines, writer }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bridge::DescriptorLimits;
-use control::socket::{Face, connect};
+use control::socket::{SocketKind, connect};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -128,7 +128,7 @@ async fn connection_without_whole_head_is_closed() {
 async fn client_of_socket_that_says_nothing_is_closed() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
-    for face in [Face::Mcp, Face::Control] {
+    for face in [SocketKind::Mcp, SocketKind::Control] {
         for begun in ["", "{\"postern\""] {
             let mut socket = connect(&bridge.home, face).await.unwrap();
             socket.write_all(begun.as_bytes()).await.unwrap();

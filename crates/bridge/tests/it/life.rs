@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use control::api::{ProblemKind, Reply, Request, ServerState};
-use control::hello::Wants;
-use control::socket::Face;
+use control::hello::ConnectionKind;
+use control::socket::SocketKind;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -228,13 +228,13 @@ async fn unknown_server_and_invalid_config_are_reported() {
         .config_problem
         .expect("the file is bad");
     assert!(problem.message.contains("line 2"), "{problem}");
-    let wants = Wants::Server {
+    let wants = ConnectionKind::Server {
         server: "two".to_owned(),
         host: None,
         resumed: false,
     };
     let Err(control::CallError::Problem(problem)) =
-        control::open(&bridge.home, Face::Mcp, "1.0.0", wants).await
+        control::open(&bridge.home, SocketKind::Mcp, "1.0.0", wants).await
     else {
         panic!("it may stand in the file that cannot be read")
     };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use control::Home;
-use control::socket::{Face, Stream, connect};
+use control::socket::{SocketKind, Stream, connect};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
@@ -13,7 +13,7 @@ use crate::bridge::Bridge;
 use crate::server::Server;
 
 async fn open(home: &Home) -> SendRequest<Full<Bytes>> {
-    let stream: Stream = connect(home, Face::Http).await.unwrap();
+    let stream: Stream = connect(home, SocketKind::Http).await.unwrap();
     let (requests, connection) = handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     requests
@@ -111,7 +111,7 @@ async fn socket_is_open_though_port_is_in_use() {
     #[cfg(unix)]
     assert_eq!(
         socket,
-        format!("unix://{}", bridge.home.socket(Face::Http).display())
+        format!("unix://{}", bridge.home.socket(SocketKind::Http).display())
     );
     let request = ask(Method::POST, "/one/mcp", "localhost", &initialize());
     let answer = open(&bridge.home)
@@ -124,7 +124,7 @@ async fn socket_is_open_though_port_is_in_use() {
         "real"
     );
 
-    let path = bridge.home.socket(Face::Http);
+    let path = bridge.home.socket(SocketKind::Http);
     bridge.stop();
     bridge.ended().await;
     assert!(!path.exists(), "{} is left behind", path.display());

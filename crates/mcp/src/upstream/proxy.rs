@@ -115,7 +115,7 @@ impl Service<Uri> for ProxyConnector {
     }
 
     fn call(&mut self, destination: Uri) -> Connecting {
-        match self.proxies.on_the_way_to(&destination) {
+        match self.proxies.proxy_for(&destination) {
             Some(proxy) => self.through(&proxy, destination),
             None => {
                 let connecting = self.direct.call(destination);

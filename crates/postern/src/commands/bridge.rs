@@ -21,7 +21,7 @@ use crate::{fd_limit, logging, signals};
 const YIELD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long to wait for the lock of a bridge that is shutting down.
-const LOCK_TIMEOUT: Duration = bridge::LONGEST_END.saturating_add(Duration::from_secs(2));
+const LOCK_TIMEOUT: Duration = bridge::SHUTDOWN_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// The interval at which free memory is returned to the system. The bridge wakes up that often anyway.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
@@ -151,7 +151,7 @@ fn options(args: &BridgeArgs, context: &Context) -> Result<Options, CliError> {
         program: context.program.clone(),
         vault: context.environment.vault(&context.home)?,
         browser: context.environment.browser.clone(),
-        surroundings: context.environment.surroundings(),
+        browser_availability: context.environment.surroundings(),
         clock: Clock::system(),
         idle_exit: args.idle_timeout.map(Duration::from_secs),
         places: context.environment.places(),

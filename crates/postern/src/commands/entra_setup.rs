@@ -9,7 +9,7 @@ mod graph;
 mod registration;
 mod steps;
 
-use bridge::WayOut;
+use bridge::OutboundConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
@@ -60,7 +60,7 @@ fn token(args: &EntraSetupArgs) -> Result<SecretString, CliError> {
 
 /// Creates a client with the bridge's proxy and CA files.
 fn http(context: &Context) -> Result<reqwest::Client, CliError> {
-    let way = WayOut::of(&context.home, &context.environment.extra_ca)?;
+    let way = OutboundConfig::load(&context.home, &context.environment.extra_ca)?;
     auth::http::client(way.roots, &way.proxy).map_err(CliError::new)
 }
 

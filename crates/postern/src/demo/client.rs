@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use control::hello::MAX_LINE;
 use control::lines::Lines;
 use mcp::memory::Budget;
-use mcp::up::{Client, ClientOptions, Upstream, UpstreamEvent, UpstreamOptions};
+use mcp::upstream::{Client, ClientOptions, Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Kind, LATEST_LEGACY, Message, RequestId};
 use model::config::{Proxy, Transport};
 use serde_json::{Value, json};
@@ -189,7 +189,7 @@ impl DemoClient {
             Connection::Upstream { events, .. } => {
                 match events.recv().await.context("the connection ended")? {
                     UpstreamEvent::Message { message, .. } => Ok(message),
-                    UpstreamEvent::Failed { failure, .. } | UpstreamEvent::Away(failure) => {
+                    UpstreamEvent::Failed { failure, .. } | UpstreamEvent::StreamLost(failure) => {
                         Err(anyhow::anyhow!("{failure}"))
                     }
                     other => Err(anyhow::anyhow!("unexpected event: {other:?}")),

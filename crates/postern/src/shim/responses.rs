@@ -1,9 +1,9 @@
 //! The messages that the shim itself sends to a host.
 
 use control::api::{Problem, ProblemKind};
-use mcp::era::META_SERVER_INFO;
 use mcp::handshake::InitializeParams;
 use mcp::message::INVALID_REQUEST;
+use mcp::meta::META_SERVER_INFO;
 use mcp::{LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub(crate) fn fallback(id: &RequestId, request: &Message) -> Option<Message> {
 }
 
 fn initialize_result(request: &Message) -> Value {
-    let asked = InitializeParams::of(request).map(|params| params.protocol_version);
+    let asked = InitializeParams::from_request(request).map(|params| params.protocol_version);
     let asked = asked
         .as_deref()
         .filter(|asked| SUPPORTED_LEGACY.contains(asked));
@@ -89,7 +89,7 @@ pub(crate) fn too_long(id: Option<&RequestId>) -> Message {
 
 /// Returns the cancellation of a server's request whose bridge has ended.
 pub(crate) fn cancelled(id: &RequestId) -> Message {
-    Message::withdrawal(id, "Postern's bridge was restarted")
+    Message::cancellation_with_reason(id, "Postern's bridge was restarted")
 }
 
 /// Returns the error response for a problem. Its message includes the hint, because many hosts show

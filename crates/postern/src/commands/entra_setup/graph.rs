@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::http::Fault;
+use auth::http::HttpError;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use model::EndpointUrl;
@@ -121,13 +121,13 @@ impl Graph {
         request: reqwest::RequestBuilder,
     ) -> Result<(StatusCode, Value), CliError> {
         let failed = |error: reqwest::Error| {
-            let fault = auth::http::fault(error);
+            let fault = auth::http::HttpError::from_reqwest(error);
             let hint = match &fault {
-                Fault::Untrusted(flaw) => flaw.hint(),
-                Fault::Inside(_)
-                | Fault::Unreachable(_)
-                | Fault::UnknownName(_)
-                | Fault::NotTls => "check the network, `proxy` under [bridge] of config.toml, and --graph for other clouds".to_owned(),
+                HttpError::Untrusted(flaw) => flaw.hint(),
+                HttpError::PrivateAddress(_)
+                | HttpError::Unreachable(_)
+                | HttpError::UnknownName(_)
+                | HttpError::NotTls => "check the network, `proxy` under [bridge] of config.toml, and --graph for other clouds".to_owned(),
             };
             let base = &self.base;
             CliError::unreachable(format_args!(

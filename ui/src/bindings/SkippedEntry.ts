@@ -3,7 +3,7 @@
 /**
  * An entry of a host that is not taken over.
  */
-export type LeftEntry = { 
+export type SkippedEntry = { 
 /**
  * The entry, as the host names it.
  */

@@ -4,7 +4,7 @@ import type { Actor } from "./Actor";
 /**
  * What to quote to whoever has to act on the refusal of an authorization server.
  */
-export type RefusalView = { 
+export type AuthErrorView = { 
 /**
  * The name to look it up by: `AADSTS65001`, or an OAuth error code.
  */
