@@ -28,8 +28,7 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), CliError> {
         let listener = listen(
             SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
             "another --port",
-        )
-        .await?;
+        )?;
         let address = listener.local_addr().map_err(CliError::new)?;
         let policy = AccessPolicy::new(address)?;
         let page = policy.new_link()?;

@@ -12,6 +12,7 @@ use control::{CallError, Client};
 use model::Clock;
 use tokio::time::Instant;
 
+use super::return_free_memory;
 use crate::cli::{BridgeArgs, Replace};
 use crate::context::{Context, VERSION};
 use crate::error::CliError;
@@ -22,9 +23,6 @@ const YIELD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long to wait for the lock of a bridge that is shutting down.
 const LOCK_TIMEOUT: Duration = bridge::SHUTDOWN_TIMEOUT.saturating_add(Duration::from_secs(2));
-
-/// The interval at which free memory is returned to the system. The bridge wakes up that often anyway.
-const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), CliError> {
     context.refuse_in_flatpak("bridge --detach")?;
@@ -115,14 +113,6 @@ async fn serve(
             LockHolder::Serving if args.detached => return Ok(()),
             LockHolder::Serving => return Ok(ended?),
         }
-    }
-}
-
-async fn return_free_memory() {
-    loop {
-        tokio::time::sleep(TRIM_INTERVAL).await;
-        // On another thread, because it walks the whole heap and would delay messages.
-        let _ = tokio::task::spawn_blocking(shim::return_free_memory).await;
     }
 }
 

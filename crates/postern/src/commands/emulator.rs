@@ -22,7 +22,7 @@ pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), CliError
     let authority_file = options.transport.authority_file();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     context.block_on_all_cores(async {
-        let listener = listen(address, "another --port").await?;
+        let listener = listen(address, "another --port")?;
         let emulator = Emulator::open(options, listener).await?;
         let base = emulator.base_url();
         let shown = match args.config {

@@ -6,7 +6,7 @@ use gateway::{Options, Secrets};
 use model::Clock;
 use model::config::gateway::GatewayConfig;
 
-use super::listen;
+use super::{listen, return_free_memory};
 use crate::cli::GatewayArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -20,13 +20,14 @@ pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), CliError>
         // Read here, because the runtime has raised the limit only now.
         options.descriptors = fd_limit::limit();
         let (address, public_url) = (options.config.listen, options.config.public_url.clone());
-        let listener = listen(address, "another address as `listen` in the configuration").await?;
+        let listener = listen(address, "another address as `listen` in the configuration")?;
         let address = listener.local_addr().map_err(CliError::new)?;
         let ready = || {
             terminal::print(format_args!(
                 "The gateway {public_url} listens on {address}."
             ));
         };
+        tokio::spawn(return_free_memory());
         let shutdown = signals::shutdown();
         if args.exit_on_stdin_eof {
             signals::on_stdin_eof(shutdown.clone());

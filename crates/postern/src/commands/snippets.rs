@@ -23,7 +23,7 @@ pub(crate) fn run(args: &SnippetsArgs, context: &Context) -> Result<(), CliError
         data_dir: args.data_dir.clone(),
     };
     context.block_on_all_cores(async {
-        let listener = listen(args.listen(), "another --port").await?;
+        let listener = listen(args.listen(), "another --port")?;
         let address = listener.local_addr().map_err(CliError::new)?;
         terminal::print(format_args!(
             "The snippets server listens on http://{address}/mcp and http://{address}/sse."
