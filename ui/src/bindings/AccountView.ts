@@ -2,26 +2,26 @@
 import type { AccountState } from "./AccountState";
 
 /**
- * One person at one authority.
+ * A user at one authorization server.
  */
 export type AccountView = { 
 /**
- * Names the account in requests.
+ * Identifies the account in requests.
  */
 id: string, 
 /**
- * The authority.
+ * The issuer.
  */
 issuer: string, 
 /**
- * The person's name.
+ * The user's name.
  */
 name: string | null, 
 /**
- * How the person signs in.
+ * The user's sign-in name.
  */
 username: string | null, 
 /**
- * Whether tokens are at hand.
+ * Whether the account has valid tokens.
  */
 state: AccountState, };

@@ -2,26 +2,26 @@
 import type { Actor } from "./Actor";
 
 /**
- * What to quote to whoever has to act on the refusal of an authorization server.
+ * The error of an authorization server, for the one who must act on it.
  */
 export type AuthErrorView = { 
 /**
- * The name to look it up by: `AADSTS65001`, or an OAuth error code.
+ * The code to search for: `AADSTS65001`, or an OAuth error code.
  */
 code: string, 
 /**
- * Who has to act.
+ * Who must act.
  */
 actor: Actor, 
 /**
- * The authorization server's own words.
+ * The authorization server's error description.
  */
 words: string | null, 
 /**
- * What Entra's logs know the attempt by.
+ * The ID of the attempt in Entra's logs.
  */
 correlationId: string | null, 
 /**
- * Where an administrator grants the application what it asks for.
+ * The page on which an administrator consents for the application.
  */
 adminConsentUrl: string | null, };

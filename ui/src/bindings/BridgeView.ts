@@ -11,20 +11,20 @@ export type BridgeView = {
  */
 version: string, 
 /**
- * Its process.
+ * Its process ID.
  */
 pid: number, 
 /**
- * The base of the HTTP endpoints, `http://127.0.0.1:4127`, or why there is none.
+ * The base URL of the HTTP endpoints, `http://127.0.0.1:4127`, if there are any.
  */
 http: string | null, 
 /**
- * The URL of the socket (on Windows, the named pipe) on which the same is served to hosts that
- * take one: `unix:///run/user/1000/postern/http.sock`.
+ * The URL of the socket (on Windows, the named pipe) with the same endpoints, for hosts that
+ * support one: `unix:///run/user/1000/postern/http.sock`.
  */
 socket: string | null, 
 /**
- * Why there is no HTTP endpoint, or why it is not where the configuration says.
+ * Why there is no HTTP endpoint, or why it is not at the configured address.
  */
 httpProblem: Problem | null, 
 /**
@@ -32,10 +32,10 @@ httpProblem: Problem | null,
  */
 configFile: string, 
 /**
- * What is wrong with the configuration file; the last good one, if any, is in force.
+ * The error in the configuration file. The last valid configuration, if any, remains in effect.
  */
 configProblem: Problem | null, 
 /**
- * Where tokens are kept.
+ * Where tokens are stored.
  */
 vault: VaultView, };

@@ -3,19 +3,19 @@ import type { ConsentView } from "./ConsentView";
 import type { NotAsked } from "./NotAsked";
 
 /**
- * What gateways granted to us, as far as they could be asked.
+ * The consents of all gateways that could be asked.
  */
 export type ConsentList = { 
 /**
- * The consents, each once, whichever of the servers its gateway was asked through.
+ * The consents. Each is listed once, even if several servers share its gateway.
  */
 consents: Array<ConsentView>, 
 /**
- * How many servers have answered. One that offers no list of consents does not count.
+ * How many servers have answered, without those that do not list consents.
  */
 answered: number, 
 /**
- * The servers that could not be asked. Empty where one server was named: its error is the
- * reply then.
+ * The servers that could not be asked. Empty if the request names a server, because then its
+ * error is the reply.
  */
 notAsked: Array<NotAsked>, };

@@ -2,19 +2,19 @@
 import type { DoctorOutcome } from "./DoctorOutcome";
 
 /**
- * One thing that the doctor looked at.
+ * One check of the diagnostics.
  */
 export type DoctorCheck = { 
 /**
- * What was looked at.
+ * The subject of the check.
  */
 subject: string, 
 /**
- * What was found.
+ * The outcome.
  */
 outcome: DoctorOutcome, 
 /**
- * In words.
+ * A description of the result.
  */
 finding: string, 
 /**

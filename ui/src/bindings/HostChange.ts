@@ -9,14 +9,14 @@ export type HostChange = {
  */
 path: string, 
 /**
- * The change as a unified diff; empty if there is nothing to change.
+ * The change as a unified diff. Empty if there is nothing to change.
  */
 diff: string, 
 /**
- * Where the file as it was is kept, once the change was made.
+ * The backup of the previous file, once the change is made.
  */
 backup: string | null, 
 /**
- * What the person has to do for it to take effect.
+ * What the user must do for it to take effect.
  */
 afterwards: string | null, };

@@ -3,7 +3,7 @@ import type { ImportedServer } from "./ImportedServer";
 import type { SkippedEntry } from "./SkippedEntry";
 
 /**
- * Entries of a host for `mcp-remote`, taken over or to be taken over. None of it is a secret.
+ * An import of a host's entries for `mcp-remote`, planned or made. Contains no secrets.
  */
 export type HostImport = { 
 /**
@@ -11,27 +11,27 @@ export type HostImport = {
  */
 path: string, 
 /**
- * The change to it as a unified diff, with `…` for what may be a secret; empty if there is
- * nothing to take over.
+ * The change to it as a unified diff, with `…` for possible secrets. Empty if there is nothing to
+ * import.
  */
 diff: string, 
 /**
- * The file of the servers, which those that are new are added to.
+ * The configuration file, to which new servers are added.
  */
 configPath: string, 
 /**
- * What the entries become.
+ * The resulting servers.
  */
 servers: Array<ImportedServer>, 
 /**
- * The entries for `mcp-remote` that stay as they are.
+ * The entries for `mcp-remote` that are not imported.
  */
 left: Array<SkippedEntry>, 
 /**
- * Where the host's file as it was is kept, secrets and all, once the change was made.
+ * The backup of the host's previous file, including secrets, once the change is made.
  */
 backup: string | null, 
 /**
- * What the person has to do for it to take effect.
+ * What the user must do for it to take effect.
  */
 afterwards: string | null, };

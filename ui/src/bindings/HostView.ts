@@ -3,7 +3,7 @@ import type { HostId } from "./HostId";
 import type { Problem } from "./Problem";
 
 /**
- * A host program and what stands in its file.
+ * A host and its configuration file.
  */
 export type HostView = { 
 /**
@@ -11,7 +11,7 @@ export type HostView = {
  */
 id: HostId, 
 /**
- * Its name for people.
+ * Its display name.
  */
 name: string, 
 /**
@@ -19,11 +19,11 @@ name: string,
  */
 path: string, 
 /**
- * Whether the file is there.
+ * Whether the file exists.
  */
 exists: boolean, 
 /**
- * The servers of ours in it.
+ * The servers of Postern in the file.
  */
 servers: Array<string>, 
 /**

@@ -3,34 +3,34 @@ import type { Problem } from "./Problem";
 import type { TestReport } from "./TestReport";
 
 /**
- * What is at the address of a server that is to be added, and so what comes next.
+ * The result of probing the URL of a server to add.
  */
 export type Inspection = { "is": "ready", 
 /**
- * What it answered.
+ * The result of the test.
  */
 report: TestReport, } | { "is": "sign-in" } | { "is": "header-needed", 
 /**
- * The server's own words, if there are any.
+ * The server's error description, if any.
  */
 words: string | null, } | { "is": "elsewhere", 
 /**
- * What is at the address that was given.
+ * The problem with the given URL.
  */
 problem: Problem, 
 /**
- * Where a server was found.
+ * The URL of the server that was found.
  */
 url: string, 
 /**
- * What was found there.
+ * The result for that URL.
  */
 found: Inspection, } | { "is": "no-server", 
 /**
- * What answers.
+ * The problem with the response.
  */
 problem: Problem, } | { "is": "not-now", 
 /**
- * Why.
+ * The reason.
  */
 problem: Problem, };

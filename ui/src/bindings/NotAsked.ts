@@ -10,10 +10,10 @@ export type NotAsked = {
  */
 server: string, 
 /**
- * Why, in a few words that stand in brackets behind the name.
+ * A short reason, to be shown in parentheses after the name.
  */
 reason: string, 
 /**
- * What a program may branch on.
+ * The kind, which programs may branch on.
  */
 kind: ProblemKind, };

@@ -12,6 +12,6 @@ import type { TestReport } from "./TestReport";
 import type { ToolResult } from "./ToolResult";
 
 /**
- * What a [`Request`] is answered with.
+ * The reply to a [`Request`].
  */
 export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "sign-in-check", "value": SignInCheck } | { "reply": "inspection", "value": Inspection } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "host-import", "value": HostImport } | { "reply": "consents", "value": ConsentList } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };

@@ -5,7 +5,7 @@ import type { ServerModeForm } from "./ServerModeForm";
 import type { SignInWay } from "./SignInWay";
 
 /**
- * One call of the API.
+ * A request to the bridge.
  */
 export type Request = { "call": "status" } | { "call": "watch" } | { "call": "sign-in", 
 /**
@@ -13,8 +13,8 @@ export type Request = { "call": "status" } | { "call": "watch" } | { "call": "si
  */
 server: string, 
 /**
- * Where the person who asks has a browser. A sign-in under way that goes another way
- * starts again on this one, unless it is the usual.
+ * How the sign-in page is delivered. A pending sign-in with another delivery starts again
+ * with this one, unless this is the default.
  */
 way?: SignInWay, } | { "call": "check-sign-in", 
 /**
@@ -26,7 +26,7 @@ server: string, } | { "call": "finish-sign-in",
  */
 server: string, 
 /**
- * The whole address.
+ * The complete URL.
  */
 address: string, } | { "call": "approve-resource", 
 /**
@@ -34,12 +34,12 @@ address: string, } | { "call": "approve-resource",
  */
 server: string, 
 /**
- * The resource that was shown, as [`super::ApprovalView::resource`] names it. No other one
- * is approved.
+ * The resource that was shown, as in [`super::ApprovalView::resource`]. No other resource is
+ * approved.
  */
 resource: string, 
 /**
- * The audience that was shown with it, if one was.
+ * The audience that was shown, if any.
  */
 audience: string | null, } | { "call": "switch-account", 
 /**
@@ -47,12 +47,11 @@ audience: string | null, } | { "call": "switch-account",
  */
 server: string, 
 /**
- * The account, as [`super::AccountView::id`] names it; if absent, the person chooses in
- * the browser.
+ * The account's [`super::AccountView::id`]. If absent, the user chooses in the browser.
  */
 account: string | null, 
 /**
- * Where the person who asks has a browser.
+ * How the sign-in page is delivered.
  */
 way?: SignInWay, } | { "call": "cancel-sign-in", 
 /**
@@ -60,12 +59,11 @@ way?: SignInWay, } | { "call": "cancel-sign-in",
  */
 server: string, } | { "call": "sign-out", 
 /**
- * The account, as [`super::AccountView::id`] names it; all accounts if absent.
+ * The account's [`super::AccountView::id`]. All accounts if absent.
  */
 account: string | null, 
 /**
- * Whether the browser's own session with the authority is to end too, on a page of the
- * authority's that is opened.
+ * Whether to open a page of the authorization server that ends the browser's session too.
  */
 everywhere?: boolean, } | { "call": "inspect-server", 
 /**
@@ -73,11 +71,11 @@ everywhere?: boolean, } | { "call": "inspect-server",
  */
 name: string, 
 /**
- * The remote's MCP endpoint, as far as it is known.
+ * The URL of the MCP endpoint, which may lack the path.
  */
 url: string, 
 /**
- * As for [`Request::AddServer`].
+ * See [`Request::AddServer`].
  */
 allowHttp?: boolean, } | { "call": "add-server", 
 /**
@@ -85,12 +83,12 @@ allowHttp?: boolean, } | { "call": "add-server",
  */
 name: string, 
 /**
- * The remote's MCP endpoint.
+ * The URL of the MCP endpoint.
  */
 url: string, 
 /**
- * Whether a person has agreed that it is http to another machine, where others can read
- * and change what is sent.
+ * Whether the user has confirmed an `http:` URL of another machine, whose traffic others can
+ * read and change.
  */
 allowHttp?: boolean, } | { "call": "remove-server", 
 /**
@@ -158,7 +156,7 @@ approved: string, } | { "call": "preview-host-import",
  */
 host: HostId, 
 /**
- * The entries, as the host names them; all that can be taken over if empty.
+ * The names of the entries in the host's file. All that can be imported if empty.
  */
 entries: Array<string>, } | { "call": "import-from-host", 
 /**
@@ -166,27 +164,28 @@ entries: Array<string>, } | { "call": "import-from-host",
  */
 host: HostId, 
 /**
- * The entries that the preview was asked for.
+ * The entries of the preview.
  */
 entries: Array<string>, 
 /**
- * What was shown and approved. Anything else is not done.
+ * The changes that were shown and approved. Any other change is not made.
  */
 approved: HostImport, 
 /**
- * Whether a person has agreed to every server that is `exposed`.
+ * Whether the user has confirmed every server that is `exposed`.
  */
 allowHttp?: boolean, } | { "call": "list-consents", 
 /**
- * The server's name; every server's if absent, and those that cannot be asked are named.
+ * The server's name. If absent, asks the gateways of all servers, and names those that could
+ * not be asked.
  */
 server: string | null, } | { "call": "revoke-consent", 
 /**
- * The server through which the gateway is known.
+ * The server whose gateway stores the consent.
  */
 server: string, 
 /**
- * The consent, as [`ConsentView::id`] names it.
+ * The consent's [`ConsentView::id`].
  */
 id: string, } | { "call": "list-secrets" } | { "call": "set-secret", 
 /**
@@ -194,7 +193,7 @@ id: string, } | { "call": "list-secrets" } | { "call": "set-secret",
  */
 name: string, 
 /**
- * What a header is to say.
+ * The header's value.
  */
 value: string, } | { "call": "remove-secret", 
 /**
@@ -202,6 +201,6 @@ value: string, } | { "call": "remove-secret",
  */
 name: string, } | { "call": "configure-server-mode", 
 /**
- * What the person filled in.
+ * The values from the form.
  */
 form: ServerModeForm, } | { "call": "start-server-mode" } | { "call": "stop-server-mode" } | { "call": "doctor" } | { "call": "quit" } | { "call": "yield" };

@@ -6,14 +6,14 @@ import type { Problem } from "./Problem";
  */
 export type ServerModeState = { "is": "unconfigured" } | { "is": "off" } | { "is": "starting" } | { "is": "running", 
 /**
- * Its address.
+ * Its URL.
  */
 url: string, 
 /**
- * Its process.
+ * Its process ID.
  */
 pid: number, } | { "is": "failed", 
 /**
- * Why.
+ * The reason.
  */
 problem: Problem, };

@@ -2,10 +2,10 @@
 import type { Problem } from "./Problem";
 
 /**
- * How a server is.
+ * The state of a server.
  */
 export type ServerState = { "is": "unknown" } | { "is": "connecting" } | { "is": "ready" } | { "is": "sign-in-needed" } | { "is": "failed", 
 /**
- * Why.
+ * The reason.
  */
 problem: Problem, };

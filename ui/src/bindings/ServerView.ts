@@ -12,7 +12,7 @@ export type ServerView = {
  */
 name: string, 
 /**
- * The remote's endpoint.
+ * The URL of its endpoint.
  */
 url: string, 
 /**
@@ -24,28 +24,28 @@ endpoint: string | null,
  */
 sseEndpoint: string | null, 
 /**
- * The local Streamable HTTP endpoint on the socket, for hosts that take its URL.
+ * The local Streamable HTTP endpoint on the socket, for hosts that support its URL.
  */
 socketEndpoint: string | null, 
 /**
- * How it is.
+ * Its state.
  */
 state: ServerState, 
 /**
- * Why it needs a sign-in, where the authorization server has said something about that, or the
- * server refuses the tokens of the last one.
+ * Why it needs a sign-in, if the authorization server gave a reason, or if the server rejects the
+ * tokens of the last sign-in.
  */
 signInProblem: Problem | null, 
 /**
- * The account used for it, as [`AccountView::id`] names it.
+ * The [`AccountView::id`] of the account used for it.
  */
 account: string | null, 
 /**
- * Its tools, when they were last seen.
+ * Its last known tools.
  */
 tools: Array<ToolView> | null, 
 /**
- * Whether it came by `connect URL` and is not in the configuration.
+ * Whether it was opened with `connect URL` and is not in the configuration.
  */
 ephemeral: boolean, 
 /**
@@ -53,6 +53,6 @@ ephemeral: boolean,
  */
 headers: Array<string>, 
 /**
- * Scopes of other servers' resources that it has asked for. They are never asked for.
+ * The scopes of other servers' resources that it requires. Postern does not request them.
  */
 foreignScopes: Array<string>, };

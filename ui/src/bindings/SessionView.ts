@@ -2,11 +2,11 @@
 import type { SessionState } from "./SessionState";
 
 /**
- * One host's conversation with one server.
+ * A session of a host with a server.
  */
 export type SessionView = { 
 /**
- * Names the session.
+ * Identifies the session.
  */
 id: number, 
 /**
@@ -14,18 +14,18 @@ id: number,
  */
 server: string, 
 /**
- * The host, as it names itself.
+ * The name that the host gives.
  */
 host: string, 
 /**
- * The face it came through: `stdio`, `http` or `sse`.
+ * The transport: `stdio`, `http` or `sse`.
  */
 face: string, 
 /**
- * Since when.
+ * The start of the session.
  */
 since: number, 
 /**
- * Whether the host is there now.
+ * Whether the session is active.
  */
 state: SessionState, };

@@ -3,7 +3,7 @@ import type { ApprovalView } from "./ApprovalView";
 import type { UserCodeView } from "./UserCodeView";
 
 /**
- * A sign-in that waits for somebody.
+ * A pending sign-in.
  */
 export type SignInView = { 
 /**
@@ -11,8 +11,8 @@ export type SignInView = {
  */
 server: string, 
 /**
- * The page to open, for a browser that was not opened. Empty while the sign-in waits for an
- * approval that no page asks for.
+ * The URL of the page, in case no browser was opened. Empty while the sign-in waits for an
+ * approval outside the page.
  */
 url: string, 
 /**
@@ -20,22 +20,22 @@ url: string,
  */
 browserProblem: string | null, 
 /**
- * The code to enter there, where that is how one signs in.
+ * The user code, for a sign-in by device code.
  */
 code: UserCodeView | null, 
 /**
- * The port of this machine that the browser comes back to, where it does.
+ * The port of the callback on this machine, if it has one.
  */
 callbackPort: number | null, 
 /**
- * What the user has to approve before the authorization server is asked.
+ * What the user must approve before the authorization request.
  */
 approval: ApprovalView | null, 
 /**
- * Whether the address that a browser on another machine ended on can be handed in.
+ * Whether the callback URL from a browser on another machine can be submitted.
  */
 takesAddress: boolean, 
 /**
- * Since when.
+ * The start of the sign-in.
  */
 since: number, };

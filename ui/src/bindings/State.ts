@@ -7,7 +7,7 @@ import type { SessionView } from "./SessionView";
 import type { SignInView } from "./SignInView";
 
 /**
- * Everything there is to see.
+ * The state of the bridge.
  */
 export type State = { 
 /**
@@ -15,7 +15,7 @@ export type State = {
  */
 bridge: BridgeView, 
 /**
- * Who is signed in.
+ * The accounts that are signed in.
  */
 accounts: Array<AccountView>, 
 /**
@@ -23,11 +23,11 @@ accounts: Array<AccountView>,
  */
 servers: Array<ServerView>, 
 /**
- * The sessions of hosts with servers, but for those of a single request.
+ * The sessions of hosts with servers, without those of a single request.
  */
 sessions: Array<SessionView>, 
 /**
- * The sign-ins that wait for the user.
+ * The pending sign-ins.
  */
 signIns: Array<SignInView>, 
 /**

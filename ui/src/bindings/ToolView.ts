@@ -9,7 +9,7 @@ export type ToolView = {
  */
 name: string, 
 /**
- * What it does, in the server's words.
+ * The server's description of it.
  */
 description: string | null, 
 /**

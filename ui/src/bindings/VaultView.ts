@@ -2,7 +2,7 @@
 import type { VaultState } from "./VaultState";
 
 /**
- * Where tokens are kept.
+ * Where tokens are stored.
  */
 export type VaultView = { 
 /**
@@ -10,10 +10,10 @@ export type VaultView = {
  */
 state: VaultState, 
 /**
- * In words.
+ * A description of the state.
  */
 detail: string, 
 /**
- * What to do, where tokens cannot be kept.
+ * What to do if tokens cannot be stored.
  */
 hint: string | null, };
