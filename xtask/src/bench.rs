@@ -8,6 +8,7 @@
 mod direct;
 mod gateway;
 mod http;
+mod messages;
 mod pipe;
 mod process;
 mod relay;

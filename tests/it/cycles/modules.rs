@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::visit::{self, Visit};
 
 /// A path within the crate, without `crate`.
@@ -304,16 +305,13 @@ fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
+/// Returns the file of a module that is not where its name says. Of several files for several systems,
+/// this is the first.
 fn path_attribute(attributes: &[syn::Attribute]) -> Option<String> {
-    let attribute = attributes.iter().find(|one| one.path().is_ident("path"))?;
-    let syn::Meta::NameValue(pair) = &attribute.meta else {
-        return None;
-    };
-    match &pair.value {
-        syn::Expr::Lit(syn::ExprLit {
-            lit: syn::Lit::Str(text),
-            ..
-        }) => Some(text.value()),
-        _ => None,
-    }
+    attributes.iter().find_map(|attribute| {
+        let text = attribute.meta.to_token_stream().to_string();
+        let is_path = attribute.path().is_ident("path") || attribute.path().is_ident("cfg_attr");
+        let (_, value) = text.split_once("path = \"").filter(|_| is_path)?;
+        Some(value.split('"').next()?.to_owned())
+    })
 }

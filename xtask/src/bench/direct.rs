@@ -11,12 +11,9 @@ use serde_json::{Value, json};
 
 use super::{
     http::{Answer, Connection},
-    pipe,
+    messages,
     world::World,
 };
-
-/// What follows the answer to the handshake.
-pub(super) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 /// The pair of RFC 7636, appendix B: fit for a demo that ends with this program.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -62,7 +59,7 @@ impl Direct {
             headers,
             last_id: 0,
         };
-        let answer = host.post(&handshake())?;
+        let answer = host.post(&messages::handshake())?;
         ensure!(answer.status == 200, "no handshake: {}", answer.body);
         if let Some(session) = answer.header("mcp-session-id") {
             host.headers
@@ -70,13 +67,13 @@ impl Direct {
         }
         host.headers
             .push(("mcp-protocol-version".into(), "2025-11-25".into()));
-        host.post(INITIALIZED)?;
+        host.post(messages::INITIALIZED)?;
         Ok(host)
     }
 
     pub(super) fn call(&mut self) -> Result<()> {
         self.last_id += 1;
-        let answer = self.post(&call(self.last_id))?;
+        let answer = self.post(&messages::call(self.last_id))?;
         ensure!(
             answer.body.contains("\"content\""),
             "not an answer: {}",
@@ -88,7 +85,7 @@ impl Direct {
     /// A call of the tool that gives back what it is given.
     pub(super) fn echo(&mut self, text: &str) -> Result<()> {
         self.last_id += 1;
-        let answer = self.post(&pipe::echo(self.last_id, text, 1))?;
+        let answer = self.post(&messages::echo(self.last_id, text, 1))?;
         ensure!(answer.body.contains(text), "not an answer: {}", answer.body);
         Ok(())
     }
@@ -96,26 +93,6 @@ impl Direct {
     fn post(&mut self, message: &str) -> Result<Answer> {
         self.connection.post(&self.path, &self.headers, message)
     }
-}
-
-pub(super) fn handshake() -> String {
-    json!({
-        "jsonrpc": "2.0", "id": 0, "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": { "name": "bench", "version": "1.0.0" },
-        },
-    })
-    .to_string()
-}
-
-pub(super) fn call(id: u64) -> String {
-    json!({
-        "jsonrpc": "2.0", "id": id, "method": "tools/call",
-        "params": { "name": "hello_mcp", "arguments": {} },
-    })
-    .to_string()
 }
 
 /// What a sign-in at the gateway brings.

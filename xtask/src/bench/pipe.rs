@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::direct;
+use super::messages;
 
 /// A bridge that has not answered everything within so long has stalled, and is ended.
 const STALL: Duration = Duration::from_secs(60);
@@ -41,10 +41,10 @@ impl Pipe {
             last_id: 0,
         };
         let dog = Watchdog::over(pipe.process());
-        send(&mut pipe.input, &direct::handshake())?;
+        send(&mut pipe.input, &messages::handshake())?;
         pipe.answer("\"result\"")?;
         let took = started.elapsed();
-        send(&mut pipe.input, direct::INITIALIZED)?;
+        send(&mut pipe.input, messages::INITIALIZED)?;
         drop(dog);
         Ok((pipe, took))
     }
@@ -57,7 +57,7 @@ impl Pipe {
     pub(super) fn call(&mut self, text: &str, times: usize) -> Result<Duration> {
         self.last_id += 1;
         let id = self.last_id;
-        let call = echo(id, text, times);
+        let call = messages::echo(id, text, times);
         let started = Instant::now();
         send(&mut self.input, &call)?;
         self.answer(&format!("\"id\":{id}"))?;
@@ -69,7 +69,9 @@ impl Pipe {
         let _dog = Watchdog::over(self.process());
         let first = self.last_id + 1;
         self.last_id += count;
-        let calls: Vec<_> = (first..=self.last_id).map(|id| echo(id, text, 1)).collect();
+        let calls: Vec<_> = (first..=self.last_id)
+            .map(|id| messages::echo(id, text, 1))
+            .collect();
         let (permit, permits) = mpsc::sync_channel(depth);
         let started = Instant::now();
         let Self { input, output, .. } = self;
@@ -135,11 +137,4 @@ fn answer(output: &mut BufReader<ChildStdout>, part: &str) -> Result<()> {
     let is_answer = line.contains(part) && line.contains("\"result\"");
     ensure!(is_answer, "not the answer: {line:.200}");
     Ok(())
-}
-
-/// A call of the server's one tool; `text` needs no escapes.
-pub(super) fn echo(id: u64, text: &str, times: usize) -> String {
-    format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"{text}","times":{times}}}}}}}"#
-    )
 }

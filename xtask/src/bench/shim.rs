@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{direct, world::World};
+use super::{messages, world::World};
 
 pub(super) struct Shim {
     process: Child,
@@ -38,15 +38,15 @@ impl Shim {
             output,
             last_id: 0,
         };
-        shim.send(&direct::handshake())?;
+        shim.send(&messages::handshake())?;
         shim.answer(0)?;
-        shim.send(direct::INITIALIZED)?;
+        shim.send(messages::INITIALIZED)?;
         Ok(shim)
     }
 
     pub(super) fn call(&mut self) -> Result<()> {
         self.last_id += 1;
-        self.send(&direct::call(self.last_id))?;
+        self.send(&messages::call(self.last_id))?;
         let answer = self.answer(self.last_id)?;
         ensure!(
             answer["result"]["content"].is_array(),

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, runtime::Builder};
 
-use super::{super::pipe, percentile, server::cpu, wire};
+use super::{super::messages, percentile, server::cpu, wire};
 
 /// How long a load goes on before it is measured.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -114,7 +114,7 @@ async fn caller(endpoint: Endpoint, number: usize, state: Arc<State>) -> Result<
 }
 
 fn request(endpoint: &Endpoint, number: usize) -> String {
-    let body = pipe::echo(u64::try_from(number).unwrap_or_default(), TEXT, 1);
+    let body = messages::echo(u64::try_from(number).unwrap_or_default(), TEXT, 1);
     format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
          accept: application/json, text/event-stream\r\ncontent-type: application/json\r\n\
