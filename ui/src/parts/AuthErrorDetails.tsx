@@ -1,6 +1,6 @@
 import { Group, Text } from "@mantine/core";
-import type { Problem } from "../bindings/Problem";
 import type { AuthErrorView } from "../bindings/AuthErrorView";
+import type { Problem } from "../bindings/Problem";
 import { t } from "../strings/t";
 import { CopyButton } from "./CopyButton";
 
