@@ -89,7 +89,7 @@ fn rust(steps: &mut Steps, node: &Node, full: bool) -> Result<()> {
     )?;
     clients::steps(steps, node)?;
     let before = contents(BINDINGS)?;
-    let mut test = cargo(&["test", "--workspace"]);
+    let mut test = cargo(&["test", "--workspace", "--no-fail-fast"]);
     test.env("PATH", node.path())
         .env("POSTERN_TESTS_PREBUILT", "1");
     if full {
