@@ -81,7 +81,7 @@ pub(crate) const TESTS: &[Need] = &[
     },
     Need {
         probe: Probe::Program("ip"),
-        why: "a second network, for whoever must not reach the bridge from there",
+        why: "a second network, from which the bridge must not be reachable",
         packages: packages("iproute2", "iproute", "iproute2", ""),
     },
     Need {

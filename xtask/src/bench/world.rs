@@ -90,7 +90,7 @@ fn until_ready(output: impl std::io::Read + Send + 'static) -> Result<String> {
     for line in lines.by_ref() {
         let line = line?;
         if line.starts_with("Try, in another terminal") {
-            // Nobody reads the rest, but it has to go somewhere.
+            // No reader needs the rest, but the pipe must not fill.
             std::thread::spawn(move || lines.for_each(drop));
             return Ok(said);
         }

@@ -76,7 +76,7 @@ impl Host {
         Ok(text.context("the tool said nothing")?.to_owned())
     }
 
-    /// Ends the conversation as hosts do: the shim ends, and nobody holds its stdout.
+    /// Ends the session as hosts do: the shim ends, and no process holds its stdout.
     ///
     /// # Errors
     /// Where the shim or its stdout stays open.

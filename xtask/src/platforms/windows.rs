@@ -127,7 +127,7 @@ impl Demo {
             }
         }
         let gateway = gateway_of(&wine.drive_c("demo"))?;
-        ensure!(said.contains("Signed in to snippets"), "nobody signed in");
+        ensure!(said.contains("Signed in to snippets"), "no account signed in");
         for face in ["stdio", "http", "sse"] {
             let kept = format!(r#""text":"said over {face}""#);
             ensure!(said.contains(&kept), "no tool was called over {face}");
@@ -312,7 +312,7 @@ impl<'a> Desk<'a> {
         // A slow machine may need longer for its first script than a bridge waits.
         let mut checks = String::new();
         for _ in 0..6 {
-            // Something is broken: nobody is there.
+            // Something is broken: no bridge answers.
             checks = self.wine.said(POSTERN, &["doctor", "--json"])?.1;
             if checks.contains(expected[0]) {
                 break;
@@ -334,7 +334,7 @@ impl<'a> Desk<'a> {
         self.postern(&["sign-out", "--all"])?;
         let state = self.state()?;
         if state["accounts"] != json!([]) {
-            bail!("somebody is still signed in: {}", state["accounts"]);
+            bail!("an account is still signed in: {}", state["accounts"]);
         }
         saw("signed out");
         Ok(())
@@ -364,7 +364,7 @@ impl Script {
         let url = format!("http://{}/proxy.pac", listener.local_addr()?);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // Whoever does not take it asks again.
+                // A client that does not read it asks again.
                 let _ = hand_out(stream, script);
             }
         });

@@ -53,7 +53,7 @@ impl Wine {
             .envs(self.surroundings())
     }
 
-    /// What a program says on stdout, until nobody holds that any more.
+    /// Reads the stdout of a program until no process holds it any more.
     ///
     /// # Errors
     /// Where it does not end with success; the error tells what it said.
@@ -98,7 +98,7 @@ impl Wine {
         let mut folders = fs::read_dir(&users)?.filter_map(|entry| Some(entry.ok()?.path()));
         folders
             .find(|path| !path.ends_with("Public"))
-            .with_context(|| format!("nobody has a home in {}", users.display()))
+            .with_context(|| format!("no user has a home in {}", users.display()))
     }
 
     fn command(&self, program: &str) -> Command {

@@ -49,7 +49,7 @@ struct Times {
 
 pub(super) fn measure(processors: Processors, length: Duration, report: &mut Report) -> Result<()> {
     let mut site = Site::with(Setting {
-        // Nobody comes through a proxy: each connection counts for its own address.
+        // No client comes through a proxy: each connection counts for its own address.
         lines: String::new(),
         processor: Some(processors.server),
         ..Setting::default()

@@ -22,7 +22,7 @@ pub(super) async fn be_silent(stream: TcpStream) -> Result<()> {
 pub(super) async fn reset(stream: TcpStream, plan: &Plan) -> Result<()> {
     let (mut sender, connection) = client::handshake(stream).await?;
     let connection = tokio::spawn(connection);
-    let path = "authorize?response_type=code&client_id=nobody&state=attack";
+    let path = "authorize?response_type=code&client_id=unknown&state=attack";
     let request = Request::get(format!("http://{}/{path}", plan.target)).body(())?;
     let result = loop {
         let mut batch = Vec::new();
