@@ -127,7 +127,10 @@ impl Demo {
             }
         }
         let gateway = gateway_of(&wine.drive_c("demo"))?;
-        ensure!(said.contains("Signed in to snippets"), "no account signed in");
+        ensure!(
+            said.contains("Signed in to snippets"),
+            "no account signed in"
+        );
         for face in ["stdio", "http", "sse"] {
             let kept = format!(r#""text":"said over {face}""#);
             ensure!(said.contains(&kept), "no tool was called over {face}");
