@@ -35,10 +35,13 @@ impl Drain {
     /// Waits for the requests, then ends the streams.
     pub(crate) async fn run(&self) {
         self.calls.close();
-        if tokio::time::timeout(self.time, self.calls.wait())
-            .await
-            .is_err()
-        {
+        let ended = async {
+            // One may have begun since the last one ended.
+            while !self.calls.is_empty() {
+                self.calls.wait().await;
+            }
+        };
+        if tokio::time::timeout(self.time, ended).await.is_err() {
             let calls = self.calls.len();
             tracing::warn!(
                 calls,

@@ -66,6 +66,10 @@ struct Taken {
     next_number: u64,
     connections: HashMap<u64, Arc<Connection>>,
     of_address: HashMap<IpAddr, usize>,
+    /// How many of the connections are in the reserve.
+    in_reserve: usize,
+    /// How many that made room are not closed yet.
+    leaving: usize,
     events: Events,
 }
 
@@ -114,6 +118,7 @@ impl Places {
         taken.next_number += 1;
         let number = taken.next_number;
         taken.connections.insert(number, Arc::clone(&connection));
+        taken.in_reserve += usize::from(!connection.is_usual());
         if let Some(address) = address {
             *taken.of_address.entry(address).or_default() += 1;
         }
@@ -134,11 +139,15 @@ impl Places {
                 return None;
             }
         }
-        let count = taken.connections.len();
-        if count < self.max || taken.make_room(part_at_once(self.max), Connection::is_usual) {
+        if taken.connections.len() + taken.leaving >= 2 * self.max + RESERVE {
+            return None;
+        }
+        let usual = taken.connections.len() - taken.in_reserve;
+        if usual < self.max || taken.make_room(part_at_once(self.max), Connection::is_usual) {
             return Some(Kind::Usual);
         }
-        let has_reserve = count < self.max + RESERVE || taken.make_room(1, |_| true);
+        let is_in_reserve = |connection: &Connection| !connection.is_usual();
+        let has_reserve = taken.in_reserve < RESERVE || taken.make_room(1, is_in_reserve);
         has_reserve.then_some(Kind::Reserve)
     }
 
@@ -214,6 +223,7 @@ impl Taken {
         for (_, number) in candidates {
             if let Some(connection) = self.remove(number) {
                 connection.make_room();
+                self.leaving += 1;
                 self.events.closed += 1;
             }
         }
@@ -222,6 +232,7 @@ impl Taken {
 
     fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
         let connection = self.connections.remove(&number)?;
+        self.in_reserve -= usize::from(!connection.is_usual());
         if let Some(address) = connection.address
             && let Some(count) = self.of_address.get_mut(&address)
         {
@@ -249,7 +260,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.taken().remove(self.number);
+        let mut taken = self.places.taken();
+        if taken.remove(self.number).is_none() {
+            taken.leaving -= 1;
+        }
     }
 }
 
@@ -316,8 +330,8 @@ mod tests {
 
     #[test]
     fn connection_that_session_uses_never_makes_room() {
-        let places = Places::new(3);
-        let all: Vec<_> = (0..3).map(|_| taken(&places, None)).collect();
+        let places = Places::new(10);
+        let all: Vec<_> = (0..10).map(|_| taken(&places, None)).collect();
         let open: Vec<_> = all.iter().map(of_session).collect();
         let reserve: Vec<_> = (0..RESERVE + 5).map(|_| taken(&places, None)).collect();
         assert!(!all.iter().any(makes_room));
@@ -331,6 +345,31 @@ mod tests {
         let _anonymous: Vec<_> = all.iter().map(begun).collect();
         assert!(places.take(None).is_some());
         assert!(makes_room(&all[0]));
+    }
+
+    #[test]
+    fn session_gets_no_place_that_another_connection_took() {
+        let places = Places::new(2);
+        let used = [taken(&places, None), taken(&places, None)];
+        let _sessions = used.each_ref().map(of_session);
+        let (first, second) = (taken(&places, None), taken(&places, None));
+        assert_eq!(places.taken().in_reserve, 2);
+        let late = begun(&first);
+        drop(second);
+        let [kept, ended] = used;
+        drop(ended);
+        let usual = taken(&places, None);
+        assert!(
+            usual.connection.is_usual(),
+            "the reserve takes no usual place"
+        );
+        let late_too = begun(&usual);
+        let newer = taken(&places, None);
+        assert!(!late.record_session() && makes_room(&usual));
+        assert!(!late_too.record_session());
+        assert!(of_session(&newer).record_session());
+        drop((late, late_too, first, usual, newer, kept));
+        assert_eq!(places.taken().leaving, 0);
     }
 
     #[test]
@@ -381,6 +420,7 @@ mod tests {
         assert!(makes_room(&all[0]) && !makes_room(&all[1]));
         all.push(taken(&places, address(2)));
         assert!(!makes_room(&all[1]), "another address");
+        all.retain(|place| !makes_room(place));
         let open: Vec<_> = all.iter().map(of_session).collect();
         assert!(places.take(address(1)).is_none());
         assert!(places.take(address(3)).is_some());
@@ -393,12 +433,23 @@ mod tests {
     #[test]
     fn flood_of_connections_stays_within_the_places() {
         let places = Places::new(1_000);
-        let all: Vec<_> = (0..5_000)
-            .map(|_| places.take(None).expect("a place"))
-            .collect();
-        let open = all.iter().filter(|place| !makes_room(place)).count();
-        assert!((900..=1_000).contains(&open), "{open}");
-        assert_eq!(places.taken().connections.len(), open);
+        let mut all = Vec::new();
+        for _ in 0..5_000 {
+            all.push(places.take(None).expect("a place"));
+            all.retain(|place| !makes_room(place));
+        }
+        assert!((900..=1_000).contains(&all.len()), "{}", all.len());
+        assert_eq!(places.taken().connections.len(), all.len());
+        assert_eq!(places.taken().leaving, 0);
+    }
+
+    #[test]
+    fn connections_that_do_not_close_take_no_more_than_as_many_again() {
+        let places = Places::new(100);
+        let all: Vec<_> = std::iter::from_fn(|| places.take(None)).collect();
+        assert_eq!(all.len(), 2 * 100 + RESERVE);
+        drop(all);
+        assert!(places.take(None).is_some());
     }
 
     #[test]

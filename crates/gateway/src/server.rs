@@ -40,6 +40,8 @@ const STREAMS_OF_PROXY: u32 = 256;
 const SEND_BUFFER: usize = 64 << 10;
 /// How many streams a client of HTTP/2 may reset before they were looked at; then its connection ends.
 const RESETS: usize = 20;
+/// How long a connection without a request may take to close.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -135,7 +137,11 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
             let responding = router.clone().oneshot(request.map(Body::new));
             async move {
                 let response = responding.await?;
-                Ok::<_, Infallible>(response.map(|body| Counted { body, open }))
+                if !open.is_of_session() {
+                    // A visitor that does not read it must not hold up the end of the gateway.
+                    open.record_stream();
+                }
+                Ok::<_, Infallible>(response.map(|body| Counted::new(body, open)))
             }
         }
     });
@@ -146,13 +152,11 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
         result = connection.as_mut() => return report(result),
         () = drain.shutdown.cancelled() => true,
         () = known.closing.cancelled() => false,
-        () = known.time_is_over() => {
-            if !known.was_used() {
-                return tracing::debug!("a connection brought no request");
-            }
-            false
-        }
+        () = known.time_is_over() => false,
     };
+    if !is_drained && !known.was_used() {
+        return tracing::debug!("a connection brought no request");
+    }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         result = connection => report(result),
@@ -163,11 +167,20 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
 
 /// Waits until a connection that closes has had its time, and no session uses it.
 async fn unused(connection: &Connection) {
+    tokio::time::sleep(CLOSING_TIME).await;
+    if !connection.serves_request() {
+        return;
+    }
+    let mut was_used = true;
     loop {
         tokio::time::sleep(GRACE).await;
-        if !connection.serves_session() {
+        let is_used = connection.serves_session();
+        // The end of a response that was taken a moment ago may still be on its way.
+        let may_be_sending = was_used && connection.is_known();
+        if !is_used && !may_be_sending {
             return;
         }
+        was_used = is_used;
     }
 }
 
@@ -175,6 +188,31 @@ async fn unused(connection: &Connection) {
 struct Counted {
     body: Body,
     open: Arc<OpenRequest>,
+    /// The last byte of what came last.
+    held: Option<Bytes>,
+}
+
+impl Counted {
+    fn new(body: Body, open: Arc<OpenRequest>) -> Self {
+        Self {
+            body,
+            open,
+            held: None,
+        }
+    }
+
+    /// Holds back the last byte of what a visitor without a session gets. HTTP/2 takes a frame of any
+    /// length as soon as the client has room for one byte, and the last byte only when it has room for
+    /// all before it: so a response that is not read keeps its request open.
+    fn hold_last_byte(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if !self.open.is_of_session()
+            && let Some(data) = frame.data_mut()
+            && data.len() > 1
+        {
+            self.held = Some(data.split_off(data.len() - 1));
+        }
+        frame
+    }
 }
 
 impl http_body::Body for Counted {
@@ -185,17 +223,22 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(held) = self.held.take() {
+            return Poll::Ready(Some(Ok(Frame::data(held))));
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if frame.is_none() {
             self.open.finish();
         }
+        let frame = frame.map(|frame| frame.map(|frame| self.hold_last_byte(frame)));
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.held.is_none() && self.body.is_end_stream()
     }
 
+    /// hyper asks before it polls, when nothing is held.
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
@@ -203,7 +246,7 @@ impl http_body::Body for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if http_body::Body::is_end_stream(&self.body) {
+        if http_body::Body::is_end_stream(self) {
             self.open.finish();
         }
     }

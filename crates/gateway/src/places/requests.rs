@@ -162,6 +162,16 @@ impl Connection {
         self.requests().oldest_anonymous().is_some()
     }
 
+    /// Returns whether a session has used it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.requests().is_known
+    }
+
+    /// Returns whether a request is open.
+    pub(crate) fn serves_request(&self) -> bool {
+        !self.requests().open.is_empty()
+    }
+
     /// Returns whether a request of a session is open.
     pub(crate) fn serves_session(&self) -> bool {
         self.requests().of_sessions > 0
@@ -234,13 +244,15 @@ impl OpenRequest {
             self.connection.closing.cancel();
             return false;
         }
+        let mut requests = self.connection.requests();
+        // Its place may have another connection already.
+        if requests.makes_room {
+            return false;
+        }
         if self.is_of_session.swap(true, Ordering::Relaxed) {
             return true;
         }
-        let mut requests = self.connection.requests();
-        if !requests.makes_room {
-            self.connection.anonymous.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.connection.anonymous.fetch_sub(1, Ordering::Relaxed);
         requests.is_known = true;
         if let Some(open) = requests.open.get_mut(&self.number) {
             open.is_of_session = true;

@@ -204,7 +204,8 @@ fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
 /// Opens or creates a file for its owner only. SQLite gives its side files the mode of the database.
 fn open_private(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
+    // Windows locks no file that is opened for appending alone.
+    options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)

@@ -188,3 +188,20 @@ async fn health_checks_are_answered_while_sessions_use_all_connections() {
     assert_eq!(refused["error"]["code"], 1113, "{refused}");
     assert!(!calls.iter().any(JoinHandle::is_finished));
 }
+
+#[tokio::test]
+async fn response_that_is_not_read_ends_its_connection() {
+    let world = World::start().await;
+    let host = world.origin.trim_start_matches("http://");
+    let stream = TcpStream::connect(host).await.unwrap();
+    let mut client = http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(1);
+    let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
+    let task = tokio::spawn(connection);
+    let answer = sender.send_request(get(&world.url("/healthz"))).await;
+    let unread = answer.unwrap();
+    world.pass(Duration::from_secs(61)).await;
+    world.pass(Duration::from_secs(6)).await;
+    let _ = task.await.unwrap();
+    drop(unread);
+}
