@@ -79,7 +79,7 @@ async fn consents_list_names_unasked_servers_in_one_line() {
     assert_eq!(
         list.stderr,
         "not asked: contoso (not signed in), forbidden (does not work), \
-         gone (cannot be reached), missing (is no MCP server)\n\
+         gone (cannot be reached), missing (is not an MCP server)\n\
          hint: `postern consents list NAME` says more about one of them\n"
     );
     assert_eq!(consents(&installation).await.len(), 1);
