@@ -260,7 +260,10 @@ async fn resource_is_free_once_server_named_by_url_is_removed() {
     let name = "127-0-0-1".to_owned();
     setup.bridge.request(Request::RemoveServer { name }).await;
     let text = refused(&setup.bridge, &["sign-in", "claimer"]).await;
-    assert!(text.contains("does not let programs register"), "{text}");
+    assert!(
+        text.contains("does not let applications register"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
