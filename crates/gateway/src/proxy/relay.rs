@@ -97,21 +97,23 @@ async fn relay(gateway: Arc<GatewayState>, request: Request, transport: Transpor
         _ => path.clone(),
     };
     let server = server_at(&gateway, &path, transport);
-    let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
-    if let Some(open) = open.filter(|_| asks_for_stream(&request)) {
+    let is_stream = asks_for_stream(&request);
+    if let Some(open) = request.extensions().get::<Arc<OpenRequest>>()
+        && is_stream
+    {
         open.record_stream();
     }
     let outcome = match (check_origin(&gateway, request.headers()), &server) {
-        (Err(refusal), _) => Err(refusal),
+        (Err(error), _) => Err(error),
         (Ok(()), None) => Err(ProxyError::NoSuchServer),
-        (Ok(()), Some(server)) => pass(&gateway, request, transport, server).await,
+        (Ok(()), Some(server)) => pass(&gateway, request, (transport, is_stream), server).await,
     };
-    let place = RequestTarget {
+    let target = RequestTarget {
         gateway: &gateway,
         server: server.as_deref(),
         resource: &resource,
     };
-    let response = outcome.unwrap_or_else(|refusal| refusal.answer(&place));
+    let response = outcome.unwrap_or_else(|error| error.answer(&target));
     with_cors(&gateway, origin, response)
 }
 
@@ -138,7 +140,7 @@ fn server_at(gateway: &GatewayState, path: &str, transport: Transport) -> Option
 async fn pass(
     gateway: &Arc<GatewayState>,
     request: Request,
-    transport: Transport,
+    (transport, is_stream): (Transport, bool),
     server: &Arc<Server>,
 ) -> Result<Response, ProxyError> {
     let caller = bearer::authenticate(gateway, request.headers(), request.uri()).await?;
@@ -157,7 +159,6 @@ async fn pass(
     if gateway.drain.cut.is_cancelled() {
         return Err(ProxyError::Ending);
     }
-    let is_stream = asks_for_stream(&request);
     let context = ResponseContext {
         transport,
         path: request.uri().path().to_owned(),
