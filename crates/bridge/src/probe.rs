@@ -179,7 +179,7 @@ impl Probe {
     }
 }
 
-/// Converts an error of the server, or one of ours with its hint.
+/// Converts an error of the server, or one of Postern with its hint.
 fn problem_of(error: &str) -> Problem {
     #[derive(Deserialize)]
     struct Refused {

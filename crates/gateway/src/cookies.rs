@@ -79,7 +79,7 @@ impl Cookies {
         }
     }
 
-    /// Returns the value of `cookie` in a request, if it is one of ours.
+    /// Returns the value of `cookie` in a request, if this gateway sealed it.
     pub(crate) fn read(
         &self,
         keys: &KeyRing,

@@ -32,8 +32,8 @@ use crate::visitors::{Visitor, Visitors};
 
 /// A running gateway's parts.
 pub(crate) struct GatewayState {
-    /// The issuer, and the origin of every URL of ours: from the configuration, never from a
-    /// request.
+    /// The issuer, which is the origin of every URL of the gateway. It is configured, and never taken
+    /// from a request.
     pub(crate) issuer: String,
     /// Where no redirect may lead.
     pub(crate) own_origin: OwnOrigin,

@@ -41,7 +41,7 @@ impl RequestLog {
         false
     }
 
-    /// Logs how many requests had no line, and begins to count anew.
+    /// Logs how many requests had no line, and resets the counts.
     pub(crate) fn summarize(&self) {
         let Noted { others, .. } = std::mem::take(&mut *self.noted());
         let mut statuses = String::new();

@@ -1,7 +1,7 @@
 //! Recognises entries that start `mcp-remote`, and reads their settings.
 //!
-//! Owns: the ways to start it, its options, and which of them a server of ours supports. Does not
-//! own: where secrets are stored, and the files that options name; the caller reads those.
+//! Owns: the ways to start it, its options, and which of them a Postern server entry supports.
+//! Does not own: where secrets are stored, and the files that options name; the caller reads those.
 //!
 //! Invariant: no error and no warning repeats a value that may be a secret.
 
@@ -28,7 +28,7 @@ pub(crate) struct LaunchEntry {
     pub(super) env: BTreeMap<String, String>,
 }
 
-/// The settings of an entry that a server of ours supports.
+/// The settings of an entry that Postern supports for a server.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The URL of the server, which may be http to another machine.

@@ -51,7 +51,7 @@ pub(super) fn close_stdout() {
     }
 }
 
-/// Returns the open descriptors, without the three that a child gets anew.
+/// Returns the open descriptors, except the three standard ones, which the child replaces.
 fn open_descriptors() -> Vec<RawFd> {
     let folder = ["/proc/self/fd", "/dev/fd"].map(Path::new);
     let Some(entries) = folder

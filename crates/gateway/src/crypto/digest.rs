@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
-/// The digest of a secret of ours: what the store knows of it. The secret has 256 random bits,
+/// The digest of a secret that the gateway made: what the store knows of it. The secret has 256 random bits,
 /// so that no salt is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);

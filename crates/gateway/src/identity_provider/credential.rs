@@ -26,7 +26,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 const EARLY: Seconds = 5 * 60;
 /// How long before its end it is not used any more.
 const LATEST: Seconds = 30;
-/// How long an assertion of ours is good.
+/// How long an assertion of the gateway is good.
 const ASSERTION_LIFE: Seconds = 300;
 
 pub(super) enum Credential {

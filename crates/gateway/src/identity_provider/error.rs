@@ -137,8 +137,8 @@ impl From<IdTokenError> for IdentityProviderError {
     }
 }
 
-/// Returns what a client is told of an error that came with the callback: a code of RFC 6749
-/// section 4.1.2.1 or OpenID Connect, and a text of ours. Only an `AADSTS` number is taken over.
+/// Returns the error that a client gets for an error in the callback: a code of RFC 6749 section 4.1.2.1
+/// or OpenID Connect, and a text of the gateway. Of the provider's text it keeps the `AADSTS` number.
 pub(crate) fn relayed(error: &str, description: Option<&str>) -> (&'static str, String) {
     let code = match error {
         "access_denied" => "access_denied",

@@ -49,7 +49,7 @@ pub(super) enum ProxyError {
     CutOff,
 }
 
-/// What a refusal says of the place it happened at.
+/// The request that an error answers.
 pub(super) struct RequestTarget<'a> {
     pub(super) gateway: &'a GatewayState,
     pub(super) server: Option<&'a Server>,
@@ -76,13 +76,13 @@ impl From<BearerError> for ProxyError {
 }
 
 impl ProxyError {
-    pub(super) fn answer(&self, place: &RequestTarget<'_>) -> Response {
-        let description = match place.server {
+    pub(super) fn answer(&self, target: &RequestTarget<'_>) -> Response {
+        let description = match target.server {
             Some(server) => self.describe(&server.title),
             // Then it is the gateway that has to be named.
-            None => self.describe(&place.gateway.issuer),
+            None => self.describe(&target.gateway.issuer),
         };
-        let server = place.server.map(|server| server.name.as_str());
+        let server = target.server.map(|server| server.name.as_str());
         let body = json!({
             "jsonrpc": "2.0",
             "id": null,
@@ -98,7 +98,7 @@ impl ProxyError {
             Json(body),
         )
             .into_response();
-        if let Some(challenge) = self.challenge(place) {
+        if let Some(challenge) = self.challenge(target) {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         if description.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -108,7 +108,7 @@ impl ProxyError {
     }
 
     /// RFC 6750 section 3, with the address of the metadata (RFC 9728 section 5.1).
-    fn challenge(&self, place: &RequestTarget<'_>) -> Option<HeaderValue> {
+    fn challenge(&self, target: &RequestTarget<'_>) -> Option<HeaderValue> {
         let error = match self {
             Self::Anonymous => "",
             Self::InvalidToken => "error=\"invalid_token\", ",
@@ -118,11 +118,11 @@ impl ProxyError {
         };
         // All that the server needs, not only what is missing: a client may ask for just that,
         // and would then lack what it has now.
-        let scopes = place
+        let scopes = target
             .server
             .map(|server| server.scopes.to_string())
             .unwrap_or_default();
-        let metadata = metadata_url(&place.gateway.issuer, place.resource);
+        let metadata = metadata_url(&target.gateway.issuer, target.resource);
         let text = format!("Bearer {error}resource_metadata=\"{metadata}\", scope=\"{scopes}\"");
         HeaderValue::try_from(text).ok()
     }
@@ -211,14 +211,14 @@ impl ProxyError {
             Self::Ending => description(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::GatewayEnds,
-                "The gateway ends or starts anew; the call was not carried out".to_owned(),
+                "The gateway shuts down or restarts. The call was not carried out".to_owned(),
                 "send it again in a few seconds",
             ),
             Self::CutOff => description(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::GatewayEnds,
                 format!(
-                    "The gateway ends or starts anew; {server} may have carried out the call or not"
+                    "The gateway shuts down or restarts. {server} may have carried out the call"
                 ),
                 "find out before you send it again",
             ),

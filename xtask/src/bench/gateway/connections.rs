@@ -1,6 +1,6 @@
 //! What signed-in users and new visitors notice while others hold connections or misuse them.
 //!
-//! A gateway with default limits has one worker on a processor of its own, and is started anew for each
+//! A gateway with default limits has one worker on a processor of its own, and is restarted for each
 //! attack. Signed-in calls go over one connection that stays; a new visitor opens a connection for each
 //! look at `/healthz`. Neither may fail.
 

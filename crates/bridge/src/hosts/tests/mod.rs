@@ -8,7 +8,7 @@ mod texts;
 
 use super::edit::Server;
 
-/// Builds an entry of ours.
+/// Builds an entry that Postern writes.
 fn server(name: &str) -> Server {
     Server {
         name: name.to_owned(),
