@@ -13,7 +13,7 @@ function proof() {
   if (context.private_key_pem === undefined) {
     const input = context.client_secret;
     execFileSync(postern, ["secrets", "set", "program", "--home", home], { input });
-    return `client_secret = { keychain = "program" }`;
+    return `client_secret = { secret = "program" }`;
   }
   const key = `${home}/key.pem`;
   writeFileSync(key, context.private_key_pem);

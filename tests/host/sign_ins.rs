@@ -51,7 +51,7 @@ fn configuration(environment: &Environment, url: &str) -> Result<String> {
         let id = context["client_id"].as_str().context("no client id")?;
         text += &format!(
             "[servers.suite]\nurl = \"{url}\"\n[servers.suite.auth]\nkind = \"client\"\n\
-             client_id = {}\nclient_secret = {{ keychain = \"{SECRET}\" }}\n",
+             client_id = {}\nclient_secret = {{ secret = \"{SECRET}\" }}\n",
             Value::from(id)
         );
     }

@@ -33,7 +33,7 @@ async fn sign_in_stores_logs_and_passes_no_secret() {
     let bridge = harness.bridge();
     let config = bridge.root().join("config/config.toml");
     let mut text = std::fs::read_to_string(&config).expect("a configuration");
-    text.push_str("headers = { X-Desk-Key = { keychain = \"desk\" } }\n");
+    text.push_str("headers = { X-Desk-Key = { secret = \"desk\" } }\n");
     std::fs::write(&config, text).expect("a configuration");
     bridge.start().await;
     let key: String = ["desk-key", "never-to-be", "printed"].join("-");

@@ -292,7 +292,7 @@ mod tests {
                 "authorization = 'Basic eA=='",
                 "`servers.crm.headers.authorization`",
             ),
-            ("X-Key = { keychain = 'No!' }", "`servers.crm.headers.X-Key"),
+            ("X-Key = { secret = 'No!' }", "`servers.crm.headers.X-Key"),
         ] {
             let error = refusal(headers).unwrap_err();
             assert!(error.contains("line 5"), "{error}");

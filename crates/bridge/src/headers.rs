@@ -6,7 +6,7 @@ use auth::Identity;
 use control::api::{Problem, ProblemKind};
 use http::{HeaderName, HeaderValue};
 use model::SecretName;
-use model::config::HeaderSource;
+use model::config::{HeaderSource, SecretRef};
 
 use crate::registry::Server;
 
@@ -21,7 +21,7 @@ pub(crate) fn constant(server: &Server) -> Option<Vec<(HeaderName, HeaderValue)>
                 let name = name.as_str().parse().ok()?;
                 Some(Some((name, HeaderValue::from_str(text).ok()?)))
             }
-            HeaderSource::Keychain { .. } => Some(None),
+            HeaderSource::Secret(_) => Some(None),
         })
         .collect()
 }
@@ -39,12 +39,12 @@ pub(crate) async fn resolve(
     for (name, source) in server.config.headers.iter() {
         let value = match source {
             HeaderSource::Plain(text) => HeaderValue::from_str(text).ok(),
-            HeaderSource::Keychain { keychain } => {
+            HeaderSource::Secret(SecretRef { secret }) => {
                 let stored = identity
-                    .secret(keychain)
+                    .secret(secret)
                     .await
                     .map_err(|error| Problem::from_text(ProblemKind::Vault, &error.to_string()))?;
-                Some(stored.ok_or_else(|| missing(name.as_str(), keychain))?)
+                Some(stored.ok_or_else(|| missing(name.as_str(), secret))?)
             }
         };
         // The configuration holds only valid headers.

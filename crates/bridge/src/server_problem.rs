@@ -62,7 +62,7 @@ fn no_sign_in(server: &Server, status: Option<u16>, words: Option<&str>) -> Prob
                 Err(_) => "api-key".to_owned(),
             };
             format!(
-                "if it wants an API key, write `headers = {{ X-Api-Key = {{ keychain = \"{secret}\" }} }}` under [servers.{name}] in config.toml, with the name of its header, and store the key with `postern secrets set {secret}`"
+                "if it wants an API key, write `headers = {{ X-Api-Key = {{ secret = \"{secret}\" }} }}` under [servers.{name}] in config.toml, with the name of its header, and store the key with `postern secrets set {secret}`"
             )
         }
     };

@@ -168,7 +168,7 @@ Examples:
 
 In config.toml:
   [servers.crm.headers]
-  X-Api-Key = { keychain = \"crm-key\" }";
+  X-Api-Key = { secret = \"crm-key\" }";
 
 const BRIDGE: &str = "\
 Examples:

@@ -110,7 +110,7 @@ async fn device_code_sign_in_succeeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn client_credentials_with_secret_are_accepted() {
     let auth = "auth = { kind = \"client-credentials\", client_id = \"a-program\", \
-                client_secret = { keychain = \"program\" } }";
+                client_secret = { secret = \"program\" } }";
     let setup = setup(600, auth).await;
     let secret = ["secrets", "set", "program"];
     setup.bridge.run_with(&secret, "proves-a-program").await;

@@ -171,7 +171,7 @@ impl<'a> PriorState<'a> {
         Ok(PreregisteredClient {
             prior: self,
             id,
-            secret: secret.map(|secret| &secret.keychain),
+            secret: secret.map(|reference| &reference.secret),
             home,
         })
     }

@@ -17,7 +17,7 @@ fn confidential(fixture: &Fixture, issuer: Option<&str>) -> Target {
     fixture.target_with(ServerAuth::Client {
         client_id: "mine".to_owned(),
         client_secret: Some(SecretRef {
-            keychain: "crm-client".parse().unwrap(),
+            secret: "crm-client".parse().unwrap(),
         }),
         issuer: issuer.map(Issuer::new),
         scopes: Vec::new(),

@@ -285,8 +285,8 @@ fn server(
         auth = ServerAuth::None;
     }
     let headers = headers.into_iter().map(|(name, value)| {
-        let keychain = keeping.keep(name.as_str(), value)?;
-        Ok((name, HeaderSource::Keychain { keychain }))
+        let secret = keeping.keep(name.as_str(), value)?;
+        Ok((name, HeaderSource::Secret(SecretRef { secret })))
     });
     let config = ServerConfig {
         allow_http: url.is_exposed(),
@@ -317,7 +317,7 @@ fn client_auth(client: hosts::Client, keeping: &mut Keeping<'_>) -> Result<Serve
         }),
         (_, secret) => ServerAuth::Client {
             client_id,
-            client_secret: secret.map(|keychain| SecretRef { keychain }),
+            client_secret: secret.map(|secret| SecretRef { secret }),
             issuer: None,
             scopes,
             redirect_port: 0,

@@ -10,7 +10,7 @@ async fn bridge(server: &Server, auth: &str) -> Bridge {
     let bridge = Bridge::start(&server.url()).await;
     let mut text = std::fs::read_to_string(bridge.home.config_file()).unwrap();
     text.push_str(auth);
-    text.push_str("[servers.one.headers]\nX-Team = 'blue'\nX-Api-Key = { keychain = 'crm-key' }\n");
+    text.push_str("[servers.one.headers]\nX-Team = 'blue'\nX-Api-Key = { secret = 'crm-key' }\n");
     std::fs::write(bridge.home.config_file(), text).unwrap();
     bridge
 }

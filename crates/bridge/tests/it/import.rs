@@ -147,7 +147,7 @@ async fn approved_import_is_applied_with_headers() {
     let expected: toml::Table = r#"
         url = "https://crm.example/sse?k=s3cret-query"
         transport = "sse"
-        auth = { kind = "client", client_id = "id-1", client_secret = { keychain = "crm-client" }, scopes = ["read", "write"] }
+        auth = { kind = "client", client_id = "id-1", client_secret = { secret = "crm-client" }, scopes = ["read", "write"] }
     "#.parse().unwrap();
     assert_eq!(config["servers"]["crm"].as_table(), Some(&expected));
 

@@ -74,7 +74,7 @@ async fn test(bridge: &Bridge) -> Result<Reply, String> {
 async fn sign_in(bridge: &Bridge) -> String {
     let request = Request::SignIn {
         server: "one".to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     };
     bridge.call(request).await.unwrap_err().to_string()
 }
@@ -132,11 +132,11 @@ async fn server_that_wants_key_is_named_as_such_everywhere() {
 
     let found = findings(&bridge).await;
     let (subject, outcome, finding) = &found[0];
-    assert_eq!((subject.as_str(), *outcome), ("", DoctorOutcome::Broken));
+    assert_eq!((subject.as_str(), *outcome), ("", DoctorOutcome::Failed));
     assert!(finding.contains(said), "{finding}");
     let (subject, outcome, finding) = &found[1];
     assert_eq!(subject, "discovery");
-    assert_eq!(*outcome, DoctorOutcome::Fine);
+    assert_eq!(*outcome, DoctorOutcome::Ok);
     assert!(
         finding.starts_with("it names no way to sign in"),
         "{finding}"
@@ -150,7 +150,7 @@ async fn refusal_of_wrong_key_repeats_no_key_and_ends_with_right_one() {
     let server = Server::start(401, MISSING).await;
     let bridge = Bridge::start(&server.url).await;
     let mut text = std::fs::read_to_string(bridge.home.config_file()).unwrap();
-    text.push_str("headers = { X-Api-Key = { keychain = 'one-key' } }\n");
+    text.push_str("headers = { X-Api-Key = { secret = 'one-key' } }\n");
     std::fs::write(bridge.home.config_file(), text).unwrap();
     let store = async |value: &str| {
         let request = Request::SetSecret {
@@ -206,7 +206,7 @@ async fn open_server_needs_no_sign_in() {
     let found = findings(&bridge).await;
     let (subject, outcome, finding) = &found[1];
     assert_eq!(subject, "discovery");
-    assert_eq!(*outcome, DoctorOutcome::Fine);
+    assert_eq!(*outcome, DoctorOutcome::Ok);
     assert_eq!(finding, "it asks for no sign-in");
     let others: Vec<_> = found[2..].iter().map(|(subject, ..)| subject).collect();
     assert_eq!(others, ["reach", "proxy"]);
@@ -217,7 +217,7 @@ async fn missing_server_has_no_findings_of_sign_in() {
     let server = Server::start(404, "nothing").await;
     let bridge = Bridge::start(&server.url).await;
     let found = findings(&bridge).await;
-    assert_eq!(found[0].1, DoctorOutcome::Broken);
+    assert_eq!(found[0].1, DoctorOutcome::Failed);
     let others: Vec<_> = found[1..].iter().map(|(subject, ..)| subject).collect();
     assert_eq!(others, ["reach", "proxy"]);
 }

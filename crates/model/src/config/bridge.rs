@@ -165,7 +165,7 @@ pub struct ServerConfig {
     /// How to sign in to it.
     #[serde(default, skip_serializing_if = "ServerAuth::is_discover")]
     pub auth: ServerAuth,
-    /// Headers to send with every request, such as `X-Api-Key = { keychain = "crm-key" }` with a secret
+    /// Headers to send with every request, such as `X-Api-Key = { secret = "crm-key" }` with a secret
     /// that was stored with `postern secrets set crm-key`, or a plain string if it is not secret.
     /// `Authorization` is allowed if `auth` is `{ kind = "none" }`.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
@@ -274,7 +274,7 @@ pub enum ServerAuth {
     Client {
         /// The client ID at the authorization server.
         client_id: String,
-        /// Its secret, if it has one, as in `{ keychain = "crm-client" }` after
+        /// Its secret, if it has one, as in `{ secret = "crm-client" }` after
         /// `postern secrets set crm-client`. It is sent in the `Authorization` header or the body, as the
         /// authorization server's metadata requires.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -347,7 +347,7 @@ impl ServerAuth {
     pub fn secret(&self) -> Option<&SecretName> {
         match self {
             Self::Client { client_secret, .. } => {
-                client_secret.as_ref().map(|secret| &secret.keychain)
+                client_secret.as_ref().map(|secret| &secret.secret)
             }
             Self::ClientCredentials(ClientCredentials {
                 proof: ClientCredential::Secret(name),

@@ -1,7 +1,6 @@
-//! The client metadata document, and references to stored secrets.
+//! The client metadata document.
 //!
-//! Owns: which URL can be a client ID, and how a configuration refers to a stored secret.
-//! Does not own: the secret, and the document at the URL.
+//! Owns: which URL can be a client ID. Does not own: the document at the URL.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,16 +8,6 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
-
-use crate::SecretName;
-
-/// `{ keychain = "NAME" }`: a secret that was stored with `postern secrets set NAME`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SecretRef {
-    /// Its name.
-    pub keychain: SecretName,
-}
 
 /// The URL of a client ID metadata document. The client ID is exactly this text
 /// (draft-ietf-oauth-client-id-metadata-document, section 3).

@@ -124,7 +124,7 @@ impl TryFrom<Fields> for ClientCredentials {
             fields.certificate,
             fields.federated_token_file,
         ) {
-            (Some(secret), None, None) => ClientCredential::Secret(secret.keychain),
+            (Some(reference), None, None) => ClientCredential::Secret(reference.secret),
             (None, Some(CertificateFiles { cert, key }), None) => {
                 ClientCredential::Certificate { cert, key }
             }
@@ -166,7 +166,7 @@ impl From<ClientCredentials> for Fields {
             } => (Some(authority), Some(resource)),
         };
         let (client_secret, certificate, federated_token_file) = match from.proof {
-            ClientCredential::Secret(keychain) => (Some(SecretRef { keychain }), None, None),
+            ClientCredential::Secret(secret) => (Some(SecretRef { secret }), None, None),
             ClientCredential::Certificate { cert, key } => {
                 (None, Some(CertificateFiles { cert, key }), None)
             }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn client_credentials_require_exactly_one_credential() {
         for good in [
-            "client_secret = { keychain = 'crm' }",
+            "client_secret = { secret = 'crm' }",
             "certificate = { cert = '/c.pem', key = '/k.pem' }, scopes = ['a']",
             "federated_token_file = '/t', authority = 'https://login.example/t/v2.0', resource = 'api://a'",
         ] {
@@ -211,7 +211,7 @@ mod tests {
         for (bad, said) in [
             ("scopes = []", "exactly one credential"),
             (
-                "client_secret = { keychain = 'crm' }, federated_token_file = '/t'",
+                "client_secret = { secret = 'crm' }, federated_token_file = '/t'",
                 "exactly one credential",
             ),
             (

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::SecretRef;
 use crate::SecretName;
 
 /// `[servers.NAME.headers]`: names, each with a value or a reference to a stored secret.
@@ -37,7 +38,7 @@ impl Headers {
     /// Iterates over the secrets that the headers refer to.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         self.0.values().filter_map(|source| match source {
-            HeaderSource::Keychain { keychain } => Some(keychain),
+            HeaderSource::Secret(SecretRef { secret }) => Some(secret),
             HeaderSource::Plain(_) => None,
         })
     }
@@ -154,10 +155,7 @@ pub enum HeaderSource {
     /// The value itself, if it is not secret.
     Plain(String),
     /// A secret that was stored with `postern secrets set`.
-    Keychain {
-        /// Its name.
-        keychain: SecretName,
-    },
+    Secret(SecretRef),
 }
 
 /// Omits plain values, because they may be secret by mistake.
@@ -165,7 +163,7 @@ impl fmt::Debug for HeaderSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(_) => f.write_str("Plain(…)"),
-            Self::Keychain { keychain } => f.debug_tuple("Keychain").field(keychain).finish(),
+            Self::Secret(SecretRef { secret }) => f.debug_tuple("Secret").field(secret).finish(),
         }
     }
 }
@@ -223,7 +221,7 @@ impl<'de> Visitor<'de> for SourceVisitor {
     type Value = HeaderSource;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, or { keychain = \"NAME\" } for a secret")
+        f.write_str("a string, or { secret = \"NAME\" } for a stored secret")
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<HeaderSource, E> {
@@ -236,14 +234,8 @@ impl<'de> Visitor<'de> for SourceVisitor {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<HeaderSource, M::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct SecretField {
-            keychain: SecretName,
-        }
-        let SecretField { keychain } =
-            SecretField::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        Ok(HeaderSource::Keychain { keychain })
+        let fields = serde::de::value::MapAccessDeserializer::new(map);
+        SecretRef::deserialize(fields).map(HeaderSource::Secret)
     }
 }
 
@@ -258,7 +250,7 @@ mod tests {
     #[test]
     fn header_value_is_string_or_secret() {
         let headers = parse(
-            "X-Team = 'blue'\nX-Api-Key = { keychain = 'crm-key' }\nauthorization = 'Basic eA=='",
+            "X-Team = 'blue'\nX-Api-Key = { secret = 'crm-key' }\nauthorization = 'Basic eA=='",
         )
         .unwrap();
         let secrets: Vec<_> = headers.secrets().map(|name| name.as_str()).collect();
@@ -295,10 +287,10 @@ mod tests {
             ("'X Y' = 'x'", "not a header name"),
             ("'' = 'x'", "not a header name"),
             ("X-A = 'x'\nx-a = 'y'", "duplicate"),
-            ("X-A = 7", "keychain"),
+            ("X-A = 7", "secret"),
             ("X-A = ''", "not a header value"),
             ("X-A = \"a\\nb\"", "not a header value"),
-            ("X-A = { keychain = 'a b' }", "secret's name"),
+            ("X-A = { secret = 'a b' }", "secret's name"),
             ("X-A = { keychian = 'a' }", "keychian"),
         ] {
             let error = parse(text).unwrap_err();

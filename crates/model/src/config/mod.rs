@@ -12,12 +12,14 @@ pub mod gateway;
 mod headers;
 mod locate;
 mod proxy;
+mod secret_ref;
 
 pub use bridge::{
     BridgeConfig, BridgeSettings, ConfigVersion, Contradiction, ServerAuth, ServerConfig, Transport,
 };
-pub use client::{ClientMetadataUrl, ClientMetadataUrlError, SecretRef};
+pub use client::{ClientMetadataUrl, ClientMetadataUrlError};
 pub use client_credentials::{ClientCredential, ClientCredentials, TokenIssuer};
 pub use headers::{HeaderName, HeaderNameError, HeaderSource, Headers, is_header_value};
 pub use locate::{field_at, offset_of};
 pub use proxy::{Proxy, ProxyError, ProxyUrl};
+pub use secret_ref::SecretRef;

@@ -43,7 +43,7 @@ async fn set(name: String, value: HeaderSecret, context: &Context) -> Result<(),
         .any(|view| view.name == name && view.servers.is_empty())
     {
         terminal::note(format_args!(
-            "No server uses it yet.\nhint: write `X-Api-Key = {{ keychain = \"{name}\" }}` under [servers.NAME.headers] in config.toml to send it"
+            "No server uses it yet.\nhint: write `X-Api-Key = {{ secret = \"{name}\" }}` under [servers.NAME.headers] in config.toml to send it"
         ));
     }
     Ok(())

@@ -249,11 +249,11 @@ async fn secret_is_read_from_stdin_and_never_shown() {
         (Some(0), "Stored crm-key.\n")
     );
     assert!(
-        stored.stderr.contains("{ keychain = \"crm-key\" }"),
+        stored.stderr.contains("{ secret = \"crm-key\" }"),
         "{stored:?}"
     );
 
-    let config = "[servers.crm]\nurl = 'http://127.0.0.1:9/mcp'\n[servers.crm.headers]\nX-Api-Key = { keychain = 'crm-key' }\nX-Other = { keychain = 'lost' }\n";
+    let config = "[servers.crm]\nurl = 'http://127.0.0.1:9/mcp'\n[servers.crm.headers]\nX-Api-Key = { secret = 'crm-key' }\nX-Other = { secret = 'lost' }\n";
     std::fs::write(installation.home().config_file(), config).unwrap();
     let list = installation.run(&["secret", "list"]).await;
     let expected = "  crm-key  stored   used by crm\n  lost     missing  used by crm\n";

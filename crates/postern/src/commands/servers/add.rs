@@ -146,7 +146,7 @@ fn outcome(name: &str, inspection: &Inspection) -> String {
                 .as_ref()
                 .map_or_else(String::new, |words| format!(": {words}"));
             format!(
-                "Added {name}: it responds with 401 and names no authorization server{words}.\nNext: if it accepts an API key, write the header's name under [servers.{name}] in config.toml, as in `headers = {{ X-Api-Key = {{ keychain = \"{name}-key\" }} }}`, and store the key with `postern secrets set {name}-key`"
+                "Added {name}: it responds with 401 and names no authorization server{words}.\nNext: if it accepts an API key, write the header's name under [servers.{name}] in config.toml, as in `headers = {{ X-Api-Key = {{ secret = \"{name}-key\" }} }}`, and store the key with `postern secrets set {name}-key`"
             )
         }
         Inspection::Elsewhere { problem, .. }
@@ -194,7 +194,7 @@ mod tests {
                 Inspection::HeaderNeeded {
                     words: Some("no key".into()),
                 },
-                "Added crm: it responds with 401 and names no authorization server: no key.\nNext: if it accepts an API key, write the header's name under [servers.crm] in config.toml, as in `headers = { X-Api-Key = { keychain = \"crm-key\" } }`, and store the key with `postern secrets set crm-key`",
+                "Added crm: it responds with 401 and names no authorization server: no key.\nNext: if it accepts an API key, write the header's name under [servers.crm] in config.toml, as in `headers = { X-Api-Key = { secret = \"crm-key\" } }`, and store the key with `postern secrets set crm-key`",
             ),
             (
                 Inspection::NotNow { problem },
