@@ -119,7 +119,7 @@ impl Controller {
         match action {
             Action::SignIn(server) => self.request(Request::SignIn {
                 server,
-                way: SignInWay::Here,
+                way: SignInWay::Local,
             }),
             Action::CancelSignIn(server) => self.request(Request::CancelSignIn { server }),
             Action::SignOut(account) => self.request(Request::SignOut {

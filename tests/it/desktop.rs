@@ -134,7 +134,7 @@ async fn locked_keychain_is_reported_and_fails_sign_in() {
     // The tooltip shows it before anything is clicked.
     tray.until_tooltip("The keychain is locked").await;
     let server = "snippets".to_owned();
-    let way = control::api::SignInWay::Here;
+    let way = control::api::SignInWay::Local;
     let mut client = desktop.bridge.connect().await;
     let request = Request::SignIn { server, way };
     let prompted = desktop.screen.window(keychain::PROMPT);
@@ -171,7 +171,7 @@ async fn absent_keychain_is_reported_and_found_once_started() {
     match client
         .call(&Request::SignIn {
             server,
-            way: control::api::SignInWay::Here,
+            way: control::api::SignInWay::Local,
         })
         .await
     {

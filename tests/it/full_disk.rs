@@ -44,7 +44,7 @@ async fn token_refreshed_on_full_disk_is_stored_later() {
     let doctor = bridge.output(&["doctor"], "").await;
     let checks = String::from_utf8(doctor.stdout).expect("text");
     assert!(
-        checks.contains("BROKEN   tokens: The newest tokens of "),
+        checks.contains("FAILED   tokens: The newest tokens of "),
         "{checks}"
     );
     assert!(checks.contains(&hint), "{checks}");

@@ -85,7 +85,7 @@ async fn absent_keychain_is_reported_before_any_sign_in() {
         }
     }
     let said = doctor(&bridge).await;
-    assert!(said.contains("BROKEN   keychain"), "{said}");
+    assert!(said.contains("FAILED   keychain"), "{said}");
     let log = bridge.log();
     let warned = log.matches("there is no keychain, sign-ins cannot be kept");
     assert_eq!(warned.count(), 1, "{log}");
@@ -113,11 +113,11 @@ async fn keychain_that_starts_later_is_found_without_restart() {
 
     let keychain = Keychain::start(&session).await;
     until_vault(&bridge, VaultState::Keychain).await;
-    assert!(!doctor(&bridge).await.contains("BROKEN   keychain"));
+    assert!(!doctor(&bridge).await.contains("FAILED   keychain"));
     assert!(keychain.labels().await.is_empty(), "no key was made");
 
     let server = "snippets".to_owned();
-    let way = SignInWay::Here;
+    let way = SignInWay::Local;
     let mut client = bridge.connect().await;
     let signing_in = async {
         let page = bridge.browser.page(0).await;

@@ -147,7 +147,7 @@ async fn proxy_script_is_applied_and_reported() {
         (check.outcome, check.finding.clone())
     };
     let through = format!("http://{proxy} on the way to http://far.example");
-    assert_eq!(found("server far, proxy"), (DoctorOutcome::Fine, through));
+    assert_eq!(found("server far, proxy"), (DoctorOutcome::Ok, through));
     let direct = "none on the way to http://mcp.inside.example".to_owned();
-    assert_eq!(found("server near, proxy"), (DoctorOutcome::Fine, direct));
+    assert_eq!(found("server near, proxy"), (DoctorOutcome::Ok, direct));
 }

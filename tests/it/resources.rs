@@ -159,7 +159,7 @@ async fn challenge_with_foreign_scope_brings_no_foreign_token() {
     let own = demo::GATEWAY_CLIENT_ID.to_string();
     assert_eq!(setup.files.audiences(), [own]);
     let (outcome, finding) = setup.doctor("server files, access").await;
-    assert_eq!(outcome, DoctorOutcome::Fine, "{finding}");
+    assert_eq!(outcome, DoctorOutcome::Ok, "{finding}");
     let status = setup.bridge.run(&["status"]).await;
     assert!(
         status.contains("files asked for scopes of other resources"),
@@ -218,7 +218,7 @@ async fn discovered_server_is_approved_on_page_before_entra() {
     // v1.0 tokens name the App ID URI.
     assert_eq!(setup.notes.audiences(), [reports()]);
     let (outcome, finding) = setup.doctor("server notes, access").await;
-    assert_eq!(outcome, DoctorOutcome::Fine, "{finding}");
+    assert_eq!(outcome, DoctorOutcome::Ok, "{finding}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +237,7 @@ async fn discovered_server_asking_for_graph_is_refused() {
     assert_eq!(setup.bridge.browser.page_count(), tabs, "no page is opened");
     assert!(setup.graph.audiences().is_empty());
     let (outcome, finding) = setup.doctor("server graph, discovery").await;
-    assert_eq!(outcome, DoctorOutcome::Broken, "{finding}");
+    assert_eq!(outcome, DoctorOutcome::Failed, "{finding}");
     assert!(finding.contains("is Microsoft Graph"), "{finding}");
 }
 

@@ -291,7 +291,7 @@ async fn declined_elicitation_is_not_repeated_until_user_signs_in() {
         assert_eq!(bridge.state().await.sign_ins, []);
 
         let (mut client, server) = (bridge.connect().await, server());
-        let way = SignInWay::Here;
+        let way = SignInWay::Local;
         let request = Request::SignIn { server, way };
         let (_, page) = tokio::join!(client.call(&request), async {
             let page = bridge.browser.page(0).await;
@@ -367,7 +367,7 @@ async fn user_sign_in_replaces_elicitation_and_answers_host() {
     let call = host.call().await;
     let elicitation = host.elicitation(call).await;
     let (mut client, server) = (bridge.connect().await, server());
-    let way = SignInWay::Here;
+    let way = SignInWay::Local;
     let request = Request::SignIn { server, way };
     let signing_in = async {
         let page = bridge.browser.page(0).await;

@@ -37,7 +37,7 @@ pub(crate) async fn diagnose(bridge: &Arc<BridgeState>) -> Vec<DoctorCheck> {
 fn configuration(bridge: &BridgeState) -> DoctorCheck {
     let path = bridge.options.home.config_file().display().to_string();
     match bridge.config_problem() {
-        None => check("configuration", DoctorOutcome::Fine, &path, None),
+        None => check("configuration", DoctorOutcome::Ok, &path, None),
         Some(problem) => broken("configuration", &problem),
     }
 }
@@ -45,7 +45,7 @@ fn configuration(bridge: &BridgeState) -> DoctorCheck {
 fn http(bridge: &BridgeState) -> DoctorCheck {
     match bridge.http() {
         Ok(base) => match bridge.port_problem() {
-            None => check("HTTP endpoint", DoctorOutcome::Fine, &base, None),
+            None => check("HTTP endpoint", DoctorOutcome::Ok, &base, None),
             Some(Problem { message, hint, .. }) => check(
                 "HTTP endpoint",
                 DoctorOutcome::Warning,
@@ -64,21 +64,19 @@ async fn vault(bridge: &BridgeState) -> DoctorCheck {
     let state = bridge.vault().await;
     let finding = format!("{} {accounts} signed in.", state.detail);
     match state.state {
-        control::api::VaultState::Keychain => {
-            check("keychain", DoctorOutcome::Fine, &finding, None)
-        }
+        control::api::VaultState::Keychain => check("keychain", DoctorOutcome::Ok, &finding, None),
         control::api::VaultState::KeyFile => {
             check("keychain", DoctorOutcome::Warning, &finding, None)
         }
         control::api::VaultState::Behind => check(
             "tokens",
-            DoctorOutcome::Broken,
+            DoctorOutcome::Failed,
             &state.detail,
             state.hint.as_deref(),
         ),
         control::api::VaultState::Locked | control::api::VaultState::Absent => check(
             "keychain",
-            DoctorOutcome::Broken,
+            DoctorOutcome::Failed,
             &state.detail,
             state.hint.as_deref(),
         ),
@@ -111,9 +109,9 @@ fn from_finding(server: &str, finding: &Finding) -> DoctorCheck {
         CheckKind::Certificate => "certificate",
     };
     let outcome = match finding.verdict {
-        Verdict::Ok => DoctorOutcome::Fine,
+        Verdict::Ok => DoctorOutcome::Ok,
         Verdict::Warning => DoctorOutcome::Warning,
-        Verdict::Failed => DoctorOutcome::Broken,
+        Verdict::Failed => DoctorOutcome::Failed,
     };
     check(
         &format!("{server}, {aspect}"),
@@ -146,7 +144,7 @@ async fn connection(
                 let hint = "use https where the server offers it";
                 return check(&subject, DoctorOutcome::Warning, &finding, Some(hint));
             }
-            check(&subject, DoctorOutcome::Fine, &finding, None)
+            check(&subject, DoctorOutcome::Ok, &finding, None)
         }
         Err(problem) if problem.kind == ProblemKind::SignInNeeded => DoctorCheck {
             subject,
@@ -178,7 +176,7 @@ fn host_files(bridge: &BridgeState) -> Vec<DoctorCheck> {
                 checks.extend(lost.map(|entry| lost_entry(host, &entry.name)));
                 if checks.len() == before {
                     let path = path.display().to_string();
-                    checks.push(check(&subject, DoctorOutcome::Fine, &path, None));
+                    checks.push(check(&subject, DoctorOutcome::Ok, &path, None));
                 }
             }
         }
@@ -222,7 +220,7 @@ fn check(subject: &str, outcome: DoctorOutcome, finding: &str, hint: Option<&str
 fn broken(subject: &str, problem: &Problem) -> DoctorCheck {
     check(
         subject,
-        DoctorOutcome::Broken,
+        DoctorOutcome::Failed,
         &problem.message,
         problem.hint.as_deref(),
     )

@@ -335,7 +335,7 @@ impl Pending {
                 | SignInTrigger::RepeatedCall
                 | SignInTrigger::FirstConnection,
                 None,
-            ) => PageDelivery::Direct(SignInWay::Here),
+            ) => PageDelivery::Direct(SignInWay::Local),
             (
                 SignInTrigger::ToolCall
                 | SignInTrigger::RepeatedCall
@@ -373,11 +373,11 @@ impl Pending {
         let ongoing = self.ongoing.clone();
         let mut reopen = None;
         match trigger {
-            SignInTrigger::User(SignInWay::Here) => {
+            SignInTrigger::User(SignInWay::Local) => {
                 let prompt = self.prompt.as_mut();
                 reopen = prompt.and_then(|prompt| prompt.page_to_reopen(now));
                 if self.delivery() == PageDelivery::Host {
-                    self.deliver_directly(SignInWay::Here);
+                    self.deliver_directly(SignInWay::Local);
                 }
             }
             SignInTrigger::User(way) => self.deliver_directly(way),
@@ -406,10 +406,10 @@ impl Pending {
         } = *self.plan.borrow();
         let stays = match &self.prompt {
             // An approval has no URL. The next page is delivered as the user chose.
-            Some(SignInPrompt::Approval { .. }) => way != SignInWay::Here,
+            Some(SignInPrompt::Approval { .. }) => way != SignInWay::Local,
             None | Some(SignInPrompt::Replaced) => {
                 before == PageDelivery::Direct(way)
-                    || (before == PageDelivery::Host && way == SignInWay::Here)
+                    || (before == PageDelivery::Host && way == SignInWay::Local)
             }
             Some(prompt) => prompt.fits(way),
         };

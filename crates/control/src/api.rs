@@ -26,3 +26,30 @@ pub use view::{
 
 /// Whole seconds since 1970.
 pub type UnixSeconds = u64;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json, to_value};
+
+    use super::{DoctorOutcome, SessionView, SignInWay};
+
+    #[test]
+    fn older_spellings_are_accepted_and_not_written() {
+        for (older, newer) in [
+            ("here", "local"),
+            ("elsewhere", "remote"),
+            ("code", "device-code"),
+            ("page", "manual"),
+        ] {
+            let way: SignInWay = from_value(json!(older)).unwrap();
+            assert_eq!(to_value(way).unwrap(), newer);
+        }
+        for (older, newer) in [("fine", "ok"), ("broken", "failed")] {
+            let outcome: DoctorOutcome = from_value(json!(older)).unwrap();
+            assert_eq!(to_value(outcome).unwrap(), newer);
+        }
+        let older = json!({ "id": 1, "server": "crm", "host": "", "face": "http", "since": 0 });
+        let session: SessionView = from_value(older).unwrap();
+        assert_eq!(to_value(session).unwrap()["transport"], "http");
+    }
+}

@@ -86,7 +86,7 @@ async fn sign_in(stack: &DemoStack) -> anyhow::Result<()> {
     let mut client = stack.client().await?;
     let request = Request::SignIn {
         server: SERVER.to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     };
     let watching = stack.client().await?;
     let signed_in = async {

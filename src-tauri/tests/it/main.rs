@@ -63,7 +63,7 @@ async fn tray_shows_bridge_state_and_sends_clicks() {
         request,
         Request::SignIn {
             server: "snippets".into(),
-            way: SignInWay::Here,
+            way: SignInWay::Local,
         }
     );
     let mut signed_in = signed_out.clone();
@@ -160,7 +160,7 @@ async fn page_shows_state_and_calls_bridge() {
         bridge.request().await,
         Request::SignIn {
             server: server_name,
-            way: SignInWay::Here,
+            way: SignInWay::Local,
         }
     );
     let mut signed_in = signed_out.clone();

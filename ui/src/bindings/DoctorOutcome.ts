@@ -3,4 +3,4 @@
 /**
  * The outcome of a check.
  */
-export type DoctorOutcome = "fine" | "warning" | "broken";
+export type DoctorOutcome = "ok" | "warning" | "failed";

@@ -20,7 +20,7 @@ host: string,
 /**
  * The transport: `stdio`, `http` or `sse`.
  */
-face: string, 
+transport: string, 
 /**
  * The start of the session.
  */

@@ -3,4 +3,4 @@
 /**
  * How the sign-in page is delivered to the user.
  */
-export type SignInWay = "here" | "elsewhere" | "code" | "page";
+export type SignInWay = "local" | "remote" | "device-code" | "manual";

@@ -21,8 +21,8 @@ export const consents: ConsentView[] = [
 ];
 
 export const doctor: DoctorCheck[] = [
-  { subject: "Configuration", outcome: "fine", finding: "3 servers.", hint: null },
-  { subject: "Keychain", outcome: "fine", finding: "Unlocked, and contains the key.", hint: null },
+  { subject: "Configuration", outcome: "ok", finding: "3 servers.", hint: null },
+  { subject: "Keychain", outcome: "ok", finding: "Unlocked, and contains the key.", hint: null },
   {
     subject: "timesheets",
     outcome: "warning",

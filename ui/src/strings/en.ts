@@ -130,8 +130,8 @@ export const en = {
     otherAccount: "Another account…",
     sessions: "In use by",
     noSessions: "Not in use",
-    session: "{{host}} ({{face}}, since {{since}})",
-    sessionIdle: "{{host}} ({{face}}, idle since {{since}})",
+    session: "{{host}} ({{transport}}, since {{since}})",
+    sessionIdle: "{{host}} ({{transport}}, idle since {{since}})",
     sessionHost: "Unnamed app",
     test: "Test connection",
     tested_one:
@@ -295,8 +295,8 @@ export const en = {
     label: "Run diagnostics",
     about: "Checks the configuration, the keychain, the network and every server.",
     run: "Run",
-    fine: "OK",
+    ok: "OK",
     warning: "Warning",
-    broken: "Failed",
+    failed: "Failed",
   },
 } as const;

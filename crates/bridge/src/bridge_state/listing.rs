@@ -38,7 +38,7 @@ impl ListedSession {
             id,
             server,
             host: String::new(),
-            face: transport.to_owned(),
+            transport: transport.to_owned(),
             since,
             state: SessionState::Active,
         };

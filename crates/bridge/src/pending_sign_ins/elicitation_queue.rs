@@ -268,7 +268,7 @@ impl Pending {
         self.hosts.turn = Turn::Free;
         let is_page = self.is_unseen() || self.is_for_elsewhere();
         if is_page && self.hosts.others_wait {
-            self.deliver_directly(SignInWay::Here);
+            self.deliver_directly(SignInWay::Local);
         } else if self.is_unseen() {
             self.give_up();
         }

@@ -189,12 +189,12 @@ impl SignInPrompt {
     pub(super) fn fits(&self, way: SignInWay) -> bool {
         match (self, way) {
             (Self::Approval { .. } | Self::Replaced, _) => false,
-            (_, SignInWay::Here)
-            | (Self::Code { .. }, SignInWay::Code | SignInWay::Elsewhere)
-            | (Self::Remote { .. }, SignInWay::Page | SignInWay::Elsewhere) => true,
+            (_, SignInWay::Local)
+            | (Self::Code { .. }, SignInWay::DeviceCode | SignInWay::Remote)
+            | (Self::Remote { .. }, SignInWay::Manual | SignInWay::Remote) => true,
             (Self::Asked { .. } | Self::Opened { .. }, _)
-            | (Self::Remote { .. }, SignInWay::Code)
-            | (Self::Code { .. }, SignInWay::Page) => false,
+            | (Self::Remote { .. }, SignInWay::DeviceCode)
+            | (Self::Code { .. }, SignInWay::Manual) => false,
         }
     }
 

@@ -116,17 +116,17 @@ impl Attempt<'_> {
             self.bridge.options.browser_availability,
         );
         match self.delivery() {
-            PageDelivery::Host | PageDelivery::Direct(SignInWay::Here) => {
+            PageDelivery::Host | PageDelivery::Direct(SignInWay::Local) => {
                 match browser::may_open(command, availability) {
                     Ok(()) => self.local().await,
                     Err(why) => self.remote(Some(why)).await,
                 }
             }
-            PageDelivery::Direct(SignInWay::Elsewhere) => self.remote(None).await,
-            PageDelivery::Direct(SignInWay::Code) => {
+            PageDelivery::Direct(SignInWay::Remote) => self.remote(None).await,
+            PageDelivery::Direct(SignInWay::DeviceCode) => {
                 self.wait_for_code(self.start_device_flow().await?).await
             }
-            PageDelivery::Direct(SignInWay::Page) => self.page(None).await,
+            PageDelivery::Direct(SignInWay::Manual) => self.page(None).await,
         }
     }
 
@@ -245,7 +245,7 @@ impl Attempt<'_> {
     async fn deliver(&self, page: &Url) -> Result<(), BrowserError> {
         let mut plan = self.plan.clone();
         let here = until(&mut plan, |plan| {
-            plan.delivery == PageDelivery::Direct(SignInWay::Here)
+            plan.delivery == PageDelivery::Direct(SignInWay::Local)
         });
         tokio::select! {
             biased;

@@ -11,7 +11,7 @@ use crate::server::Server;
 fn sign_in() -> Request {
     Request::SignIn {
         server: "one".to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     }
 }
 

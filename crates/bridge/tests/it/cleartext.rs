@@ -90,7 +90,7 @@ async fn exposed_server_starts_no_sign_in() {
     let refused = bridge
         .call(Request::SignIn {
             server,
-            way: control::api::SignInWay::Here,
+            way: control::api::SignInWay::Local,
         })
         .await
         .unwrap_err();

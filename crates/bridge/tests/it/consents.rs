@@ -24,7 +24,7 @@ async fn bridge(one: &Server, two: &Server) -> Bridge {
     })
     .await;
     for server in ["one", "two"] {
-        let (server, way) = (server.to_owned(), SignInWay::Here);
+        let (server, way) = (server.to_owned(), SignInWay::Local);
         let signing_in = bridge.call(Request::SignIn { server, way });
         let (reply, ()) = tokio::join!(signing_in, bridge.browse());
         reply.unwrap();

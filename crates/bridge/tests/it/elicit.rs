@@ -179,7 +179,7 @@ async fn page_stays_valid_beside_device_code() {
         bridge.browse_at(&page).await;
     };
     let server = "one".to_owned();
-    let way = control::api::SignInWay::Here;
+    let way = control::api::SignInWay::Local;
     let request = control::api::Request::SignIn { server, way };
     let (ended, ()) = tokio::join!(bridge.call(request), following);
     ended.unwrap();

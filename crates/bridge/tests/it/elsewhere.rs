@@ -95,7 +95,7 @@ async fn device_code_is_shown_and_can_be_cancelled() {
         let server = "one".to_owned();
         bridge.call(Request::CancelSignIn { server }).await.unwrap();
     };
-    let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Code)), cancelling);
+    let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::DeviceCode)), cancelling);
     assert_eq!(kind(ended), Some(ProblemKind::SignInEnded));
     assert_eq!(bridge.state().await.sign_ins, []);
 }
@@ -109,7 +109,7 @@ async fn failed_browser_falls_back_to_device_code() {
     server.record.person("ann");
     // Its browser is `false`.
     let bridge = Bridge::start(&server.url()).await;
-    bridge.call(sign_in(SignInWay::Here)).await.unwrap();
+    bridge.call(sign_in(SignInWay::Local)).await.unwrap();
     let state = bridge.state().await;
     assert_eq!(state.accounts[0].name.as_deref(), Some("ann"));
 }
@@ -134,7 +134,7 @@ async fn pasted_callback_completes_sign_in() {
         }
         bridge.call(finish(end.as_str())).await.unwrap();
     };
-    let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Here)), bringing);
+    let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Local)), bringing);
     ended.unwrap();
     let late = bridge
         .call(finish("http://127.0.0.1:1/callback?code=c"))
@@ -149,7 +149,7 @@ async fn sign_in_without_device_code(bridge: &Bridge) -> SignInView {
         bridge.browse().await;
         view
     };
-    let (ended, view) = tokio::join!(bridge.call(sign_in(SignInWay::Here)), bringing);
+    let (ended, view) = tokio::join!(bridge.call(sign_in(SignInWay::Local)), bringing);
     ended.unwrap();
     view
 }
@@ -214,10 +214,10 @@ async fn sign_in_method_can_change_while_page_waits() {
             shown(&bridge, |view| view.code.is_some()).await;
             server.record.enter_code();
         };
-        let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Code)), entering);
+        let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::DeviceCode)), entering);
         ended.unwrap();
     };
-    let (first, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Here)), turning);
+    let (first, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Local)), turning);
     first.expect("the code completes the first sign-in too");
 }
 
@@ -225,7 +225,7 @@ async fn sign_in_method_can_change_while_page_waits() {
 async fn unsupported_device_code_is_rejected() {
     let server = Server::start().await;
     let bridge = bridge_over_ssh(&server).await;
-    let refused = bridge.call(sign_in(SignInWay::Code)).await;
+    let refused = bridge.call(sign_in(SignInWay::DeviceCode)).await;
     let Err(CallError::Problem(problem)) = refused else {
         panic!("{refused:?}");
     };
@@ -240,7 +240,7 @@ async fn rejected_device_code_error_names_browser_commands() {
         let server = Server::start().await;
         server.record.refuse_code(error);
         let bridge = bridge_over_ssh(&server).await;
-        let refused = bridge.call(sign_in(SignInWay::Code)).await;
+        let refused = bridge.call(sign_in(SignInWay::DeviceCode)).await;
         let Err(CallError::Problem(problem)) = refused else {
             panic!("{refused:?}");
         };
@@ -261,7 +261,7 @@ async fn call_after_rejected_device_refresh_gets_page() {
         server.record.enter_code();
         server.record.refuse_refresh(refusal.clone());
         let bridge = bridge_over_ssh(&server).await;
-        bridge.call(sign_in(SignInWay::Code)).await.unwrap();
+        bridge.call(sign_in(SignInWay::DeviceCode)).await.unwrap();
         let mut host = bridge.host("one").await;
         host.initialize().await;
         let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;

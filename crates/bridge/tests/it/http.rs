@@ -74,7 +74,7 @@ async fn modern_subscription_lasts_until_disconnect() {
         panic!("{:?}", state.sessions)
     };
     assert_eq!(
-        (&*listed.face, listed.state),
+        (&*listed.transport, listed.state),
         ("http", SessionState::Active)
     );
     drop(frames);
@@ -115,7 +115,12 @@ async fn yielding_bridge_answers_http_hosts() {
         while shim.receive().await != control::hello::YIELDING.as_bytes() {}
         assert!(shim.end().await);
         bridge
-            .until_state(|state| state.sessions.iter().all(|session| session.face == "http"))
+            .until_state(|state| {
+                state
+                    .sessions
+                    .iter()
+                    .all(|session| session.transport == "http")
+            })
             .await;
         server.record.release();
     };

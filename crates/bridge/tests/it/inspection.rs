@@ -259,7 +259,7 @@ async fn inspection_sends_no_credentials() {
     server.record.want_sign_in();
     let sign_in = Request::SignIn {
         server: "one".to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     };
     let (ended, ()) = tokio::join!(bridge.call(sign_in), bridge.browse());
     ended.unwrap();
@@ -335,7 +335,7 @@ async fn wrong_path_is_reported_by_test_sign_in_and_host() {
     let test = Request::TestServer {
         name: server.clone(),
     };
-    let way = SignInWay::Here;
+    let way = SignInWay::Local;
     for request in [test, Request::SignIn { server, way }] {
         let problem = refused(&bridge, request).await;
         assert_eq!(problem.kind, ProblemKind::NotMcp);
@@ -366,7 +366,7 @@ async fn post_only_server_still_signs_in() {
     added(&bridge, &format!("{}/mcp", site.origin)).await;
     let request = Request::SignIn {
         server: "new".to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     };
     let problem = refused(&bridge, request).await;
     assert_ne!(problem.kind, ProblemKind::NotMcp, "{problem}");

@@ -23,7 +23,7 @@ async fn signed_in(server: &Server) -> (Bridge, ManualClock) {
     let bridge = Bridge::start_with(&server.url(), |options| options.clock = given).await;
     let sign_in = Request::SignIn {
         server: "one".to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     };
     let (reply, ()) = tokio::join!(bridge.call(sign_in), bridge.browse());
     reply.unwrap();

@@ -129,7 +129,7 @@ impl Caller {
 fn sign_in() -> Request {
     Request::SignIn {
         server: "one".to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     }
 }
 

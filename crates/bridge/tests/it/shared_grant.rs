@@ -114,7 +114,7 @@ impl Net {
 fn sign_in(server: &str) -> Request {
     Request::SignIn {
         server: server.to_owned(),
-        way: SignInWay::Here,
+        way: SignInWay::Local,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::bridge::Bridge;
 use crate::server::{Refused, Server};
 
 fn sign_in() -> Request {
-    let (server, way) = ("one".to_owned(), SignInWay::Here);
+    let (server, way) = ("one".to_owned(), SignInWay::Local);
     Request::SignIn { server, way }
 }
 

@@ -60,7 +60,7 @@ async fn socket_serves_same_messages_as_port() {
     let answer = json_of(http.send_request(request).await.unwrap()).await;
     assert_eq!(answer["result"]["x"], 1.0);
     let state = bridge.state().await;
-    assert_eq!(state.sessions[0].face, "http");
+    assert_eq!(state.sessions[0].transport, "http");
 
     let mut stream = open(&bridge.home)
         .await

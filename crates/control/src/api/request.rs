@@ -228,16 +228,20 @@ pub enum Request {
 #[serde(rename_all = "kebab-case")]
 #[ts(export)]
 pub enum SignInWay {
-    /// In a browser that the bridge opens. If it cannot open one, as `elsewhere`.
+    /// In a browser that the bridge opens. If it cannot open one, as `remote`.
     #[default]
-    Here,
+    #[serde(alias = "here")]
+    Local,
     /// In a browser on another machine: by a user code if the authorization server supports that,
-    /// otherwise as `page`.
-    Elsewhere,
+    /// otherwise as `manual`.
+    #[serde(alias = "elsewhere")]
+    Remote,
     /// Only by a user code that is entered on any device (RFC 8628).
-    Code,
+    #[serde(alias = "code")]
+    DeviceCode,
     /// By a URL that the user opens, in a browser that may be unable to reach this machine.
-    Page,
+    #[serde(alias = "page")]
+    Manual,
 }
 
 /// Whether a server needs a sign-in.
@@ -503,11 +507,13 @@ pub struct DoctorCheck {
 #[ts(export)]
 pub enum DoctorOutcome {
     /// No problem was found.
-    Fine,
+    #[serde(alias = "fine")]
+    Ok,
     /// It works, with a possible problem.
     Warning,
     /// It does not work.
-    Broken,
+    #[serde(alias = "broken")]
+    Failed,
 }
 
 /// The form from which the first `gateway.toml` is created.

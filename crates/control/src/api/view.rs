@@ -192,7 +192,8 @@ pub struct SessionView {
     /// The name that the host gives.
     pub host: String,
     /// The transport: `stdio`, `http` or `sse`.
-    pub face: String,
+    #[serde(alias = "face")]
+    pub transport: String,
     /// The start of the session.
     #[ts(type = "number")]
     pub since: UnixSeconds,

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), CliError> {
         }
         let failed = checks
             .iter()
-            .filter(|check| check.outcome == DoctorOutcome::Broken)
+            .filter(|check| check.outcome == DoctorOutcome::Failed)
             .count();
         match failed {
             0 => Ok(()),
@@ -66,7 +66,7 @@ fn failed_check(finding: String, first: Option<&str>, context: &Context) -> Doct
     );
     DoctorCheck {
         subject: "bridge".to_owned(),
-        outcome: DoctorOutcome::Broken,
+        outcome: DoctorOutcome::Failed,
         finding,
         hint: Some(match first {
             Some(first) => format!("{first}; {hint}"),
@@ -80,7 +80,7 @@ fn version_check(bridge_version: &str) -> DoctorCheck {
     DoctorCheck {
         subject: "version".to_owned(),
         outcome: if same {
-            DoctorOutcome::Fine
+            DoctorOutcome::Ok
         } else {
             DoctorOutcome::Warning
         },
@@ -92,9 +92,9 @@ fn version_check(bridge_version: &str) -> DoctorCheck {
 fn text(checks: &[DoctorCheck]) -> String {
     let lines = checks.iter().map(|check| {
         let mark = match check.outcome {
-            DoctorOutcome::Fine => "ok     ",
+            DoctorOutcome::Ok => "ok     ",
             DoctorOutcome::Warning => "warning",
-            DoctorOutcome::Broken => "BROKEN ",
+            DoctorOutcome::Failed => "FAILED ",
         };
         let hint = check
             .hint
@@ -117,7 +117,7 @@ mod tests {
             version_check(crate::context::VERSION),
             version_check("0.0.1"),
         ];
-        assert_eq!(checks[0].outcome, DoctorOutcome::Fine);
+        assert_eq!(checks[0].outcome, DoctorOutcome::Ok);
         let text = text(&checks);
         assert!(
             text.starts_with("  ok       version: the bridge is "),

@@ -30,13 +30,13 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), CliError> 
         let mut watch = context.connect().await?.watch().await?;
         let before = next_sign_in(&mut watch, &args.server).await?;
         let request = request(args, select_account, way, context).await?;
-        let reads_callback_url = way != SignInWay::Here
-            && way != SignInWay::Code
+        let reads_callback_url = way != SignInWay::Local
+            && way != SignInWay::DeviceCode
             && (args.paste || terminal::is_interactive());
         let can_approve = terminal::is_interactive();
         let announcer = Announcer {
             server: args.server.clone(),
-            reads_callback_url: (way != SignInWay::Here).then_some(reads_callback_url),
+            reads_callback_url: (way != SignInWay::Local).then_some(reads_callback_url),
             can_approve,
             machine: context.environment.ssh_server().map(str::to_owned),
             requested: Some(Requested {
@@ -83,18 +83,18 @@ async fn request(
 /// Returns how to deliver the sign-in page, from the arguments and the environment.
 fn way(args: &SignInArgs, context: &Context) -> SignInWay {
     if args.device_code {
-        return SignInWay::Code;
+        return SignInWay::DeviceCode;
     }
     if args.paste {
-        return SignInWay::Page;
+        return SignInWay::Manual;
     }
     let environment = &context.environment;
     let command = environment.browser.as_deref();
     match browser::may_open(command, environment.surroundings()) {
-        Ok(()) => SignInWay::Here,
+        Ok(()) => SignInWay::Local,
         Err(why) => {
             terminal::note(format_args!("No browser is opened: {why}."));
-            SignInWay::Elsewhere
+            SignInWay::Remote
         }
     }
 }

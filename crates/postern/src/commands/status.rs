@@ -176,7 +176,7 @@ fn session(view: &SessionView, now: UnixSeconds) -> [String; 4] {
         SessionState::Active => "active".to_owned(),
         SessionState::Idle { since } => format!("idle for {}", age(now.saturating_sub(since))),
     };
-    [host, view.server.clone(), view.face.clone(), state]
+    [host, view.server.clone(), view.transport.clone(), state]
 }
 
 /// Formats a duration in the largest unit of which there is at least one.
@@ -219,7 +219,7 @@ mod tests {
                 id: 1,
                 server: "snippets".into(),
                 host: host.into(),
-                face: "http".into(),
+                transport: "http".into(),
                 since: 0,
                 state: SessionState::Idle { since: 10_000 },
             };
@@ -282,7 +282,7 @@ mod tests {
                 id: 1,
                 server: "snippets".into(),
                 host: "Claude Desktop".into(),
-                face: "stdio".into(),
+                transport: "stdio".into(),
                 since: 0,
                 state: SessionState::Active,
             }],

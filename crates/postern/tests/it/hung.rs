@@ -121,7 +121,7 @@ async fn commands_name_process_of_hung_bridge() {
     }
     let ended = run(&installation, &["doctor"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stdout.contains("BROKEN   bridge: "), "{ended:?}");
+    assert!(ended.stdout.contains("FAILED   bridge: "), "{ended:?}");
     assert!(bridge.is_named_in(&ended.stdout), "{ended:?}");
 }
 

@@ -52,8 +52,8 @@ export function Connection({ server, account, accounts, sessions }: Props) {
 }
 
 /** Returns a connection's app, transport and time. */
-function inUseBy({ host, face, since, state }: SessionView): string {
-  const named = { host: host === "" ? t("servers.sessionHost") : host, face };
+function inUseBy({ host, transport, since, state }: SessionView): string {
+  const named = { host: host === "" ? t("servers.sessionHost") : host, transport };
   switch (state.is) {
     case "active":
       return t("servers.session", { ...named, since: time(since) });

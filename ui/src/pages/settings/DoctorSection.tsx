@@ -40,11 +40,11 @@ export function DoctorSection() {
 function Outcome({ outcome }: { outcome: DoctorOutcome }) {
   const label = t(`doctor.${outcome}`);
   switch (outcome) {
-    case "fine":
+    case "ok":
       return <CircleCheck size={18} color="var(--mantine-color-teal-6)" role="img" aria-label={label} />;
     case "warning":
       return <TriangleAlert size={18} color="var(--mantine-color-yellow-7)" role="img" aria-label={label} />;
-    case "broken":
+    case "failed":
       return <CircleAlert size={18} color="var(--mantine-color-red-6)" role="img" aria-label={label} />;
   }
 }

@@ -172,7 +172,7 @@ async fn open_subscription_restarts_for_next_account() {
     bridge.call(sign_out).await.unwrap();
     server.record.hanging((1, 1)).await;
     let server_name = "one".to_owned();
-    let way = SignInWay::Here;
+    let way = SignInWay::Local;
     let sign_in = Request::SignIn {
         server: server_name,
         way,

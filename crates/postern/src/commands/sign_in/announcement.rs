@@ -37,10 +37,10 @@ impl Requested {
         is_new
             || is_question
             || self.joins.is_some_and(|way| match way {
-                SignInWay::Here => true,
-                SignInWay::Elsewhere => page.code.is_some() || page.takes_address,
-                SignInWay::Code => page.code.is_some(),
-                SignInWay::Page => page.takes_address,
+                SignInWay::Local => true,
+                SignInWay::Remote => page.code.is_some() || page.takes_address,
+                SignInWay::DeviceCode => page.code.is_some(),
+                SignInWay::Manual => page.takes_address,
             })
     }
 }
@@ -236,11 +236,11 @@ mod tests {
             ..page()
         };
         for (joins, before, is_live) in [
-            (Some(SignInWay::Here), &waiting, true),
-            (Some(SignInWay::Code), &waiting, false),
-            (Some(SignInWay::Page), &waiting, false),
-            (Some(SignInWay::Elsewhere), &waiting, false),
-            (Some(SignInWay::Page), &hand_in, true),
+            (Some(SignInWay::Local), &waiting, true),
+            (Some(SignInWay::DeviceCode), &waiting, false),
+            (Some(SignInWay::Manual), &waiting, false),
+            (Some(SignInWay::Remote), &waiting, false),
+            (Some(SignInWay::Manual), &hand_in, true),
             (None, &waiting, false),
         ] {
             let asked = Requested {
