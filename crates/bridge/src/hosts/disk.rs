@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::hosts::{Change, HostsError, Kind};
+use crate::hosts::{Change, Host, HostsError, Kind};
 
 /// The maximum of links to follow before they count as a cycle.
 const MAX_LINKS: usize = 40;
@@ -20,6 +20,8 @@ const MAX_BACKUPS: usize = 3;
 
 /// A host's file as it is now.
 pub(super) struct HostFile {
+    /// The host that reads it.
+    pub(super) host: Host,
     /// The path that the host uses.
     pub(super) path: PathBuf,
     /// The path after following links.
@@ -29,7 +31,7 @@ pub(super) struct HostFile {
 }
 
 impl HostFile {
-    pub(super) fn read(path: PathBuf) -> Result<Self, HostsError> {
+    pub(super) fn read(host: Host, path: PathBuf) -> Result<Self, HostsError> {
         let read = |source| HostsError::Read {
             path: path.clone(),
             source,
@@ -43,7 +45,12 @@ impl HostFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(read(error)),
         };
-        Ok(Self { path, target, text })
+        Ok(Self {
+            host,
+            path,
+            target,
+            text,
+        })
     }
 
     /// Returns the content of the backups, newest first. Skips unreadable ones.
@@ -68,7 +75,7 @@ pub struct Applied {
 /// Returns [`HostsError::ChangedMeanwhile`] if the file changed since it was planned, and other
 /// errors if it cannot be read or written. The file is then unchanged.
 pub fn apply(change: &Change) -> Result<Applied, HostsError> {
-    let now = HostFile::read(change.path.clone())?;
+    let now = HostFile::read(change.host, change.path.clone())?;
     if now.text != change.before || now.target != change.target {
         return Err(HostsError::ChangedMeanwhile {
             path: change.path.clone(),

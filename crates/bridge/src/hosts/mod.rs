@@ -9,6 +9,10 @@
 //!
 //! Entries that start `mcp-remote` can be imported ([`ForeignEntries`]).
 //!
+//! A new host needs: a variant of [`Host`], its file in `places.rs`, its name in [`UnknownHost`], a
+//! variant of `HostId` in the management API with its row in `management/hosts.rs`, and the help of
+//! `postern hosts add` (`crates/postern`, `cli.rs`).
+//!
 //! Invariant: an entry is ours if its command is `postern` and its first argument `connect`. Other
 //! entries are never changed or removed, except those that the user imports.
 
@@ -111,6 +115,8 @@ pub struct Entry {
 /// A planned change of a host's file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Change {
+    /// The host that reads the file.
+    pub host: Host,
     /// The path that the host uses.
     pub path: PathBuf,
     /// The old content. `None` if the file does not exist.
@@ -235,7 +241,7 @@ impl HostsError {
 /// command is not the absolute path of an installed `postern`.
 pub fn plan_add(host: Host, places: &Places, entry: &Entry) -> Result<Change, HostsError> {
     let server = checked(places.os, entry)?;
-    let file = HostFile::read(file(host, places))?;
+    let file = HostFile::read(host, file(host, places))?;
     let edited = edit::add(file.text.as_deref(), &server)
         .map_err(|content_error| HostsError::content(&file.path, content_error))?;
     Ok(match (edited, file.text.is_some()) {
@@ -254,7 +260,7 @@ pub fn plan_add(host: Host, places: &Places, entry: &Entry) -> Result<Change, Ho
 /// # Errors
 /// Fails if the file cannot be read or parsed, and if the entry is not ours.
 pub fn plan_remove(host: Host, places: &Places, name: &str) -> Result<Change, HostsError> {
-    let file = HostFile::read(file(host, places))?;
+    let file = HostFile::read(host, file(host, places))?;
     let Some(text) = file.text.as_deref() else {
         return Ok(file.unchanged());
     };
@@ -273,7 +279,7 @@ pub fn plan_remove(host: Host, places: &Places, name: &str) -> Result<Change, Ho
 /// # Errors
 /// Fails if the file cannot be read or parsed.
 pub fn entries(host: Host, places: &Places) -> Result<Vec<Listed>, HostsError> {
-    let file = HostFile::read(file(host, places))?;
+    let file = HostFile::read(host, file(host, places))?;
     let text = file.text.as_deref().unwrap_or_default();
     edit::list(text).map_err(|content_error| HostsError::content(&file.path, content_error))
 }
@@ -290,7 +296,7 @@ impl ForeignEntries {
     /// # Errors
     /// Fails if the file cannot be read or parsed.
     pub(crate) fn read(host: Host, places: &Places) -> Result<Self, HostsError> {
-        let file = HostFile::read(file(host, places))?;
+        let file = HostFile::read(host, file(host, places))?;
         let started = edit::launch_entries(file.text.as_deref().unwrap_or_default());
         let entries =
             started.map_err(|content_error| HostsError::content(&file.path, content_error))?;
@@ -339,6 +345,7 @@ impl HostFile {
     fn change(self, after: Option<String>, kind: Kind) -> Change {
         let diff = diff(&self.path, self.text.as_deref(), after.as_deref());
         Change {
+            host: self.host,
             path: self.path,
             before: self.text,
             after,

@@ -77,7 +77,7 @@ pub(super) fn shown(change: &hosts::Change) -> HostChange {
         path: change.path.display().to_string(),
         diff: change.diff.clone(),
         backup: None,
-        afterwards: (!change.diff.is_empty()).then(|| Host::ClaudeDesktop.afterwards().to_owned()),
+        afterwards: (!change.diff.is_empty()).then(|| change.host.afterwards().to_owned()),
     }
 }
 

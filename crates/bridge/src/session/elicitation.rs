@@ -1,7 +1,7 @@
 //! Asks the host to show a sign-in page (2025-11-25 and 2026-07-28, client/elicitation, URL mode).
 //!
 //! Owns: the elicitations of the bridge and the host's responses. None of them reaches the server.
-//! Does not own: which host is asked next (`sign_in`).
+//! Does not own: which host is asked next (`pending_sign_ins::elicitation_queue`).
 //!
 //! A legacy host gets a request, and a notification when the sign-in is complete. A modern host
 //! gets the elicitation as the result of a call, of which nothing is kept. It comes back with
