@@ -4,7 +4,7 @@
 //! authorization server metadata, client registration, the browser sign-in and its loopback
 //! callback, the OAuth profile of Microsoft Entra ID, refresh, and the vault, whose key lies in
 //! the system keychain, with the secrets that the user stored there.
-//! Does not own: MCP messages, when a browser may be opened, and opening it.
+//! Does not own: MCP messages; when a browser may be opened, and opening it (both: `bridge`).
 
 mod account;
 mod approval;
