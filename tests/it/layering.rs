@@ -9,17 +9,21 @@ use serde_json::Value;
 
 /// Every crate of the workspace and the others that it may use outside of tests.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("auth", &["model", "proxies", "reach", "threads"]),
-    ("bridge", &["auth", "control", "mcp", "model", "threads"]),
-    ("control", &["model", "threads"]),
-    ("emulator", &["model"]),
-    ("gateway", &["model"]),
+    ("auth", &["files", "model", "proxies", "reach", "threads"]),
+    (
+        "bridge",
+        &["auth", "control", "files", "mcp", "model", "threads"],
+    ),
+    ("control", &["files", "model", "threads"]),
+    ("emulator", &["files", "model"]),
+    ("files", &[]),
+    ("gateway", &["files", "model"]),
     ("mcp", &["model", "proxies", "reach", "threads"]),
     ("model", &[]),
     (
         "postern",
         &[
-            "auth", "bridge", "control", "emulator", "gateway", "mcp", "model", "snippets",
+            "auth", "bridge", "control", "emulator", "files", "gateway", "mcp", "model", "snippets",
         ],
     ),
     ("postern-desktop", &["control", "model"]),

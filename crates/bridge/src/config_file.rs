@@ -1,6 +1,6 @@
 //! Reads and edits `config.toml`. Edits keep the rest of the file and are written by rename.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use model::ServerName;
@@ -120,13 +120,7 @@ fn text(path: &Path) -> Result<String, ConfigError> {
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     // A symbolic link stays one: some users keep their settings in another folder.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    files::replace(&path, text.as_bytes())
 }
 
 fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {

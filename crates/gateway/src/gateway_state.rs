@@ -1,7 +1,6 @@
 //! What every request handler works with.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ impl GatewayState {
             descriptors,
         } = options;
         config.validate()?;
-        make_folder(&data_dir)
+        files::create_private_folder(&data_dir)
             .with_context(|| format!("cannot create the data folder {}", data_dir.display()))?;
         // Takes the folder for this process: two first starts at once would each make keys.
         let drain_time = Duration::from_secs(config.drain_seconds.into());
@@ -157,12 +156,4 @@ impl FromRequestParts<Arc<GatewayState>> for Visitor {
         let ConnectInfo(peer) = peer.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
         Ok(gateway.visitors.visitor(peer.ip(), &parts.headers))
     }
-}
-
-fn make_folder(path: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }

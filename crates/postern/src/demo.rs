@@ -18,13 +18,13 @@ use control::api::{Reply, Request, SignInWay, State};
 use serde_json::json;
 use tokio::process::Command;
 
+use self::files::SERVER;
 use crate::cli::DemoArgs;
 use crate::commands::sign_in::show_page;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::{logging, signals, terminal};
 use client::DemoClient;
-use files::SERVER;
 use stack::DemoStack;
 
 /// The timeout of the scripted sign-in.

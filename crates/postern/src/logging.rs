@@ -1,6 +1,6 @@
 //! Logs: to stderr in the foreground, to a file of bounded size in the background.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -62,15 +62,6 @@ fn env_filter(filter: Option<&str>) -> EnvFilter {
         .fold(filter, EnvFilter::add_directive)
 }
 
-/// Creates a folder that only its owner can access, unless it exists.
-fn create_private_dir(dir: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
-}
-
 struct BoundedFile {
     path: PathBuf,
     file: File,
@@ -80,13 +71,10 @@ struct BoundedFile {
 impl BoundedFile {
     fn open(path: &Path) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
-            create_private_dir(dir)?;
+            files::create_private_folder(dir)?;
         }
-        let mut options = OpenOptions::new();
-        options.append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path)?;
+        let mut options = files::private_options();
+        let file = options.append(true).create(true).open(path)?;
         let size = file.metadata()?.len();
         Ok(Self {
             path: path.to_owned(),

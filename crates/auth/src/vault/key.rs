@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::folder::{Folder, private};
+use super::folder::Folder;
 use super::{VaultError, VaultKind, VaultState};
 use crate::random;
 
@@ -116,7 +116,7 @@ fn read(path: &Path) -> Result<Option<MasterKey>, VaultError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(VaultError::io(path, &error)),
     };
-    if !private(&metadata) {
+    if !files::is_private(&metadata) {
         return Err(VaultError::Exposed {
             path: path.to_owned(),
         });

@@ -6,7 +6,7 @@
 //! exactly such a name are neither read nor deleted.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -120,28 +120,12 @@ fn mode(file: &HostFile) -> Result<Option<fs::Permissions>, HostsError> {
 }
 
 fn replace(target: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()> {
-    let folder = target.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    new.write_all(text.as_bytes())?;
+    let draft = files::Draft::new(target, text.as_bytes())?;
     if let Some(mode) = mode {
-        new.as_file().set_permissions(mode)?;
+        draft.set_permissions(mode)?;
     }
-    new.as_file().sync_all()?;
-    new.persist(target)?;
-    sync_folder(folder)
-}
-
-/// Makes a rename survive a power failure.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Windows has no such call. Its renames are journalled.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
+    draft.replace()?;
+    files::sync_folder(target.parent().unwrap_or(Path::new(".")))
 }
 
 /// Writes a new backup, then deletes surplus ones.
@@ -171,7 +155,8 @@ fn write_backup(target: &Path, newest: u64, text: &str) -> Result<PathBuf, Hosts
             source: io::Error::other("no backup can have a higher number; hint: rename this file"),
         })?;
         let path = backup_path(target, number);
-        match create_private(&path) {
+        let mut options = files::private_options();
+        match options.write(true).create_new(true).open(&path) {
             Ok(file) => break (path, file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(HostsError::Write { path, source }),
@@ -191,21 +176,6 @@ fn write_backup(target: &Path, newest: u64, text: &str) -> Result<PathBuf, Hosts
 
 fn holds(path: &Path, text: &str) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
-}
-
-#[cfg(unix)]
-fn create_private(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-}
-
-#[cfg(not(unix))]
-fn create_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 fn backup_path(target: &Path, number: u64) -> PathBuf {

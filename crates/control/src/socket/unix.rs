@@ -2,9 +2,9 @@
 
 mod ends;
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -155,7 +155,7 @@ fn create_private_dir(dir: &Path) -> Result<(), BindError> {
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent).map_err(io_error)?;
     }
-    match DirBuilder::new().mode(0o700).create(dir) {
+    match files::create_private_folder(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io_error(error)),
         _ => {}
     }

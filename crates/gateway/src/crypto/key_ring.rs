@@ -211,11 +211,8 @@ fn associated(id: &str, purpose: Purpose) -> Aad<String> {
 fn create(path: &Path) -> std::io::Result<()> {
     let id: String = random::bytes::<4>().map(|b| format!("{b:02x}")).concat();
     let key = Zeroizing::new(STANDARD.encode(random::bytes::<32>()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut options = files::private_options();
+    let mut file = options.write(true).create_new(true).open(path)?;
     writeln!(
         file,
         "# Keys that seal sessions, newest first. They open everything in the store."
@@ -224,21 +221,13 @@ fn create(path: &Path) -> std::io::Result<()> {
     file.sync_all()
 }
 
-#[cfg(unix)]
 fn check_permissions(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    if !files::is_private(&std::fs::metadata(path)?) {
         bail!(
             "{path} can be read by others; hint: chmod 600 {path}",
             path = path.display()
         );
     }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn check_permissions(_path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 

@@ -203,12 +203,9 @@ fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
 
 /// Opens or creates a file for its owner only. SQLite gives its side files the mode of the database.
 fn open_private(path: &Path) -> std::io::Result<File> {
-    let mut options = std::fs::OpenOptions::new();
+    let mut options = files::private_options();
     // Windows locks no file that is opened for appending alone.
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options.read(true).append(true).create(true).open(path)
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

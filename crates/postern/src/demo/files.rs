@@ -4,7 +4,7 @@
 //! Invariants: the demo replaces only configuration files that a demo wrote. In the bridge's file
 //! it changes only its own server.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -79,11 +79,11 @@ pub(super) fn write_gateway_files(folder: &Path, addresses: &Addresses) -> anyho
     std::fs::create_dir_all(file.with_file_name(""))?;
     let key = functions_key_file(folder);
     if !key.exists() {
-        write_secret(&key, &random()?)?;
+        files::replace(&key, random()?.as_bytes())?;
     }
-    write_secret(
+    files::replace(
         &file.with_file_name("entra-client-secret"),
-        demo::GATEWAY_SECRET,
+        demo::GATEWAY_SECRET.as_bytes(),
     )?;
     std::fs::write(file, gateway_config(addresses))?;
     Ok(())
@@ -161,14 +161,6 @@ fn with_server_at(url: &str, earlier: &str) -> anyhow::Result<String> {
         .context("the server is not a table")?;
     server.insert("url", toml_edit::value(url));
     Ok(document.to_string())
-}
-
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    io::Write::write_all(&mut options.open(path)?, secret.as_bytes())
 }
 
 pub(super) fn random() -> anyhow::Result<String> {
