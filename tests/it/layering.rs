@@ -9,15 +9,26 @@ use serde_json::Value;
 
 /// Every crate of the workspace and the others that it may use outside of tests.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("auth", &["files", "model", "proxies", "reach", "threads"]),
+    (
+        "auth",
+        &[
+            "client-assertion",
+            "files",
+            "model",
+            "proxies",
+            "reach",
+            "threads",
+        ],
+    ),
     (
         "bridge",
         &["auth", "control", "files", "mcp", "model", "threads"],
     ),
+    ("client-assertion", &[]),
     ("control", &["files", "model", "threads"]),
     ("emulator", &["files", "model"]),
     ("files", &[]),
-    ("gateway", &["files", "model"]),
+    ("gateway", &["client-assertion", "files", "model"]),
     ("mcp", &["model", "proxies", "reach", "threads"]),
     ("model", &[]),
     (

@@ -4,13 +4,10 @@
 
 use std::path::Path;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use client_assertion::{ASSERTION_TYPE, Claims, Signer};
 use model::SecretName;
 use model::config::{ClientCredential, ClientCredentials};
-use serde_json::json;
+use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::state::{ClientCredentialsError, not_granted};
@@ -19,12 +16,6 @@ use crate::random;
 use crate::registration::{Client, SecretMethod};
 use crate::secret::{Assertion, ClientSecret};
 use crate::token::source::Source;
-
-/// RFC 7523 §2.2.
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// The lifetime of an assertion, in seconds.
-const ASSERTION_LIFETIME: u64 = 300;
 
 /// The client authentication method of the token endpoint.
 pub(super) enum ClientAuthMethod {
@@ -84,9 +75,13 @@ impl ClientAuthentication {
             ClientCredential::TokenFile(path) => Assertion::new(read(path).await?.trim()),
             ClientCredential::Certificate { cert, key } => {
                 let (cert, key) = (read(cert).await?, read(key).await?);
-                Signer::new(&cert, &key, auth_method)
-                    .and_then(|signer| signer.sign(&config.client_id, audience, now))
-                    .map_err(|what| not_granted(&what))?
+                let claims = Claims {
+                    client_id: &config.client_id,
+                    audience,
+                    id: &random::token(&mut random::fill),
+                    now,
+                };
+                signed(&cert, &key, auth_method, &claims).map_err(|what| not_granted(&what))?
             }
         };
         Ok(Self {
@@ -131,106 +126,27 @@ impl ClientAuthentication {
     }
 }
 
-/// Signs assertions.
-struct Signer {
-    key: EncodingKey,
-    algorithm: Algorithm,
-    /// `x5t#S256`, by which Entra finds the certificate.
-    thumbprint: Option<String>,
-}
-
-impl Signer {
-    fn new(cert: &str, key: &str, auth_method: &ClientAuthMethod) -> Result<Self, String> {
-        let thumbprint = || {
-            let der = der(cert).ok_or("the certificate file contains no PEM certificate")?;
-            let digest = digest(&SHA256, &der);
-            Ok::<_, String>(BASE64_URL_SAFE_NO_PAD.encode(digest.as_ref()))
-        };
-        let (key, algorithms) = encoding_key(key.as_bytes())?;
-        match auth_method {
-            ClientAuthMethod::Entra if algorithms.contains(&Algorithm::PS256) => Ok(Self {
-                key,
-                algorithm: Algorithm::PS256,
-                thumbprint: Some(thumbprint()?),
-            }),
-            ClientAuthMethod::Entra => Err("Entra accepts RSA keys only".to_owned()),
-            ClientAuthMethod::Secret(_) | ClientAuthMethod::Assertion { algorithms: None } => {
-                Ok(Self {
-                    key,
-                    algorithm: algorithms[0],
-                    thumbprint: None,
-                })
-            }
-            ClientAuthMethod::Assertion {
-                algorithms: Some(offered),
-            } => {
-                let is_offered = |algorithm: &&Algorithm| {
-                    let name = format!("{algorithm:?}");
-                    offered.contains(&name)
-                };
-                let algorithm = algorithms.iter().rev().find(is_offered).copied();
-                Ok(Self {
-                    key,
-                    algorithm: algorithm.ok_or_else(|| {
-                        format!(
-                            "its authorization server accepts the signature algorithms {}, none of which fits the key",
-                            offered.join(", ")
-                        )
-                    })?,
-                    thumbprint: None,
-                })
-            }
+/// Signs an assertion with the algorithm that the server accepts. Both texts are PEM.
+fn signed(
+    cert: &str,
+    key: &str,
+    auth_method: &ClientAuthMethod,
+    claims: &Claims<'_>,
+) -> Result<Assertion, String> {
+    let signer = match auth_method {
+        ClientAuthMethod::Entra => Signer::for_entra(key, cert),
+        ClientAuthMethod::Secret(_) => Signer::for_server(key, None),
+        ClientAuthMethod::Assertion { algorithms } => {
+            Signer::for_server(key, algorithms.as_deref())
         }
-    }
-
-    fn sign(&self, client_id: &str, audience: &str, now: u64) -> Result<Assertion, String> {
-        let mut header = Header::new(self.algorithm);
-        header.x5t_s256.clone_from(&self.thumbprint);
-        let claims = json!({
-            "aud": audience, "iss": client_id, "sub": client_id,
-            "jti": random::token(&mut random::fill),
-            "nbf": now, "iat": now, "exp": now + ASSERTION_LIFETIME,
-        });
-        jsonwebtoken::encode(&header, &claims, &self.key)
-            .map(Assertion::new)
-            .map_err(|_| "the certificate's key cannot sign".to_owned())
-    }
-}
-
-/// Parses the key. Returns it with its algorithms, the preferred one last. The first is the one
-/// that every server supports, for servers that name none.
-fn encoding_key(pem: &[u8]) -> Result<(EncodingKey, &'static [Algorithm]), String> {
-    if let Ok(key) = EncodingKey::from_rsa_pem(pem) {
-        return Ok((key, &[Algorithm::RS256, Algorithm::PS256]));
-    }
-    if let Ok(key) = EncodingKey::from_ec_pem(pem) {
-        // A key signs with the algorithm of its curve only.
-        let signs = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &json!({}), &key).is_ok();
-        return Ok((
-            key,
-            if signs {
-                &[Algorithm::ES256]
-            } else {
-                &[Algorithm::ES384]
-            },
-        ));
-    }
-    match EncodingKey::from_ed_pem(pem) {
-        Ok(key) => Ok((key, &[Algorithm::EdDSA])),
-        Err(_) => Err("the key is neither PEM RSA nor PKCS #8".to_owned()),
-    }
+    };
+    let signer = signer.map_err(|error| error.to_string())?;
+    let assertion = signer.sign(claims).map_err(|error| error.to_string())?;
+    Ok(Assertion::new(assertion.expose_secret()))
 }
 
 async fn read(path: &Path) -> Result<Zeroizing<String>, ClientCredentialsError> {
     let read = tokio::fs::read_to_string(path).await;
     read.map(Zeroizing::new)
         .map_err(|error| not_granted(&format!("{} cannot be read: {error}", path.display())))
-}
-
-/// Returns the bytes of the first certificate in a PEM text.
-fn der(pem: &str) -> Option<Vec<u8>> {
-    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
-    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
-    let body: String = body.split_whitespace().collect();
-    BASE64_STANDARD.decode(body).ok()
 }

@@ -3,11 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use client_assertion::{ASSERTION_TYPE, Claims, Signer, SignerError};
 use model::Clock;
 use model::config::gateway::{CertificateConfig, EntraConfig, ManagedIdentityConfig};
 use oauth2::ClientId;
@@ -20,24 +16,16 @@ use crate::crypto;
 use crate::secrets::Secrets;
 use crate::storage::Seconds;
 
-/// RFC 7523 section 2.2.
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long before its end a new token of a managed identity is fetched.
 const EARLY: Seconds = 5 * 60;
 /// How long before its end it is not used any more.
 const LATEST: Seconds = 30;
-/// How long an assertion of the gateway is good.
-const ASSERTION_LIFE: Seconds = 300;
 
 pub(super) enum Credential {
     /// A public client.
     None,
     Secret(SecretString),
-    Certificate {
-        key: EncodingKey,
-        /// `x5t#S256`: the SHA-256 of the certificate.
-        thumbprint: String,
-    },
+    Certificate(Signer),
     /// A file with a token of a federated credential.
     TokenFile(PathBuf),
     ManagedIdentity {
@@ -77,16 +65,17 @@ impl Credential {
 
     fn certificate(config: &CertificateConfig, secrets: &Secrets) -> anyhow::Result<Self> {
         let key = secrets.fill(&config.private_key)?;
-        let key = EncodingKey::from_rsa_pem(key.expose_secret().as_bytes()).map_err(|_| {
-            anyhow::anyhow!("entra.certificate.private_key is not an RSA key in PEM")
-        })?;
         let certificate = secrets.fill(&config.certificate)?;
-        let der = der(certificate.expose_secret())
-            .context("entra.certificate.certificate is not a certificate in PEM")?;
-        Ok(Self::Certificate {
-            key,
-            thumbprint: crypto::base64url(digest(&SHA256, &der).as_ref()),
-        })
+        let signer = Signer::for_entra(key.expose_secret(), certificate.expose_secret());
+        let signer = signer.map_err(|error| match error {
+            SignerError::Key | SignerError::NotRsa | SignerError::Algorithm(_) => {
+                anyhow::anyhow!("entra.certificate.private_key is not an RSA key in PEM")
+            }
+            SignerError::Certificate => {
+                anyhow::anyhow!("entra.certificate.certificate is not a certificate in PEM")
+            }
+        })?;
+        Ok(Self::Certificate(signer))
     }
 
     fn managed_identity(config: &ManagedIdentityConfig, secrets: &Secrets) -> anyhow::Result<Self> {
@@ -122,7 +111,7 @@ impl Credential {
         match self {
             Self::Secret(secret) => Some(secret),
             Self::None
-            | Self::Certificate { .. }
+            | Self::Certificate(_)
             | Self::TokenFile(_)
             | Self::ManagedIdentity { .. } => None,
         }
@@ -137,8 +126,14 @@ impl Credential {
     ) -> Result<Proof, IdentityProviderError> {
         let assertion = match self {
             Self::None | Self::Secret(_) => return Ok(Proof(Vec::new())),
-            Self::Certificate { key, thumbprint } => {
-                sign(key, thumbprint, client.as_str(), audience, clock.unix())?
+            Self::Certificate(signer) => {
+                let claims = Claims {
+                    client_id: client.as_str(),
+                    audience,
+                    id: &crypto::id(),
+                    now: clock.unix(),
+                };
+                sign(signer, &claims)?
             }
             Self::TokenFile(path) => read(path).await?,
             Self::ManagedIdentity {
@@ -158,25 +153,9 @@ impl Credential {
     }
 }
 
-fn sign(
-    key: &EncodingKey,
-    thumbprint: &str,
-    client: &str,
-    audience: &str,
-    now: Seconds,
-) -> Result<SecretString, IdentityProviderError> {
-    let mut header = Header::new(Algorithm::PS256);
-    header.x5t_s256 = Some(thumbprint.to_owned());
-    let claims = serde_json::json!({
-        "aud": audience, "iss": client, "sub": client, "jti": crypto::id(),
-        "nbf": now, "iat": now, "exp": now + ASSERTION_LIFE,
-    });
-    match jsonwebtoken::encode(&header, &claims, key) {
-        Ok(assertion) => Ok(assertion.into()),
-        Err(_) => Err(IdentityProviderError::Misconfigured(
-            "the certificate's key cannot sign".to_owned(),
-        )),
-    }
+fn sign(signer: &Signer, claims: &Claims<'_>) -> Result<SecretString, IdentityProviderError> {
+    let assertion = signer.sign(claims);
+    assertion.map_err(|error| IdentityProviderError::Misconfigured(error.to_string()))
 }
 
 async fn read(path: &std::path::Path) -> Result<SecretString, IdentityProviderError> {
@@ -213,12 +192,4 @@ async fn fetch(
         fresh_until: end.saturating_sub(EARLY),
         good_until: end.saturating_sub(LATEST),
     })
-}
-
-/// Returns the bytes of the first certificate of a PEM text.
-fn der(pem: &str) -> Option<Vec<u8>> {
-    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
-    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
-    let body: String = body.split_whitespace().collect();
-    STANDARD.decode(body).ok()
 }
