@@ -44,7 +44,8 @@ fn algorithm(key: &str, offered: Option<&[&str]>) -> Result<Algorithm, SignerErr
 #[test]
 fn assertion_for_entra_names_certificate_and_is_signed_with_ps256() {
     let pair = rsa();
-    let signer = Signer::for_entra(&key(&pair), &certificate(&pair)).unwrap();
+    let certificate = certificate(&pair);
+    let signer = Signer::for_entra(&key(&pair), &certificate).unwrap();
     let assertion = signer.sign(&CLAIMS).unwrap();
     let mut validation = Validation::new(Algorithm::PS256);
     validation.validate_exp = false;
@@ -53,9 +54,9 @@ fn assertion_for_entra_names_certificate_and_is_signed_with_ps256() {
     let public = DecodingKey::from_rsa_der(pair.der_bytes());
     let token =
         jsonwebtoken::decode::<Value>(assertion.expose_secret(), &public, &validation).unwrap();
-    let thumbprint = super::certificate::thumbprint(&certificate(&pair));
+    let thumbprint = super::certificate::thumbprint(&certificate);
     assert!(thumbprint.is_some());
-    assert_eq!(token.header.x5t_s256, signer.thumbprint);
+    assert_eq!(token.header.x5t_s256, thumbprint);
     assert_eq!(
         token.claims,
         serde_json::json!({
