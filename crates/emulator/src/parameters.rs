@@ -1,11 +1,12 @@
 //! The parameters of a request from its query or form body. Each is unique and not empty.
 
+use model::RepeatedParameter;
 use secrecy::SecretString;
 
 use crate::fault::Fault;
 
 /// Parameters by name. They can contain codes, tokens and secrets, so there is no `Debug`.
-pub(crate) struct Parameters(Vec<(String, String)>);
+pub(crate) struct Parameters(model::UniqueParameters);
 
 impl Parameters {
     /// Parses `application/x-www-form-urlencoded`. A parameter without a value counts as absent
@@ -14,22 +15,14 @@ impl Parameters {
     /// # Errors
     /// If a parameter occurs twice.
     pub(crate) fn parse(encoded: &[u8]) -> Result<Self, Fault> {
-        let mut seen: Vec<(String, String)> = Vec::new();
-        for (name, value) in url::form_urlencoded::parse(encoded) {
-            if seen.iter().any(|(other, _)| *other == name) {
-                return Err(Fault::DuplicatedParameter(name.into_owned()));
-            }
-            seen.push((name.into_owned(), value.into_owned()));
-        }
-        seen.retain(|(_, value)| !value.is_empty());
-        Ok(Self(seen))
+        let parameters = model::Parameters::decode(encoded).unique();
+        parameters
+            .map(Self)
+            .map_err(|RepeatedParameter(name)| Fault::DuplicatedParameter(name))
     }
 
     pub(crate) fn optional(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
+        self.0.get(name)
     }
 
     pub(crate) fn required(&self, name: &'static str) -> Result<&str, Fault> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
+use model::Parameters;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -129,5 +130,6 @@ fn bearer(headers: &HeaderMap) -> Result<&str, BearerError> {
 }
 
 fn has_token(query: &str) -> bool {
-    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
+    let parameters = Parameters::decode(query.as_bytes());
+    parameters.first("access_token").is_some()
 }

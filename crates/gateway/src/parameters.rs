@@ -1,12 +1,10 @@
 //! Parameters of a query or a form (RFC 6749 section 3.1): each at most once, in UTF-8, and an
 //! empty one counts as absent.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Parsed parameters.
-#[derive(Debug, Default)]
-pub(crate) struct Parameters(BTreeMap<String, String>);
+pub(crate) struct Parameters(model::UniqueParameters);
 
 /// Why parameters cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,52 +20,19 @@ pub(crate) enum ParameterError {
 impl Parameters {
     /// Reads `application/x-www-form-urlencoded`.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, ParameterError> {
-        let mut found = BTreeMap::new();
-        for pair in text
-            .split(|byte| *byte == b'&')
-            .filter(|pair| !pair.is_empty())
-        {
-            let middle = pair
-                .iter()
-                .position(|byte| *byte == b'=')
-                .unwrap_or(pair.len());
-            let name = decode(&pair[..middle])?;
-            let value = decode(pair.get(middle + 1..).unwrap_or_default())?;
-            if found.insert(name, value).is_some() {
-                return Err(ParameterError::Repeated);
-            }
-        }
-        found.retain(|_, value: &mut String| !value.is_empty());
-        Ok(Self(found))
+        let parameters = model::Parameters::decode_strictly(text);
+        let parameters = parameters.map_err(|_| ParameterError::Malformed)?;
+        let parameters = parameters.unique();
+        parameters.map(Self).map_err(|_| ParameterError::Repeated)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name)
     }
 
     pub(crate) fn require(&self, name: &'static str) -> Result<&str, ParameterError> {
         self.get(name).ok_or(ParameterError::Missing(name))
     }
-}
-
-fn decode(text: &[u8]) -> Result<String, ParameterError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter().copied();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => (hex(rest.next())? << 4) | hex(rest.next())?,
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| ParameterError::Malformed)
-}
-
-fn hex(digit: Option<u8>) -> Result<u8, ParameterError> {
-    let digit = digit.and_then(|digit| char::from(digit).to_digit(16));
-    digit
-        .and_then(|value| u8::try_from(value).ok())
-        .ok_or(ParameterError::Malformed)
 }
 
 /// `base` with `parameters` added to its query, and nothing else of it touched. Every value is

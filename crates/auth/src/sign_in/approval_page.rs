@@ -16,8 +16,9 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::ORIGIN;
 use hyper::{Method, Request, StatusCode};
+use model::Parameters;
 use tokio::sync::{mpsc, oneshot};
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use super::form::form;
 use super::page::{Page, not_expected, refused};
@@ -144,9 +145,9 @@ impl Gate {
     }
 
     fn has_key(&self, query: &[u8]) -> bool {
-        let mut pairs = form_urlencoded::parse(query);
-        let key = pairs.find(|(name, _)| name == "key");
-        key.is_some_and(|(_, key)| self.page.key.matches(&key))
+        let parameters = Parameters::decode(query);
+        let key = parameters.first("key");
+        key.is_some_and(|key| self.page.key.matches(key))
     }
 
     /// Returns true if this page sent the form: browsers name the page in `Origin`.
@@ -160,9 +161,7 @@ impl Gate {
 
 impl UserDecision {
     fn read(form: &Bytes) -> Result<Self, Page> {
-        let mut pairs = form_urlencoded::parse(form);
-        let answer = pairs.find(|(name, _)| name == "answer");
-        match answer.as_ref().map(|(_, value)| &**value) {
+        match Parameters::decode(form).first("answer") {
             Some("allow") => Ok(Self::Allow),
             Some("deny") => Ok(Self::Deny),
             Some(_) | None => Err(not_expected()),

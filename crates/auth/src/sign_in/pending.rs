@@ -1,8 +1,6 @@
 //! A sign-in that waits for its authorization response.
 
-use std::collections::BTreeMap;
-
-use url::form_urlencoded;
+use model::{Parameters, UniqueParameters};
 
 use crate::discovery::IssuerRule;
 use crate::oauth_error::OAuthError;
@@ -19,7 +17,7 @@ pub(crate) struct Pending {
 }
 
 /// The authorization response: parameters, each at most once.
-pub(crate) struct AuthorizationResponse(BTreeMap<String, String>);
+pub(crate) struct AuthorizationResponse(UniqueParameters);
 
 /// A code, with what its exchange needs.
 #[derive(Debug)]
@@ -47,20 +45,11 @@ pub(crate) enum AuthorizationResponseError {
 impl AuthorizationResponse {
     /// Parses a query or a form. Returns `None` if a parameter is duplicated (RFC 6749 §3.1).
     pub(crate) fn parse(form: &[u8]) -> Option<Self> {
-        let mut parameters = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(form) {
-            if parameters
-                .insert(name.into_owned(), value.into_owned())
-                .is_some()
-            {
-                return None;
-            }
-        }
-        Some(Self(parameters))
+        Parameters::decode(form).unique().map(Self).ok()
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.given(name)
     }
 }
 

@@ -217,10 +217,8 @@ fn basic(headers: &HeaderMap) -> Result<Option<(String, SecretString)>, Fault> {
 fn form_decoded(text: &str) -> String {
     // Decoded as the value of a pair, so that `=` and `&` do not split it.
     let text = text.replace('&', "%26");
-    url::form_urlencoded::parse(format!("v={text}").as_bytes())
-        .next()
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
+    let parameters = model::Parameters::decode(format!("v={text}").as_bytes());
+    parameters.first("v").unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
