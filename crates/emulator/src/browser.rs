@@ -3,6 +3,8 @@
 //! The names of both cookies contain the port, because cookies are not separated by port.
 
 use axum::response::Response;
+use cookie::time::Duration;
+use cookie::{Cookie, SameSite};
 use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -123,18 +125,22 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(other, value)| *other == name && !value.is_empty())
-        .map(|(_, value)| value)
+        .flat_map(Cookie::split_parse)
+        .filter_map(Result::ok)
+        .filter(|cookie| cookie.name() == name)
+        .find_map(|cookie| cookie.value_raw().filter(|value| !value.is_empty()))
 }
 
 /// Sets a cookie with `SameSite=Lax`: the browser sends it with redirects from applications, and
 /// does not send it with forms of other sites.
 fn set_cookie(response: &mut Response, name: &str, value: &str, max_age: Option<u64>) {
-    let age = max_age.map_or_else(String::new, |age| format!("; Max-Age={age}"));
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{age}");
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+    let mut cookie = Cookie::build((name, value))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .build();
+    cookie.set_max_age(max_age.map(|age| Duration::seconds(age.cast_signed())));
+    if let Ok(cookie) = HeaderValue::try_from(cookie.to_string()) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }

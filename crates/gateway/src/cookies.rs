@@ -4,6 +4,8 @@
 //! set them. On loopback http there is no such protection to be had, and names carry the port,
 //! because browsers share cookies between ports.
 
+use cookie::time::Duration;
+use cookie::{Cookie as HttpCookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use model::EndpointUrl;
@@ -58,7 +60,8 @@ const SIGN_IN: &str = "postern-sign-in";
 pub(crate) struct Cookies {
     prefix: &'static str,
     suffix: String,
-    attributes: &'static str,
+    /// Whether browsers send them on https only.
+    is_secure: bool,
 }
 
 impl Cookies {
@@ -67,14 +70,14 @@ impl Cookies {
             Self {
                 prefix: "__Host-",
                 suffix: String::new(),
-                attributes: "Path=/; Secure; HttpOnly; SameSite=Lax",
+                is_secure: true,
             }
         } else {
             let port = public_url.url().port_or_known_default().unwrap_or_default();
             Self {
                 prefix: "",
                 suffix: format!("-{port}"),
-                attributes: "Path=/; HttpOnly; SameSite=Lax",
+                is_secure: false,
             }
         }
     }
@@ -136,8 +139,14 @@ impl Cookies {
     }
 
     fn header(&self, name: &str, value: &str, max_age: u64) -> HeaderValue {
-        let text = format!("{name}={value}; Max-Age={max_age}; {}", self.attributes);
-        HeaderValue::try_from(text).expect("names, base64url and attributes are ASCII")
+        let cookie = HttpCookie::build((name, value))
+            .path("/")
+            .secure(self.is_secure)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .max_age(Duration::seconds(max_age.cast_signed()));
+        HeaderValue::try_from(cookie.to_string())
+            .expect("names, base64url and attributes are ASCII")
     }
 
     fn sign_in_name(&self, state: &str) -> String {
@@ -154,8 +163,9 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).iter();
     lines
         .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .flat_map(HttpCookie::split_parse)
+        .filter_map(Result::ok)
+        .filter_map(|cookie| Some((cookie.name_raw()?, cookie.value_raw()?)))
 }
 
 #[cfg(test)]
@@ -180,7 +190,7 @@ mod tests {
         let text = set.to_str().unwrap();
         assert!(text.starts_with("__Host-postern-browser=v1."), "{text}");
         assert!(
-            text.ends_with("; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax"),
+            text.ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=86400"),
             "{text}"
         );
         let sent = request(&set);
@@ -216,7 +226,8 @@ mod tests {
         assert!(set(MAX_SIGN_INS - MAX_SIGN_IN - name, &sent).is_some());
         let removed = cookies.remove_sign_in("state").unwrap();
         let removed = removed.to_str().unwrap();
-        assert!(removed.starts_with("__Host-postern-sign-in-state=; Max-Age=0;"));
+        assert!(removed.starts_with("__Host-postern-sign-in-state=; "));
+        assert!(removed.ends_with("; Max-Age=0"), "{removed}");
         for odd in ["a;b", "a b", "a=b", "ä", &"x".repeat(100)] {
             assert!(cookies.remove_sign_in(odd).is_none(), "{odd}");
         }

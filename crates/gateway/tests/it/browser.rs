@@ -107,7 +107,7 @@ impl Browser {
             let pair = cookie.split(';').next().unwrap();
             let (name, value) = pair.split_once('=').unwrap();
             let mut cookies = self.cookies.lock().unwrap();
-            match cookie.contains("; Max-Age=0;") {
+            match cookie.ends_with("; Max-Age=0") {
                 true => cookies.remove(name),
                 false => cookies.insert(name.to_owned(), value.to_owned()),
             };
