@@ -1,4 +1,6 @@
-//! Records with outdated names.
+//! Records with outdated names, and which grant a target has.
+
+mod stored;
 
 use std::path::Path;
 use std::sync::Arc;
