@@ -66,10 +66,7 @@ pub(crate) async fn sign_in_earlier(harness: &Harness, bridge: &Bridge) {
         is_other_user: |_, _| false,
     });
     let url = format!("{}/snippets/mcp", harness.servers.gateway_url());
-    let target = Target {
-        url: url.parse().expect("a URL"),
-        auth: ServerAuth::Discover,
-    };
+    let target = Target::new(url.parse().expect("a URL"), ServerAuth::Discover);
     let flow = identity
         .start_sign_in(&target, None, AccountSelection::Last)
         .await;

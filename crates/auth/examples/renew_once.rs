@@ -26,10 +26,7 @@ async fn main() {
         },
         is_other_user: |_, _| false,
     });
-    let target = Target {
-        url: url.parse().expect("a URL"),
-        auth: ServerAuth::Discover,
-    };
+    let target = Target::new(url.parse().expect("a URL"), ServerAuth::Discover);
     // The test checks an expired sign-in.
     let _ = identity.authorization(&target).await;
     identity.settled().await;

@@ -65,7 +65,7 @@ pub(crate) struct PinnedAudience {
 impl PinKey {
     pub(crate) fn new(target: &Target, issuer: &Issuer, client_id: &str) -> Self {
         Self {
-            server: target.url.as_str().to_owned(),
+            server: target.url().as_str().to_owned(),
             issuer: issuer.clone(),
             client_id: client_id.to_owned(),
         }

@@ -144,7 +144,7 @@ async fn revoke(identity: &Identity, target: &Target, id: &str) -> Result<(), Co
     {
         status if status.is_success() => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(ConsentsError::Unknown {
-            server: target.url.shown().to_owned(),
+            server: target.url().shown().to_owned(),
             id: id.to_owned(),
         }),
         status => Err(malformed(target, status.to_string())),
@@ -164,7 +164,7 @@ async fn request_with_token(
     build: impl Fn(&reqwest::Client, Url) -> RequestBuilder,
 ) -> Result<ConsentsResponse, ConsentsError> {
     let not_offered = || ConsentsError::NotOffered {
-        server: target.url.shown().to_owned(),
+        server: target.url().shown().to_owned(),
     };
     if identity.consents_endpoint(target).await.is_none() {
         // The endpoint is known once there is a token.
@@ -187,13 +187,13 @@ async fn request_with_token(
 }
 
 fn keeps_refusing(target: &Target) -> AuthorizationError {
-    match target.auth {
+    match target.auth() {
         ServerAuth::ClientCredentials(_) => client_credentials::keeps_refusing(target),
         ServerAuth::None
         | ServerAuth::Discover
         | ServerAuth::Client { .. }
         | ServerAuth::Entra { .. } => AuthorizationError::SignInNeeded {
-            server: target.url.shown().to_owned(),
+            server: target.url().shown().to_owned(),
             reason: SignInReason::KeepsRefusing,
             explanation: None,
         },
@@ -205,7 +205,7 @@ async fn send_to(
     target: &Target,
 ) -> Result<BufferedResponse, ConsentsError> {
     let unreachable = |reason: String| ConsentsError::Unreachable {
-        server: target.url.shown().to_owned(),
+        server: target.url().shown().to_owned(),
         reason,
     };
     match send(request).await {
@@ -219,7 +219,7 @@ async fn send_to(
 
 fn malformed(target: &Target, what: String) -> ConsentsError {
     ConsentsError::Malformed {
-        server: target.url.shown().to_owned(),
+        server: target.url().shown().to_owned(),
         what,
     }
 }

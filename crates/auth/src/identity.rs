@@ -20,7 +20,7 @@ use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::http::HttpClients;
 use crate::secret::StoredSecret;
 use crate::sign_in::{AccountSelection, BrowserLocation, DeviceFlow, SignInFlow};
-use crate::target::{Authorization, ClientMetadata, IsOtherUser, NamedTarget, Target, TokenNumber};
+use crate::target::{Authorization, ClientMetadata, IsOtherUser, Target, TokenNumber};
 use crate::token::source::Source;
 use crate::token::{Grant, GrantEntry, GrantStore, form};
 use crate::vault::{Unsaved, Vault, VaultError, VaultState};
@@ -84,20 +84,7 @@ impl Identity {
         &self,
         target: &Target,
     ) -> Result<Option<Authorization>, AuthorizationError> {
-        self.authorization_at(target, &target.url).await
-    }
-
-    /// Like [`authorization`](Self::authorization), for a target whose name is already built.
-    ///
-    /// # Errors
-    ///
-    /// Like [`authorization`](Self::authorization).
-    pub async fn authorization_for(
-        &self,
-        target: &NamedTarget,
-    ) -> Result<Option<Authorization>, AuthorizationError> {
-        let NamedTarget { target, name } = target;
-        self.authorization_named(target, name, &target.url).await
+        self.authorization_at(target, target.url()).await
     }
 
     /// Like [`authorization`](Self::authorization), for a `server` that takes the tokens of
@@ -107,28 +94,16 @@ impl Identity {
         target: &Target,
         server: &EndpointUrl,
     ) -> Result<Option<Authorization>, AuthorizationError> {
-        self.authorization_named(target, &target.name(), server)
-            .await
-    }
-
-    async fn authorization_named(
-        &self,
-        target: &Target,
-        name: &str,
-        server: &EndpointUrl,
-    ) -> Result<Option<Authorization>, AuthorizationError> {
         let source = &self.0.source;
-        match target.auth {
+        match target.auth() {
             ServerAuth::None => Ok(None),
-            ServerAuth::ClientCredentials(ref config) => {
-                let given = self
-                    .0
-                    .token_cache
-                    .authorization(source, target, name, server, config);
+            ServerAuth::ClientCredentials(config) => {
+                let token_cache = &self.0.token_cache;
+                let given = token_cache.authorization(source, target, server, config);
                 given.await.map(Some)
             }
             ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
-                let found = source.authorization_named(target, name, server);
+                let found = source.authorization_at(target, server);
                 found.await.map(Some)
             }
         }
@@ -142,14 +117,14 @@ impl Identity {
     /// no token satisfies them. Other servers that take the same token are not affected.
     pub async fn refused(&self, target: &Target, used: &Authorization, challenge: Option<&str>) {
         let source = &self.0.source;
-        let is_kept = !matches!(target.auth, ServerAuth::ClientCredentials(_));
+        let is_kept = !matches!(target.auth(), ServerAuth::ClientCredentials(_));
         if is_kept && source.store.load().await.is_err() {
             return;
         }
         let claims = challenge
             .and_then(Challenge::parse)
             .and_then(|known| known.claims);
-        self.refused_at(target, &target.url, used, claims);
+        self.refused_at(target, target.url(), used, claims);
     }
 
     /// Like [`refused`](Self::refused), for a server as in
@@ -162,7 +137,7 @@ impl Identity {
         claims: Option<String>,
     ) {
         let source = &self.0.source;
-        match target.auth {
+        match target.auth() {
             ServerAuth::ClientCredentials(_) => {
                 let token_cache = &self.0.token_cache;
                 token_cache.refused(target, server, used.serial, source.clock.unix());
@@ -203,7 +178,7 @@ impl Identity {
     pub async fn forget_approvals(&self, target: &Target) -> Result<(), VaultError> {
         let source = &self.0.source;
         source.store.load().await?;
-        let forgotten = source.store.forget_pins(target.url.as_str()).await;
+        let forgotten = source.store.forget_pins(target.url().as_str()).await;
         source.servers.bump();
         forgotten
     }
@@ -311,7 +286,7 @@ impl Identity {
     /// [`account_for`](Self::account_for).
     #[must_use]
     pub fn needs_browser(&self, target: &Target) -> bool {
-        let entry = self.0.source.store.grant_for(&target.name());
+        let entry = self.0.source.store.grant_for(target.key());
         entry.is_some_and(|entry| entry.is_device_code_refused())
     }
 
@@ -335,8 +310,8 @@ impl Identity {
     #[must_use]
     pub fn has_usable_token(&self, target: &Target) -> bool {
         let source = &self.0.source;
-        let entry = source.store.grant_for(&target.name());
-        let usable = entry.and_then(|entry| entry.usable_at(&target.url, source.clock.unix()));
+        let entry = source.store.grant_for(target.key());
+        let usable = entry.and_then(|entry| entry.usable_at(target.url(), source.clock.unix()));
         usable.is_some_and(|authorization| source.checked(target, authorization).is_ok())
     }
 
@@ -344,7 +319,7 @@ impl Identity {
     /// user is signed in. Reads memory only, for targets that users sign in to.
     #[must_use]
     pub fn newest_token(&self, target: &Target) -> Option<TokenNumber> {
-        let entry = self.0.source.store.grant_for(&target.name())?;
+        let entry = self.0.source.store.grant_for(target.key())?;
         Some(TokenNumber(entry.serial()))
     }
 
@@ -377,7 +352,7 @@ impl Identity {
         let source = &self.0.source;
         let discovery = Discovery {
             http: &source.clients,
-            server: &target.url,
+            server: target.url(),
             issuers: source.known_issuers(target),
         };
         let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
@@ -388,10 +363,10 @@ impl Identity {
     /// returns `None` until another call has read the vault, as [`accounts`](Self::accounts) does.
     #[must_use]
     pub fn account_for(&self, target: &Target) -> Option<Account> {
-        if let ServerAuth::ClientCredentials(_) = target.auth {
+        if let ServerAuth::ClientCredentials(_) = target.auth() {
             return self.0.token_cache.account(target);
         }
-        let entry = self.0.source.store.grant_for(&target.name())?;
+        let entry = self.0.source.store.grant_for(target.key())?;
         Some(entry.with_grant(|grant| grant.account.clone()))
     }
 
@@ -401,7 +376,7 @@ impl Identity {
     #[must_use]
     pub fn has_ended(&self, target: &Target) -> bool {
         let source = &self.0.source;
-        let entry = source.store.grant_for(&target.name());
+        let entry = source.store.grant_for(target.key());
         entry.is_some_and(|entry| entry.has_ended(source.clock.unix()))
     }
 
@@ -455,7 +430,7 @@ impl Identity {
         target: &Target,
     ) -> Option<(EndpointUrl, &reqwest::Client)> {
         let source = &self.0.source;
-        let (endpoint, zone) = match target.auth {
+        let (endpoint, zone) = match target.auth() {
             ServerAuth::ClientCredentials(_) => {
                 self.0.token_cache.consents_endpoint(target).await?
             }
@@ -463,7 +438,7 @@ impl Identity {
             | ServerAuth::Discover
             | ServerAuth::Client { .. }
             | ServerAuth::Entra { .. } => {
-                let entry = source.store.grant_for(&target.name())?;
+                let entry = source.store.grant_for(target.key())?;
                 entry.with_grant(|Grant { endpoints, .. }| {
                     Some((endpoints.consents.clone()?, endpoints.zone))
                 })?

@@ -13,6 +13,7 @@ mod callback_ports;
 mod client_credentials;
 mod consents;
 mod diagnostics;
+mod digest;
 mod discovery;
 mod entra;
 mod error;
@@ -39,5 +40,5 @@ pub use error::{AuthorizationError, MixUp, SecretError, SignInError, SignInReaso
 pub use explanation::{Actor, Explanation};
 pub use identity::{Identity, IdentityOptions};
 pub use sign_in::{AccountSelection, DeviceFlow, PastedCallback, PastedCallbackError, SignInFlow};
-pub use target::{Authorization, ClientMetadata, IsOtherUser, NamedTarget, Target, TokenNumber};
+pub use target::{Authorization, ClientMetadata, IsOtherUser, Target, TokenNumber};
 pub use vault::{Unsaved, Vault, VaultError, VaultKind, VaultState};

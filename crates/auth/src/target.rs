@@ -1,43 +1,48 @@
 //! The servers to sign in to, the authorization of their requests, and this client's metadata.
 
+mod key;
+
 use std::net::SocketAddr;
-use std::ops::Deref;
 
 use ::http::HeaderValue;
 use model::EndpointUrl;
 use model::config::{ClientMetadataUrl, ServerAuth};
 
+pub(crate) use self::key::TargetKey;
 use crate::account::AccountKey;
 
-/// The configuration of one server.
+/// The configuration of one server, with the key that finds its grant. The key is long and every
+/// message needs it, so a target is made once per server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The server's URL.
-    pub url: EndpointUrl,
-    /// How to sign in to it.
-    pub auth: ServerAuth,
+    url: EndpointUrl,
+    auth: ServerAuth,
+    key: TargetKey,
 }
 
-/// A [`Target`] with the name that finds its grant. The name is long and every message needs it,
-/// so it is built once.
-#[derive(Clone, Debug)]
-pub struct NamedTarget {
-    pub(crate) target: Target,
-    pub(crate) name: String,
-}
-
-impl From<Target> for NamedTarget {
-    fn from(target: Target) -> Self {
-        let name = target.name();
-        Self { target, name }
+impl Target {
+    /// Creates the target of the server at `url`.
+    #[must_use]
+    pub fn new(url: EndpointUrl, auth: ServerAuth) -> Self {
+        let key = TargetKey::new(&url, &auth);
+        Self { url, auth, key }
     }
-}
 
-impl Deref for NamedTarget {
-    type Target = Target;
+    /// Returns the server's URL.
+    #[must_use]
+    pub fn url(&self) -> &EndpointUrl {
+        &self.url
+    }
 
-    fn deref(&self) -> &Target {
-        &self.target
+    /// Returns how to sign in to the server.
+    #[must_use]
+    pub fn auth(&self) -> &ServerAuth {
+        &self.auth
+    }
+
+    /// Returns the key that finds the grant of the server.
+    pub(crate) fn key(&self) -> &TargetKey {
+        &self.key
     }
 }
 
@@ -75,36 +80,3 @@ pub struct ClientMetadata {
 /// Returns true if the connection from `peer` to `here`, both on loopback, was opened by a process
 /// of another user of this machine.
 pub type IsOtherUser = fn(peer: SocketAddr, here: SocketAddr) -> bool;
-
-impl Target {
-    /// Returns the name by which a grant stores the target. Entra's tokens are for a resource,
-    /// whatever the server's URL. Elsewhere the URL decides.
-    pub(crate) fn name(&self) -> String {
-        match &self.auth {
-            ServerAuth::None => format!("none {}", self.url),
-            ServerAuth::ClientCredentials(config) => format!("program {} {config:?}", self.url),
-            ServerAuth::Discover => format!("discover {}", self.url),
-            ServerAuth::Client {
-                client_id,
-                client_secret: _,
-                issuer,
-                scopes,
-                redirect_port: _,
-            } => {
-                let at = issuer.as_ref().map(|issuer| format!(" at {issuer}"));
-                let (at, scopes) = (at.unwrap_or_default(), scopes.join(" "));
-                format!("client {} {client_id} {scopes}{at}", self.url)
-            }
-            ServerAuth::Entra {
-                authority,
-                client_id,
-                resource,
-                scopes,
-                redirect_port: _,
-            } => {
-                let scopes = scopes.join(" ");
-                format!("entra {authority} {client_id} {resource} {scopes}")
-            }
-        }
-    }
-}

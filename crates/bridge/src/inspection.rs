@@ -62,10 +62,7 @@ async fn from_found(
         // A sign-in over plain http is rejected.
         return Inspection::HeaderNeeded { words };
     }
-    let target = Target {
-        url: url.clone(),
-        auth: ServerAuth::Discover,
-    };
+    let target = Target::new(url.clone(), ServerAuth::Discover);
     let offered = bridge.identity.find_sign_in(&target, challenge.as_deref());
     match timeout_at(until, offered).await {
         Ok(Ok(())) | Err(_) => Inspection::SignIn,

@@ -22,14 +22,14 @@ impl ForeignScopes {
             return;
         }
         let mut all = self.lock();
-        let known = all.entry(target.url.as_str().to_owned()).or_default();
+        let known = all.entry(target.url().as_str().to_owned()).or_default();
         for scope in scopes {
             let scope: String = crate::text::one_line(scope)
                 .chars()
                 .take(MAX_LENGTH)
                 .collect();
             if known.len() < MAX_SCOPES && known.insert(scope.clone()) {
-                let server = target.url.shown();
+                let server = target.url().shown();
                 tracing::warn!(
                     server,
                     scope,
@@ -42,7 +42,7 @@ impl ForeignScopes {
     /// Returns the dropped scopes of a server, sorted.
     pub(crate) fn of(&self, target: &Target) -> Vec<String> {
         let all = self.lock();
-        let known = all.get(target.url.as_str());
+        let known = all.get(target.url().as_str());
         known.map_or_else(Vec::new, |scopes| scopes.iter().cloned().collect())
     }
 

@@ -52,7 +52,9 @@ impl ConfiguredServers {
     /// Returns all servers with another URL than `target`.
     pub(crate) fn others(&self, target: &Target) -> Vec<ConfiguredServer> {
         let all = self.all();
-        let others = all.iter().filter(|server| server.target.url != target.url);
+        let others = all
+            .iter()
+            .filter(|server| server.target.url() != target.url());
         others.cloned().collect()
     }
 
@@ -60,9 +62,12 @@ impl ConfiguredServers {
     pub(crate) fn name_of(&self, target: &Target) -> String {
         let all = self.all();
         let same = all.iter().find(|server| server.target == *target);
-        let same = same.or_else(|| all.iter().find(|server| server.target.url == target.url));
+        let same = same.or_else(|| {
+            all.iter()
+                .find(|server| server.target.url() == target.url())
+        });
         same.map_or_else(
-            || target.url.shown().to_owned(),
+            || target.url().shown().to_owned(),
             |server| server.name.clone(),
         )
     }
@@ -70,7 +75,7 @@ impl ConfiguredServers {
     /// Returns the authorization servers of the configuration: Entra authorities, and others.
     pub(crate) fn issuers(&self) -> (Vec<Issuer>, Vec<Issuer>) {
         let all = self.all();
-        let auths = || all.iter().map(|server| &server.target.auth);
+        let auths = || all.iter().map(|server| server.target.auth());
         let authorities = auths().filter_map(ServerAuth::authority);
         let others = auths().filter_map(|auth| match auth {
             ServerAuth::Client { issuer, .. } => issuer.as_ref(),
@@ -90,6 +95,6 @@ impl ConfiguredServers {
 impl ConfiguredServer {
     /// Returns the resources of its configuration.
     pub(crate) fn resources(&self) -> AllowedResources {
-        AllowedResources::configured(&self.target.auth)
+        AllowedResources::configured(self.target.auth())
     }
 }

@@ -21,12 +21,12 @@ use self::state::{ClientCredentialsError, State, TokenStatus};
 use crate::account::Account;
 use crate::error::AuthorizationError;
 use crate::http::NetworkZone;
-use crate::target::{Authorization, Target};
+use crate::target::{Authorization, Target, TargetKey};
 use crate::token::source::Source;
 
 /// The tokens of all targets with client credentials.
 #[derive(Default)]
-pub(crate) struct TokenCache(Mutex<HashMap<String, Arc<CachedToken>>>);
+pub(crate) struct TokenCache(Mutex<HashMap<TargetKey, Arc<CachedToken>>>);
 
 /// Returns the error for a `target` that refuses every token of its client.
 pub(crate) fn keeps_refusing(target: &Target) -> AuthorizationError {
@@ -47,11 +47,10 @@ impl TokenCache {
         &self,
         source: &Source,
         target: &Target,
-        name: &str,
         server: &EndpointUrl,
         config: &ClientCredentials,
     ) -> Result<Authorization, AuthorizationError> {
-        let cached = self.entry(name);
+        let cached = self.of(target);
         match cached.state().status(server, source.clock.unix()) {
             TokenStatus::Fresh(authorization) => return Ok(authorization),
             TokenStatus::Expiring(authorization) => {
@@ -87,15 +86,8 @@ impl TokenCache {
     }
 
     fn of(&self, target: &Target) -> Arc<CachedToken> {
-        self.entry(&target.name())
-    }
-
-    fn entry(&self, target: &str) -> Arc<CachedToken> {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = tokens.get(target) {
-            return Arc::clone(known);
-        }
-        Arc::clone(tokens.entry(target.to_owned()).or_default())
+        Arc::clone(tokens.entry(target.key().clone()).or_default())
     }
 }
 

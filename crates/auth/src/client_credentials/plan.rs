@@ -35,7 +35,7 @@ impl Plan {
         target: &Target,
         config: &ClientCredentials,
     ) -> Result<Self, ClientCredentialsError> {
-        if target.url.is_exposed() {
+        if target.url().is_exposed() {
             return Err(not_granted(
                 "its URL is not https, so a token could be read in transit",
             ));
@@ -189,7 +189,7 @@ pub(crate) async fn discover_issuer(
 ) -> Result<(Issuer, Discovered), SignInError> {
     let discovery = Discovery {
         http: &source.clients,
-        server: &target.url,
+        server: target.url(),
         issuers: source.known_issuers(target),
     };
     match &config.issuer {

@@ -181,7 +181,7 @@ impl ClientCredentialsError {
     }
 
     pub(super) fn for_server(self, target: &Target) -> AuthorizationError {
-        let server = target.url.shown().to_owned();
+        let server = target.url().shown().to_owned();
         match self {
             Self::Unreachable {
                 issuer,

@@ -26,7 +26,7 @@ pub(super) async fn findings(
             )
         }
         Err(error) => {
-            let discovery = Finding::of_error(&target.auth, &error);
+            let discovery = Finding::of_error(target.auth(), &error);
             (discovery.into_iter().chain([registration]).collect(), None)
         }
     }

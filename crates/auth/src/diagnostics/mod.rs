@@ -80,14 +80,14 @@ pub(crate) async fn diagnose(
     target: &Target,
     challenge: Option<&str>,
 ) -> Vec<Finding> {
-    if target.url.is_exposed() {
+    if target.url().is_exposed() {
         let what = "not checked: a server with a plain http URL gets no sign-in";
         return vec![
             Finding::ok(CheckKind::Discovery, what),
-            network::proxy(source, target.url.url(), None),
+            network::proxy(source, target.url().url(), None),
         ];
     }
-    let (mut findings, authority) = match &target.auth {
+    let (mut findings, authority) = match target.auth() {
         ServerAuth::None => {
             let what = "it needs no sign-in, as its configuration says";
             (vec![Finding::ok(CheckKind::Discovery, what)], None)

@@ -41,14 +41,17 @@ pub(super) async fn findings(
             None => None,
         }
     };
-    let (server, issuer_server) =
-        tokio::join!(probe_at(NetworkZone::Local, target.url.url()), of_authority);
+    let (server, issuer_server) = tokio::join!(
+        probe_at(NetworkZone::Local, target.url().url()),
+        of_authority
+    );
     let mut findings = Vec::new();
     if let (Some(authority), Some(server)) = (authority, &issuer_server) {
         findings.push(clock(source, authority, &server.result));
     }
     let mut servers = vec![server];
-    servers.extend(issuer_server.filter(|server| server.url.origin() != target.url.url().origin()));
+    servers
+        .extend(issuer_server.filter(|server| server.url.origin() != target.url().url().origin()));
     findings.extend(servers.iter().filter_map(reach));
     findings.extend(
         servers

@@ -30,7 +30,7 @@ pub(super) async fn findings(
             (findings, Some(TokenIssuer { issuer, server }))
         }
         Err(error) => (
-            Vec::from_iter(Finding::of_error(&target.auth, &error)),
+            Vec::from_iter(Finding::of_error(target.auth(), &error)),
             None,
         ),
     }

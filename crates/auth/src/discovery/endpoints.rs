@@ -49,8 +49,8 @@ impl KnownIssuers {
     /// Creates the set for a sign-in to `target`. `issuers` are those of the configuration and of
     /// previous sign-ins, `authorities` the Entra authorities of the configuration.
     pub(crate) fn new(mut authorities: Vec<Issuer>, issuers: Vec<Issuer>, target: &Target) -> Self {
-        authorities.extend(target.auth.authority().cloned());
-        let own = match &target.auth {
+        authorities.extend(target.auth().authority().cloned());
+        let own = match target.auth() {
             ServerAuth::Client { issuer, .. } => issuer.as_ref(),
             auth => auth.authority(),
         };

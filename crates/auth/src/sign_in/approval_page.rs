@@ -72,7 +72,7 @@ impl ApprovalPage {
         let url = format!("http://127.0.0.1:{port}{PATH}?key={key}");
         Self {
             approval,
-            server_url: target.url.shown().to_owned(),
+            server_url: target.url().shown().to_owned(),
             url: Url::parse(&url).expect("the parts are constants, a number and URL-safe text"),
             key: State::new(key),
             next: OnceLock::new(),

@@ -125,7 +125,7 @@ impl DeviceFlow {
         plan.approved_elsewhere()?;
         if plan.server.device_authorization_endpoint.is_none() {
             return Err(SignInError::NoDeviceCode {
-                server: target.url.shown().to_owned(),
+                server: target.url().shown().to_owned(),
                 issuer: plan.issuer.to_string(),
             });
         }
@@ -286,7 +286,7 @@ impl CodeExchange {
         for page in pages {
             issuers
                 .check_device_page(&self.plan.issuer, page)
-                .map_err(|taken| taken.into_error(&self.target.url))?;
+                .map_err(|taken| taken.into_error(self.target.url()))?;
         }
         Ok(authorization)
     }

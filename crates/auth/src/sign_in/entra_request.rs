@@ -51,7 +51,7 @@ enum NamedBy {
 impl EntraServer<'_> {
     /// Returns the request for a resource that the configuration names.
     pub(super) fn configured(&self, resource: &Resource) -> EntraRequest {
-        let allowed = AllowedResources::configured(&self.prior.target.auth);
+        let allowed = AllowedResources::configured(self.prior.target.auth());
         let approval = self.approval(resource, NamedBy::User);
         self.request(resource.clone(), &[], &allowed, approval)
     }
@@ -66,7 +66,7 @@ impl EntraServer<'_> {
         &self,
         described: &ProtectedResource,
     ) -> Result<EntraRequest, SignInError> {
-        let mut allowed = AllowedResources::configured(&self.prior.target.auth);
+        let mut allowed = AllowedResources::configured(self.prior.target.auth());
         if let Some(resource) = allowed.first().cloned() {
             let approval = self.approval(&resource, NamedBy::User);
             return Ok(self.request(resource, &described.scopes, &allowed, approval));
@@ -75,7 +75,7 @@ impl EntraServer<'_> {
         let uses = |server: &ConfiguredServer, resource: &str| {
             // A resource that covers both URLs is confirmed at its own location.
             self.prior.source.uses(server, resource)
-                && !covers(resource, self.prior.target.url.url())
+                && !covers(resource, self.prior.target.url().url())
         };
         let approved = self.pin().and_then(|pin| pin.resource);
         let resource = candidate(described, &others, uses, approved.as_ref());

@@ -44,7 +44,7 @@ pub(crate) enum BrowserLocation {
 
 impl CodeExchange {
     pub(super) fn server(&self) -> String {
-        self.target.url.shown().to_owned()
+        self.target.url().shown().to_owned()
     }
 
     /// Returns the path of the redirect URI.
@@ -170,7 +170,7 @@ impl CodeExchange {
                 audience: self.plan.audience.clone(),
                 subject: account.key.subject.clone(),
             },
-            targets: BTreeSet::from([self.target.name()]),
+            targets: BTreeSet::from([self.target.key().clone()]),
             account,
             client: self.client.clone(),
             resource: self.plan.resource.clone(),

@@ -146,7 +146,7 @@ impl SignInFlow {
         if browser == BrowserLocation::Remote {
             plan.approved_elsewhere()?;
         }
-        let previous = source.store.grant_for(&target.name());
+        let previous = source.store.grant_for(target.key());
         let has_refresh_token = previous
             .as_ref()
             .is_some_and(|entry| entry.with_grant(|grant| grant.tokens.refresh.is_some()));
@@ -157,7 +157,7 @@ impl SignInFlow {
             .then(|| known_registration(&source, &plan))
             .flatten();
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
-        let port = source.ports.register(listener.port(), target.url.shown());
+        let port = source.ports.register(listener.port(), target.url().shown());
         let exchange = CodeExchange {
             redirect_uri: plan.redirect_uri(listener.port()),
             client: Client::configured(""),
@@ -281,9 +281,9 @@ pub(super) async fn prepare(
 
 /// Rejects targets without TLS (RFC 6750 §5.3).
 pub(super) fn require_tls(target: &Target) -> Result<(), SignInError> {
-    if target.url.is_exposed() {
+    if target.url().is_exposed() {
         return Err(SignInError::Insecure {
-            server: target.url.shown().to_owned(),
+            server: target.url().shown().to_owned(),
             what: "its URL is not https, so a token could be read in transit".to_owned(),
         });
     }
@@ -298,7 +298,7 @@ pub(super) async fn make_plan(
     challenge: Option<&str>,
 ) -> Result<Plan, SignInError> {
     let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
-    let previous = source.store.grant_for(&target.name());
+    let previous = source.store.grant_for(target.key());
     let prior = PriorState {
         target,
         source,
@@ -306,14 +306,14 @@ pub(super) async fn make_plan(
         previous: previous.map(|entry| PreviousSignIn {
             issuer: entry.with_grant(|grant| grant.key.issuer.clone()),
             scopes: entry.with_grant(|grant| grant.scopes().to_vec()),
-            claims: entry.claims(&target.url),
+            claims: entry.claims(target.url()),
         }),
     };
     let plan = Plan::make(&source.clients, prior, challenge);
     let planned = tokio::time::timeout(DISCOVERY_TIMEOUT, plan).await;
     let plan = planned.unwrap_or_else(|_| {
         Err(SignInError::Unreachable {
-            server: target.url.shown().to_owned(),
+            server: target.url().shown().to_owned(),
             reason: "its authorization server could not be discovered in time".to_owned(),
         })
     })?;
@@ -357,7 +357,7 @@ async fn bind(
 ) -> Result<CallbackListener, SignInError> {
     let port = wanted_port(plan, known);
     CallbackListener::bind(port).await.map_err(|error| {
-        let server = target.url.shown().to_owned();
+        let server = target.url().shown().to_owned();
         match (plan.port, error.kind()) {
             (Some(port), io::ErrorKind::AddrInUse) => match ours.holder(port) {
                 Some(other) => SignInError::PortAwaited {

@@ -59,10 +59,10 @@ impl Plan {
     ) -> Result<Self, SignInError> {
         let discovery = Discovery {
             http,
-            server: &prior.target.url,
+            server: prior.target.url(),
             issuers: prior.source.known_issuers(prior.target),
         };
-        let plan = match &prior.target.auth {
+        let plan = match prior.target.auth() {
             ServerAuth::None => {
                 return Err(SignInError::NotProtected {
                     server: prior.server(),
@@ -230,7 +230,7 @@ impl Plan {
     fn safe(self, target: &Target) -> Result<Self, SignInError> {
         match (self.profile, self.server.pkce) {
             (AuthProfile::Mcp, PkceSupport::NotAdvertised) => Err(SignInError::Insecure {
-                server: target.url.shown().to_owned(),
+                server: target.url().shown().to_owned(),
                 what: format!(
                     "its authorization server {} does not offer PKCE with S256",
                     self.issuer

@@ -128,7 +128,7 @@ fn authorization_source(plan: &Plan) -> AuthorizationSource {
 }
 
 fn registration(known: Option<Registration>, target: &Target, plan: &Plan) -> RegistrationStatus {
-    match (&plan.client, &target.auth) {
+    match (&plan.client, target.auth()) {
         (Some(client), ServerAuth::Discover) => RegistrationStatus::Document(client.id.clone()),
         (Some(client), _) => RegistrationStatus::Preregistered(client.id.clone()),
         (None, _) => match known {

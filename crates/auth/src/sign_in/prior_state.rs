@@ -54,7 +54,7 @@ enum Home<'a> {
 
 impl<'a> PriorState<'a> {
     pub(super) fn server(&self) -> String {
-        self.target.url.shown().to_owned()
+        self.target.url().shown().to_owned()
     }
 
     /// Returns the previous sign-in at this issuer.
@@ -76,7 +76,7 @@ impl<'a> PriorState<'a> {
     /// Returns true if the configured client has a secret.
     pub(super) fn has_client_secret(&self) -> bool {
         matches!(
-            self.target.auth,
+            self.target.auth(),
             ServerAuth::Client {
                 client_secret: Some(_),
                 ..
@@ -125,7 +125,7 @@ impl<'a> PriorState<'a> {
             return Ok(());
         }
         let all = self.source.servers.all();
-        let is_configured = all.iter().any(|one| match &one.target.auth {
+        let is_configured = all.iter().any(|one| match one.target.auth() {
             ServerAuth::Entra { client_id, .. } => *client_id == client.id,
             ServerAuth::Client { .. }
             | ServerAuth::ClientCredentials(_)

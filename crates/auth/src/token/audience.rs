@@ -65,7 +65,7 @@ impl Source {
 
     /// Returns the audience that the user must approve before tokens go to `target`.
     pub(crate) fn changed_audience(&self, target: &Target) -> Option<AudienceChange> {
-        let entry = self.store.grant_for(&target.name())?;
+        let entry = self.store.grant_for(target.key())?;
         let (facts, audience) = entry.with_grant(|grant| {
             let audience = audience_of(grant.tokens.access.expose());
             (GrantFacts::new(grant, target), audience)
@@ -78,7 +78,7 @@ impl Source {
 
     /// Pins the audience of the first token that `target` accepted.
     pub(crate) fn accepted(&self, target: &Target, used: &Authorization) {
-        if !self.verdicts.accept(target.url.as_str(), used.serial) {
+        if !self.verdicts.accept(target.url().as_str(), used.serial) {
             return;
         }
         let Some(facts) = self.facts(target).filter(|facts| facts.is_by_scope_alone) else {
@@ -112,13 +112,13 @@ impl Source {
         let facts = self.facts(target);
         let is_by_scope_alone = facts.as_ref().is_some_and(|facts| facts.is_by_scope_alone);
         let asked = facts.as_ref().map_or(&[][..], |facts| &facts.asked);
-        if !is_by_scope_alone && target.auth.authority().is_none() {
+        if !is_by_scope_alone && target.auth().authority().is_none() {
             let is_new = |scope: &&String| !asked.contains(scope);
             return named.iter().filter(is_new).cloned().collect();
         }
         let allowed = match &facts {
             Some(facts) => self.allowed(target, facts),
-            None => AllowedResources::configured(&target.auth),
+            None => AllowedResources::configured(target.auth()),
         };
         let sorted = allowed.sort(named);
         self.foreign_scopes.record(target, &sorted.foreign);
@@ -129,13 +129,13 @@ impl Source {
     }
 
     fn facts(&self, target: &Target) -> Option<GrantFacts> {
-        let entry = self.store.grant_for(&target.name())?;
+        let entry = self.store.grant_for(target.key())?;
         Some(entry.with_grant(|grant| GrantFacts::new(grant, target)))
     }
 
     /// Returns the resources of the configuration, and the one that the user approved.
     fn allowed(&self, target: &Target, facts: &GrantFacts) -> AllowedResources {
-        let mut allowed = AllowedResources::configured(&target.auth);
+        let mut allowed = AllowedResources::configured(target.auth());
         let approved = self.store.pin(&facts.key).and_then(|pin| pin.resource);
         approved.into_iter().for_each(|one| allowed.add(one));
         allowed
@@ -151,7 +151,7 @@ impl Source {
         target: &Target,
         authorization: &Authorization,
     ) -> Result<Verdict, GrantError> {
-        let (url, serial) = (target.url.as_str(), authorization.serial);
+        let (url, serial) = (target.url().as_str(), authorization.serial);
         let generation = self.servers.generation();
         if let Some(known) = self.verdicts.known(url, serial, generation) {
             return Ok(known);
@@ -231,14 +231,14 @@ impl Source {
         let resources = self.resources_of(server);
         let mut resources = resources.iter();
         resources.any(|own| is_same_resource(own, resource))
-            || covers(resource, server.target.url.url())
+            || covers(resource, server.target.url().url())
     }
 
     /// Returns the resources that a server may have tokens for: configured and approved.
     fn resources_of(&self, server: &ConfiguredServer) -> Vec<String> {
         let configured = server.resources();
         let mut resources: Vec<_> = configured.iter().map(ToString::to_string).collect();
-        let pins = self.store.pins_of(server.target.url.as_str());
+        let pins = self.store.pins_of(server.target.url().as_str());
         resources.extend(
             pins.into_iter()
                 .filter_map(|pin| Some(pin.resource?.to_string())),
@@ -252,7 +252,7 @@ impl Source {
         resources: &[String],
         audience: &str,
     ) -> bool {
-        let pins = self.store.pins_of(server.target.url.as_str());
+        let pins = self.store.pins_of(server.target.url().as_str());
         let pinned = pins.iter().filter_map(|pin| pin.audience.as_ref());
         let pinned = pinned.map(|pinned| &*pinned.audience);
         let own = resources.iter().map(String::as_str);

@@ -9,6 +9,7 @@ use crate::entra;
 use crate::http::NetworkZone;
 use crate::registration::Client;
 use crate::secret::{AccessToken, RefreshToken};
+use crate::target::TargetKey;
 use crate::vault::{RecordKind, RecordName};
 
 /// How long before its expiry a token is refreshed, in seconds.
@@ -33,8 +34,8 @@ pub(crate) struct GrantKey {
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) key: GrantKey,
-    /// The servers that use it, each by [`Target::name`](crate::Target::name).
-    pub(crate) targets: BTreeSet<String>,
+    /// The servers that use it.
+    pub(crate) targets: BTreeSet<TargetKey>,
     pub(crate) account: Account,
     pub(crate) client: Client,
     pub(crate) resource: Option<Resource>,

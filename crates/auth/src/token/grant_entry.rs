@@ -19,7 +19,7 @@ use super::refused::Refused;
 use crate::error::SignInReason;
 use crate::explanation::Explanation;
 use crate::oauth_error::OAuthError;
-use crate::target::Authorization;
+use crate::target::{Authorization, TargetKey};
 
 /// The number of the next access token that this process gets.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -175,7 +175,7 @@ impl GrantEntry {
         *self.state() = State::new(grant);
     }
 
-    pub(crate) fn set_targets(&self, targets: BTreeSet<String>) {
+    pub(crate) fn set_targets(&self, targets: BTreeSet<TargetKey>) {
         self.state().grant.targets = targets;
     }
 

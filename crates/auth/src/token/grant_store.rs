@@ -20,6 +20,7 @@ use crate::account::Account;
 use crate::approval::{Pin, PinKey};
 use crate::registration::Registration;
 use crate::secret::StoredSecret;
+use crate::target::TargetKey;
 use crate::vault::{Contents, Plain, RecordKind, RecordName, Unsaved, Vault, VaultError};
 
 /// All grants, registrations and stored secrets.
@@ -38,7 +39,7 @@ struct StoreState {
     entries: Vec<Arc<GrantEntry>>,
     /// The grant of each target. Rebuilt by [`StoreState::index`] whenever a grant or its targets
     /// change, under the lock of the change.
-    by_target: HashMap<String, Arc<GrantEntry>>,
+    by_target: HashMap<TargetKey, Arc<GrantEntry>>,
     registrations: Vec<Registration>,
     secrets: BTreeMap<SecretName, StoredSecret>,
     pins: HashMap<PinKey, Pin>,
@@ -115,8 +116,8 @@ impl GrantStore {
         self.load().await
     }
 
-    /// Returns the grant for the target with this name.
-    pub(crate) fn grant_for(&self, target: &str) -> Option<Arc<GrantEntry>> {
+    /// Returns the grant for the target with this key.
+    pub(crate) fn grant_for(&self, target: &TargetKey) -> Option<Arc<GrantEntry>> {
         self.state().by_target.get(target).cloned()
     }
 
@@ -389,7 +390,7 @@ impl GrantStore {
     async fn transfer(
         &self,
         entry: &Arc<GrantEntry>,
-        targets: &BTreeSet<String>,
+        targets: &BTreeSet<TargetKey>,
         now: u64,
     ) -> Result<(), VaultError> {
         let left = entry.with_grant(|grant| &grant.targets - targets);

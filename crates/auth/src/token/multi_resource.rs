@@ -18,12 +18,12 @@ use super::source::Source;
 use crate::account::AccountKey;
 use crate::entra;
 use crate::error::{AuthorizationError, SignInReason};
-use crate::target::{Authorization, Target};
+use crate::target::{Authorization, Target, TargetKey};
 use crate::vault::VaultError;
 
 /// A request for tokens with another server's grant.
 struct ResourceRequest {
-    target: String,
+    target: TargetKey,
     server: EndpointUrl,
     issuer: Issuer,
     client_id: String,
@@ -40,7 +40,7 @@ impl Source {
             .filter(|request| self.related_grant(request, None).is_some());
         let Some(request) = request else {
             return Err(AuthorizationError::SignInNeeded {
-                server: target.url.shown().to_owned(),
+                server: target.url().shown().to_owned(),
                 reason: self.why_not_signed_in(),
                 explanation: None,
             });
@@ -92,7 +92,7 @@ impl Source {
         account: &AccountKey,
     ) -> Result<bool, AuthorizationError> {
         self.store.load().await?;
-        let entry = self.store.grant_for(&target.name());
+        let entry = self.store.grant_for(target.key());
         let is_of_account =
             |entry: Arc<GrantEntry>| entry.with_grant(|grant| grant.account.key == *account);
         if entry.is_some_and(is_of_account) {
@@ -226,14 +226,14 @@ impl ResourceRequest {
             resource,
             scopes,
             redirect_port: _,
-        } = &target.auth
+        } = target.auth()
         else {
             return None;
         };
         let scopes = entra::with_sign_in_scopes(scopes, resource);
         Some(Self {
-            target: target.name(),
-            server: target.url.clone(),
+            target: target.key().clone(),
+            server: target.url().clone(),
             issuer: authority.clone(),
             client_id: client_id.clone(),
             scopes,

@@ -21,12 +21,12 @@ use crate::callback_ports::Ports;
 use crate::discovery::KnownIssuers;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::HttpClients;
-use crate::target::{Authorization, IsOtherUser, Target};
+use crate::target::{Authorization, IsOtherUser, Target, TargetKey};
 use crate::vault::VaultError;
 
 /// The targets whose request was refused, and until when it is not repeated. Locked during a
 /// request, so that there is one at a time.
-pub(super) type RefusedTargets = Mutex<HashMap<String, u64>>;
+pub(super) type RefusedTargets = Mutex<HashMap<TargetKey, u64>>;
 
 /// Provides authorizations.
 #[derive(Clone)]
@@ -90,20 +90,18 @@ impl Source {
         &self,
         target: &Target,
     ) -> Result<Authorization, AuthorizationError> {
-        self.authorization_named(target, &target.name(), &target.url)
-            .await
+        self.authorization_at(target, target.url()).await
     }
 
     /// Returns the authorization for `server`, which takes the tokens of `target`: the target
-    /// itself, or an endpoint of its authorization server. `name` is the target's.
-    pub(crate) async fn authorization_named(
+    /// itself, or an endpoint of its authorization server.
+    pub(crate) async fn authorization_at(
         &self,
         target: &Target,
-        name: &str,
         server: &EndpointUrl,
     ) -> Result<Authorization, AuthorizationError> {
         self.store.load().await?;
-        let authorization = match self.store.grant_for(name) {
+        let authorization = match self.store.grant_for(target.key()) {
             Some(entry) => {
                 let issuer = entry.issuer();
                 let found = self.fresh(entry, server).await;
@@ -172,7 +170,7 @@ impl Source {
         used: &Authorization,
         claims: Option<String>,
     ) {
-        if let Some(entry) = self.store.grant_for(&target.name()) {
+        if let Some(entry) = self.store.grant_for(target.key()) {
             entry.refused(server, used.serial, self.clock.unix(), claims);
         }
     }
@@ -305,7 +303,7 @@ impl From<JoinError> for GrantError {
 impl GrantError {
     /// Converts the error for a server whose grant is from `issuer`.
     pub(super) fn for_server(self, target: &Target, issuer: &Issuer) -> AuthorizationError {
-        let server = target.url.shown().to_owned();
+        let server = target.url().shown().to_owned();
         match self {
             Self::SignInNeeded(reason, explanation) => AuthorizationError::SignInNeeded {
                 server,

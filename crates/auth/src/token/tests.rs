@@ -19,10 +19,10 @@ use crate::vault::Vault;
 const ISSUER: &str = "https://login.example";
 
 pub(super) fn target() -> Target {
-    Target {
-        url: "https://mcp.example/mcp".parse().unwrap(),
-        auth: ServerAuth::Discover,
-    }
+    Target::new(
+        "https://mcp.example/mcp".parse().unwrap(),
+        ServerAuth::Discover,
+    )
 }
 
 /// Returns a grant of an authorization server on this port, which a server in `zone` names. The
@@ -36,7 +36,7 @@ pub(super) fn grant(target: &Target, zone: NetworkZone, port: u16) -> Grant {
             audience: "audience".to_owned(),
             subject: "alice".to_owned(),
         },
-        targets: BTreeSet::from([target.name()]),
+        targets: BTreeSet::from([target.key().clone()]),
         account: Account {
             key: AccountKey {
                 issuer: Issuer::new(ISSUER),

@@ -1,8 +1,6 @@
 //! The names of records.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use crate::digest;
 
 /// The name of a record: its kind, and a digest of its subject, so that a folder listing does not
 /// reveal where the user signs in.
@@ -30,13 +28,11 @@ const SUFFIX: &str = ".sealed";
 impl RecordName {
     /// Creates the name of the record about `subject`, whose parts together identify it.
     pub(crate) fn new(kind: RecordKind, subject: &[&str]) -> Self {
-        let mut bytes = Vec::new();
-        for part in subject {
-            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(part.as_bytes());
+        let parts: Vec<_> = subject.iter().map(|part| part.as_bytes()).collect();
+        Self {
+            kind,
+            digest: digest::of_parts(&parts),
         }
-        let digest = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &bytes));
-        Self { kind, digest }
     }
 
     /// `KIND-DIGEST.sealed`.

@@ -242,10 +242,7 @@ async fn mix_up_with_missing_or_wrong_iss_is_rejected() {
 async fn mixed_up(change: impl FnOnce(&mut super::authority::Behaviour, &str)) -> SignInError {
     let fixture = Fixture::new().await;
     let honest = Fixture::new().await;
-    let at = |url: String, auth: ServerAuth| Target {
-        url: url.parse().unwrap(),
-        auth,
-    };
+    let at = |url: String, auth: ServerAuth| Target::new(url.parse().unwrap(), auth);
     let client = |issuer: Option<&str>| ServerAuth::Client {
         client_id: "the-app".to_owned(),
         client_secret: None,

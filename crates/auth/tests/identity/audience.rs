@@ -343,22 +343,22 @@ async fn approved_resource_stays_with_its_server() {
         scopes,
         redirect_port,
         ..
-    } = fixture.entra_usual().auth
+    } = fixture.entra_usual().auth().clone()
     else {
         unreachable!("it is configured for Entra")
     };
-    let shared = Target {
-        url: format!("{}/shared", fixture.authority.origin)
+    let shared = Target::new(
+        format!("{}/shared", fixture.authority.origin)
             .parse()
             .unwrap(),
-        auth: ServerAuth::Entra {
+        ServerAuth::Entra {
             authority,
             client_id,
             resource: Resource::new("api://notes"),
             scopes,
             redirect_port,
         },
-    };
+    );
     let server = |name: &str, target: &Target| ConfiguredServer {
         name: name.to_owned(),
         target: target.clone(),

@@ -194,7 +194,7 @@ impl Renewing {
 
     /// Starts a process that refreshes, and waits for the event.
     async fn child(&self, secret: &str, moment: Moment) -> Child {
-        let target = self.fixture.target().url.to_string();
+        let target = self.fixture.target().url().to_string();
         let now = self.fixture.clock.clock().unix() + DUE;
         let arrival = self.fixture.authority.arrivals.notified();
         tokio::pin!(arrival);

@@ -116,10 +116,11 @@ async fn port_in_use_is_reported_with_addresses() {
             continue; // No IPv6 here.
         };
         let port = other.local_addr().unwrap().port();
-        let mut target = fixture.entra_usual();
-        if let ServerAuth::Entra { redirect_port, .. } = &mut target.auth {
+        let mut auth = fixture.entra_usual().auth().clone();
+        if let ServerAuth::Entra { redirect_port, .. } = &mut auth {
             *redirect_port = port;
         }
+        let target = fixture.target_with(auth);
         let findings = look(&fixture, &target).await;
         let (verdict, what, todo) = of(&findings, CheckKind::Redirect);
         assert_eq!(verdict, Verdict::Failed);
@@ -207,10 +208,10 @@ async fn unreachable_server_is_reported() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    let away = Target {
-        url: format!("{origin}/mcp").parse().unwrap(),
-        ..target
-    };
+    let away = Target::new(
+        format!("{origin}/mcp").parse().unwrap(),
+        target.auth().clone(),
+    );
     let findings = look(&fixture, &away).await;
     let (verdict, what, _) = of(&findings, CheckKind::Reach);
     assert_eq!(verdict, Verdict::Failed);
@@ -223,12 +224,12 @@ async fn unreachable_server_is_reported() {
 #[tokio::test]
 async fn missing_server_has_no_sign_in_findings() {
     let fixture = Fixture::new().await;
-    let missing = Target {
-        url: format!("{}/nosuch/mcp", fixture.authority.origin)
+    let missing = Target::new(
+        format!("{}/nosuch/mcp", fixture.authority.origin)
             .parse()
             .unwrap(),
-        ..fixture.target()
-    };
+        fixture.target().auth().clone(),
+    );
     fixture.authority.set(|b| {
         b.metadata = Value::Null;
         b.resource = Value::Null;

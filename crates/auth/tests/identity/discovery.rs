@@ -128,12 +128,12 @@ fn describe_nothing(behaviour: &mut Behaviour) {
 
 /// Returns a target at another path of the same origin.
 fn at(fixture: &Fixture, path: &str) -> Target {
-    Target {
-        url: format!("{}{path}", fixture.authority.origin)
+    Target::new(
+        format!("{}{path}", fixture.authority.origin)
             .parse()
             .unwrap(),
-        ..fixture.target()
-    }
+        fixture.target().auth().clone(),
+    )
 }
 
 /// Makes the origin claim all of itself, with its authorization server.

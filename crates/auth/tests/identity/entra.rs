@@ -201,7 +201,7 @@ async fn fixed_port_in_use_is_reported() {
         resource,
         scopes,
         ..
-    } = fixture.entra_usual().auth
+    } = fixture.entra_usual().auth().clone()
     else {
         panic!("not Entra");
     };
@@ -223,7 +223,7 @@ async fn fixed_port_in_use_is_reported() {
         matches!(
             outcome.err(),
             Some(SignInError::PortAwaited { port: said, other, .. })
-                if said == port && other == target.url.as_str()
+                if said == port && other == target.url().as_str()
         ),
         "it is not another program's"
     );
@@ -309,7 +309,7 @@ async fn missing_authority_is_unreachable() {
         scopes,
         redirect_port,
         ..
-    } = fixture.entra_usual().auth
+    } = fixture.entra_usual().auth().clone()
     else {
         panic!("not Entra");
     };

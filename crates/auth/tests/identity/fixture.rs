@@ -72,10 +72,7 @@ impl Fixture {
 
     pub(crate) fn target_with(&self, auth: ServerAuth) -> Target {
         let url = format!("{}/mcp", self.authority.origin);
-        Target {
-            url: url.parse().unwrap(),
-            auth,
-        }
+        Target::new(url.parse().unwrap(), auth)
     }
 
     pub(crate) fn entra(&self, tenant: &str, scopes: &[&str]) -> Target {
@@ -91,10 +88,7 @@ impl Fixture {
     /// Returns another server that takes the same tokens, which is common behind API Management.
     pub(crate) fn beside(&self, target: &Target) -> Target {
         let url = format!("{}/beside/mcp", self.authority.origin);
-        Target {
-            url: url.parse().unwrap(),
-            auth: target.auth.clone(),
-        }
+        Target::new(url.parse().unwrap(), target.auth().clone())
     }
 
     pub(crate) fn entra_usual(&self) -> Target {
@@ -104,12 +98,12 @@ impl Fixture {
     /// Returns a discovered server at Entra with a preregistered client, besides one whose
     /// configuration names the authority.
     pub(crate) fn discovered_entra(&self, scopes: &[&str]) -> Target {
-        let configured = Target {
-            url: format!("{}/configured", self.authority.origin)
+        let configured = Target::new(
+            format!("{}/configured", self.authority.origin)
                 .parse()
                 .unwrap(),
-            ..self.entra(TENANT, &[])
-        };
+            self.entra(TENANT, &[]).auth().clone(),
+        );
         let target = self.target_with(ServerAuth::Client {
             client_id: "the-app".to_owned(),
             client_secret: None,

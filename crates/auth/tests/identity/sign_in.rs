@@ -428,9 +428,11 @@ async fn refreshed_token_notifies_and_has_greater_number() {
 #[tokio::test]
 async fn query_of_server_url_is_not_shown() {
     let fixture = Fixture::new().await;
-    let at = |origin: &str| Target {
-        url: format!("{origin}/mcp?code=squirrel").parse().unwrap(),
-        auth: ServerAuth::Discover,
+    let at = |origin: &str| {
+        Target::new(
+            format!("{origin}/mcp?code=squirrel").parse().unwrap(),
+            ServerAuth::Discover,
+        )
     };
     let target = at(&fixture.authority.origin);
     let mut told = vec![format!("{target:?}")];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use auth::{AccountKey, Authorization, NamedTarget, Target, TokenNumber};
+use auth::{AccountKey, Authorization, Target, TokenNumber};
 use control::api::{Problem, ServerState, ToolView};
 use mcp::subscription::LISTEN;
 use mcp::upstream::ServerTraits;
@@ -28,7 +28,7 @@ use crate::stand_in::StandIn;
 pub(crate) struct Server {
     pub(crate) name: ServerName,
     pub(crate) config: ServerConfig,
-    target: Arc<NamedTarget>,
+    target: Arc<Target>,
     /// Whether it came from `connect URL` and is in no configuration.
     pub(crate) ephemeral: bool,
     /// The file of its cache. An ephemeral server has none.
@@ -135,14 +135,11 @@ impl Server {
             tokens: Tokens::default(),
             own_tools: BTreeSet::new(),
         };
-        let target = Target {
-            url: config.url.clone(),
-            auth: config.auth.clone(),
-        };
+        let target = Target::new(config.url.clone(), config.auth.clone());
         Self {
             name,
             config,
-            target: Arc::new(target.into()),
+            target: Arc::new(target),
             ephemeral: cache_file.is_none(),
             cache_file,
             replaced: CancellationToken::new(),
@@ -157,7 +154,7 @@ impl Server {
     }
 
     /// The target that `auth` uses.
-    pub(crate) fn target(&self) -> Arc<NamedTarget> {
+    pub(crate) fn target(&self) -> Arc<Target> {
         Arc::clone(&self.target)
     }
 

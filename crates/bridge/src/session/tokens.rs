@@ -39,7 +39,7 @@ impl Task {
                     .refused(&target, &refused, challenge.as_deref())
                     .await;
             }
-            let authorization = match identity.authorization_for(&target).await {
+            let authorization = match identity.authorization(&target).await {
                 Err(AuthorizationError::SignInNeeded {
                     reason: SignInReason::NotSignedIn,
                     ..

@@ -52,10 +52,7 @@ impl Place {
         let resource = json!({ "resource": server, "authorization_servers": [issuer] });
         site.put("/.well-known/oauth-protected-resource/mcp", &resource);
         Self {
-            target: Target {
-                url: server.parse().unwrap(),
-                auth: ServerAuth::Discover,
-            },
+            target: Target::new(server.parse().unwrap(), ServerAuth::Discover),
             url: format!("https://postern.example:{port}/client.json"),
             net,
             site,

@@ -39,16 +39,16 @@ async fn make_plan(configured: &str, named: &str) -> Result<(), SignInError> {
     let url = format!("https://mcp.example:{}/mcp", site.port);
     let document = json!({ "resource": url, "authorization_servers": [at(named)] });
     site.put("/.well-known/oauth-protected-resource/mcp", &document);
-    let target = Target {
-        url: url.parse().unwrap(),
-        auth: ServerAuth::Client {
+    let target = Target::new(
+        url.parse().unwrap(),
+        ServerAuth::Client {
             client_id: "client".to_owned(),
             client_secret: None,
             issuer: Some(Issuer::new(at(configured))),
             scopes: Vec::new(),
             redirect_port: 0,
         },
-    };
+    );
     let prior = PriorState {
         target: &target,
         source: &Source::in_memory(net.clients()),

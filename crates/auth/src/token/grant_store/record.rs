@@ -1,7 +1,6 @@
 //! The content of records. The only place that writes secrets to be stored.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use model::{EndpointUrl, Issuer, Resource, SecretName};
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use crate::approval::{Pin, PinKey, PinnedAudience};
 use crate::http::NetworkZone;
 use crate::registration::{Client, ClientOrigin, Registration, TokenEndpointAuth};
 use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};
+use crate::target::TargetKey;
 use crate::token::{Endpoints, Grant, GrantKey, ObtainedBy, Tokens};
 use crate::vault::Plain;
 
@@ -23,7 +23,7 @@ struct GrantRecord<'a> {
     issuer: Cow<'a, Issuer>,
     client: ClientRecord<'a>,
     audience: Cow<'a, str>,
-    targets: Cow<'a, BTreeSet<String>>,
+    targets: Vec<Cow<'a, str>>,
     account: AccountRecord<'a>,
     resource: Option<Cow<'a, Resource>>,
     asked: Cow<'a, [String]>,
@@ -131,7 +131,11 @@ pub(super) fn from_grant(grant: &Grant) -> Plain {
         issuer: Cow::Borrowed(&grant.key.issuer),
         client: from_client(&grant.client),
         audience: (&*grant.key.audience).into(),
-        targets: Cow::Borrowed(&grant.targets),
+        targets: grant
+            .targets
+            .iter()
+            .map(|key| key.as_str().into())
+            .collect(),
         account: from_account(&grant.account),
         resource: grant.resource.as_ref().map(Cow::Borrowed),
         asked: (&*grant.asked).into(),
@@ -167,7 +171,11 @@ pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
             audience: record.audience.into_owned(),
             subject: record.account.subject.clone().into_owned(),
         },
-        targets: record.targets.into_owned(),
+        targets: record
+            .targets
+            .iter()
+            .map(|text| TargetKey::from_record(text))
+            .collect(),
         account: to_account(record.account),
         client,
         resource: record.resource.map(Cow::into_owned),

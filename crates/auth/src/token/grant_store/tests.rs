@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{GrantStore, record};
 use crate::http::NetworkZone;
+use crate::target::TargetKey;
 use crate::token::tests::{grant, target};
 use crate::token::{Grant, ObtainedBy};
 use crate::vault::{RecordKind, RecordName, Vault};
@@ -39,12 +40,12 @@ async fn record_with_outdated_name_is_renamed() {
     keep_as_before(&Vault::file(dir.path()), 7);
     let store = GrantStore::new(Vault::file(dir.path()));
     store.load().await.unwrap();
-    let entry = store.grant_for(&target().name()).unwrap();
+    let entry = store.grant_for(target().key()).unwrap();
     let name = entry.with_grant(|grant| grant.key.record());
     assert_eq!(files(dir.path()), [name.file_name()]);
     let later = GrantStore::new(Vault::file(dir.path()));
     later.load().await.unwrap();
-    assert!(later.grant_for(&target().name()).is_some());
+    assert!(later.grant_for(target().key()).is_some());
     store.forget(&entry).await.unwrap();
     assert!(files(dir.path()).is_empty());
     assert!(dir.path().join("key").exists());
@@ -96,19 +97,23 @@ fn record_without_sign_in_method_is_browser() {
     assert_eq!(kept.obtained_by, ObtainedBy::Browser);
 }
 
+fn key(target: &str) -> TargetKey {
+    TargetKey::from_record(target)
+}
+
 /// Returns a grant of the client `name` for these targets.
 fn opening(name: &str, targets: &[&str]) -> Grant {
     let mut grant = grant(&target(), NetworkZone::Local, 1);
     grant.key.client_id = name.to_owned();
     grant.client.id = name.to_owned();
-    grant.targets = targets.iter().map(|target| (*target).to_owned()).collect();
+    grant.targets = targets.iter().map(|target| key(target)).collect();
     grant
 }
 
 /// Returns the client whose grant serves each of the targets `a`, `b` and `c`.
 fn openers(store: &GrantStore) -> [Option<String>; 3] {
     ["a", "b", "c"].map(|target| {
-        let entry = store.grant_for(target)?;
+        let entry = store.grant_for(&key(target))?;
         Some(entry.with_grant(|grant| grant.key.client_id.clone()))
     })
 }
@@ -133,7 +138,10 @@ async fn grant_is_found_by_current_targets() {
     store.keep(opening("three", &["a", "c"])).await.unwrap();
     assert_eq!(openers(&store), named(["three", "two", "three"]));
     assert_eq!(store.grants().len(), 2);
-    store.forget(&store.grant_for("b").unwrap()).await.unwrap();
+    store
+        .forget(&store.grant_for(&key("b")).unwrap())
+        .await
+        .unwrap();
     assert_eq!(openers(&store), named(["three", "", "three"]));
 }
 
@@ -144,10 +152,10 @@ async fn grant_lookup_locks_no_other_grant() {
     store.keep(opening("one", &["a"])).await.unwrap();
     store.keep(opening("two", &["b"])).await.unwrap();
     let (found, finding) = std::sync::mpsc::channel();
-    let first = store.grant_for("a").unwrap();
+    let first = store.grant_for(&key("a")).unwrap();
     let is_found = first.with_grant(|_| {
         let store = Arc::clone(&store);
-        std::thread::spawn(move || found.send(store.grant_for("b").is_some()));
+        std::thread::spawn(move || found.send(store.grant_for(&key("b")).is_some()));
         finding.recv_timeout(Duration::from_secs(10))
     });
     assert_eq!(is_found, Ok(true));

@@ -89,10 +89,7 @@ const RECORDS: [Stored; 6] = [
 impl Stored {
     fn targets(&self) -> Vec<Target> {
         let auth: ServerAuth = serde_json::from_str(self.auth).unwrap();
-        let target = |url: &&str| Target {
-            url: url.parse().unwrap(),
-            auth: auth.clone(),
-        };
+        let target = |url: &&str| Target::new(url.parse().unwrap(), auth.clone());
         self.urls.iter().map(target).collect()
     }
 
@@ -113,7 +110,7 @@ async fn grant_of_stored_record_is_found() {
     for stored in &RECORDS {
         let store = stored.load().await;
         for target in stored.targets() {
-            let entry = store.grant_for(&target.name()).unwrap();
+            let entry = store.grant_for(target.key()).unwrap();
             let (subject, access) = entry.with_grant(|grant| {
                 let access = grant.tokens.access.expose().to_owned();
                 (grant.account.key.subject.clone(), access)
