@@ -140,7 +140,7 @@ impl Plan {
         match error.oauth_error() {
             Ok(oauth_error) => {
                 let explanation =
-                    Explanation::from_error(&oauth_error, &self.issuer, &config.client_id);
+                    Explanation::from_error(&oauth_error, &self.issuer, Some(&config.client_id));
                 let is_known =
                     explanation.number.is_some() || explanation.error != "invalid_client";
                 ClientCredentialsError::NotGranted {

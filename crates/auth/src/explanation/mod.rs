@@ -60,11 +60,11 @@ impl Explanation {
         }
     }
 
-    /// Explains `oauth_error` for a sign-in with `client_id` at `issuer`.
+    /// Explains `oauth_error` from `issuer` about the client `client_id`, if there is a client yet.
     pub(crate) fn from_error(
         oauth_error: &OAuthError,
         issuer: &Issuer,
-        client_id: &str,
+        client_id: Option<&str>,
     ) -> Box<Self> {
         let number = oauth_error.number();
         let meaning = number.and_then(table::meaning);
@@ -85,9 +85,9 @@ impl Explanation {
             number,
             words,
             correlation_id: oauth_error.correlation_id(),
-            admin_consent: for_administrator
-                .then(|| entra::admin_consent(issuer, client_id))
-                .flatten(),
+            admin_consent: client_id
+                .filter(|_| for_administrator)
+                .and_then(|client_id| entra::admin_consent(issuer, client_id)),
         })
     }
 }

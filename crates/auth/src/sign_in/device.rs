@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use self::poll_interval::PollInterval;
-use super::AccountSelection;
 use super::callback::{CallbackListener, Port};
-use super::exchange::{BrowserLocation, CodeExchange};
+use super::client::{PlannedSignIn, ReadySignIn};
 use super::flow::{known_registration, prepare, wanted_port};
+use super::{AccountSelection, BrowserLocation};
 use crate::account::Account;
 use crate::error::SignInError;
-use crate::registration::{Client, Purpose};
+use crate::registration::Purpose;
 use crate::secret::DeviceCode;
 use crate::target::{ClientMetadata, Target};
 use crate::token::ObtainedBy;
@@ -40,7 +40,7 @@ pub struct DeviceFlow {
     authorization: DeviceAuthorization,
     until: Instant,
     expires_at: u64,
-    exchange: Arc<CodeExchange>,
+    sign_in: Arc<ReadySignIn>,
 }
 
 /// The result of one poll.
@@ -109,7 +109,7 @@ impl DeviceFlow {
     pub async fn finish(mut self) -> Result<Account, SignInError> {
         let ended = self.poll().await;
         if let Err(SignInError::RegistrationLost { .. }) = ended {
-            self.exchange.drop_registration().await?;
+            self.sign_in.drop_registration().await?;
         }
         ended.map_err(SignInError::by_device_code)
     }
@@ -124,51 +124,22 @@ impl DeviceFlow {
         let plan = prepare(&source, client, target, challenge).await?;
         plan.approved_elsewhere()?;
         if plan.server.device_authorization_endpoint.is_none() {
-            return Err(SignInError::NoDeviceCode {
-                server: target.url().shown().to_owned(),
-                issuer: plan.issuer.to_string(),
-            });
+            return Err(plan.no_device_code(target));
         }
         let known = known_registration(&source, &plan);
         let port = match wanted_port(&plan, known.as_ref()) {
             Port::Fixed(port) | Port::Favoured(port) => port,
             Port::Any => free_port().await,
         };
-        let exchange = CodeExchange {
-            redirect_uri: plan.redirect_uri(port),
-            client: Client::configured(""),
-            account: AccountSelection::Last,
-            browser: BrowserLocation::Remote,
-            source,
-            target: target.clone(),
-            plan,
-        };
-        let exchange = exchange
-            .with_device_client(known, &client.name, port)
-            .await?;
-        let (exchange, authorization) = match exchange.device_authorization().await {
-            // The server does not know the stored registration any more, or not for this purpose.
-            // The registration is kept if there is no other one, because it may work in a browser.
-            Err(SignInError::RegistrationLost { .. }) => {
-                let exchange = exchange
-                    .registered(Purpose::DeviceCode, &client.name, port)
-                    .await?;
-                let authorization = exchange.device_authorization().await;
-                (
-                    exchange,
-                    authorization.map_err(SignInError::by_device_code)?,
-                )
-            }
-            authorization => {
-                let authorization = authorization.map_err(SignInError::by_device_code)?;
-                (exchange, authorization)
-            }
-        };
+        let (account, browser) = (AccountSelection::Last, BrowserLocation::Remote);
+        let planned = PlannedSignIn::new(source, target.clone(), plan, port, account, browser);
+        let sign_in = planned.with_device_client(known, &client.name).await?;
+        let (sign_in, authorization) = sign_in.with_codes(&client.name).await?;
         Ok(Self {
             until: Instant::now() + authorization.lifetime,
-            expires_at: exchange.now() + authorization.lifetime.as_secs(),
+            expires_at: sign_in.planned.now() + authorization.lifetime.as_secs(),
             authorization,
-            exchange: Arc::new(exchange),
+            sign_in: Arc::new(sign_in),
         })
     }
 
@@ -179,13 +150,13 @@ impl DeviceFlow {
             if next > self.until {
                 return Err(self.timed_out());
             }
-            let (exchange, code) = (
-                Arc::clone(&self.exchange),
+            let (sign_in, code) = (
+                Arc::clone(&self.sign_in),
                 self.authorization.device_code.clone(),
             );
-            let request = async move { exchange.redeem_device_code(&code).await };
-            let result = self.exchange.source.run_to_completion(request).await;
-            match result.map_err(|error| self.exchange.task_failed(&error))?? {
+            let request = async move { sign_in.redeem_device_code(&code).await };
+            let result = self.sign_in.planned.source.run_to_completion(request).await;
+            match result.map_err(|error| self.sign_in.task_failed(&error))?? {
                 PollResult::SignedIn(account) => return Ok(account),
                 PollResult::Without(error) => self.after_error(error)?,
             }
@@ -206,7 +177,7 @@ impl DeviceFlow {
                     Ok(())
                 }
                 "expired_token" => Err(self.timed_out()),
-                _ => Err(self.exchange.refused(&oauth_error)),
+                _ => Err(self.sign_in.refused(&oauth_error)),
             },
             EndpointError::Busy { retry_after, .. } => {
                 poll_interval.back_off(retry_after);
@@ -214,7 +185,7 @@ impl DeviceFlow {
             }
             // The network may be back before the code expires.
             EndpointError::Http(error) => {
-                tracing::info!(issuer = %self.exchange.plan.issuer, %error, "asking again later");
+                tracing::info!(issuer = %self.sign_in.planned.plan.issuer, %error, "asking again later");
                 poll_interval.back_off(None);
                 Ok(())
             }
@@ -223,18 +194,18 @@ impl DeviceFlow {
 
     fn timed_out(&self) -> SignInError {
         SignInError::TimedOut {
-            server: self.exchange.server(),
+            server: self.sign_in.planned.server(),
             waited: self.authorization.lifetime,
         }
     }
 }
 
-impl CodeExchange {
+impl ReadySignIn {
     /// Polls once. Stores the tokens if the user has entered the code.
     async fn redeem_device_code(&self, code: &DeviceCode) -> Result<PollResult, SignInError> {
-        let claims = self.plan.claims_parameter();
+        let claims = self.planned.plan.claims_parameter();
         let endpoint = self.endpoint(&[], claims.as_deref());
-        let issued = match endpoint.redeem_device_code(code, self.now()).await {
+        let issued = match endpoint.redeem_device_code(code, self.planned.now()).await {
             Ok(issued) => issued,
             Err(error) => return Ok(PollResult::Without(error)),
         };
@@ -244,49 +215,74 @@ impl CodeExchange {
         Ok(PollResult::SignedIn(account))
     }
 
-    /// Returns the error for an authorization server without device codes, or without them for
-    /// dynamically registered clients.
-    pub(super) fn no_device_code(&self) -> SignInError {
-        SignInError::NoDeviceCode {
-            server: self.server(),
-            issuer: self.plan.issuer.to_string(),
-        }
+    /// Requests the codes. Registers again if the server does not know the stored registration any
+    /// more, or not for this purpose. The registration is kept if there is no other one, because it
+    /// may work in a browser.
+    async fn with_codes(
+        self,
+        client_name: &str,
+    ) -> Result<(Self, DeviceAuthorization), SignInError> {
+        let (sign_in, authorization) = match self.device_authorization().await {
+            Err(SignInError::RegistrationLost { .. }) => {
+                let again = self.registered_again(Purpose::DeviceCode, client_name);
+                let sign_in = again.await?;
+                let authorization = sign_in.device_authorization().await;
+                (sign_in, authorization)
+            }
+            authorization => (self, authorization),
+        };
+        let authorization = authorization.map_err(SignInError::by_device_code)?;
+        Ok((sign_in, authorization))
     }
 
     /// Requests the codes (RFC 8628 §3.1).
     async fn device_authorization(&self) -> Result<DeviceAuthorization, SignInError> {
-        let Some(endpoint) = &self.plan.server.device_authorization_endpoint else {
-            return Err(self.no_device_code());
+        let PlannedSignIn { target, plan, .. } = &self.planned;
+        let Some(endpoint) = &plan.server.device_authorization_endpoint else {
+            return Err(plan.no_device_code(target));
         };
-        let scope = self.plan.scopes.join(" ");
+        let scope = plan.scopes.join(" ");
         let mut form = Vec::new();
         if !scope.is_empty() {
             form.push(("scope", &*scope));
         }
-        if let Some(resource) = &self.plan.resource {
+        if let Some(resource) = &plan.resource {
             form.push(("resource", resource.as_str()));
         }
-        let request = form_request(self.http(), endpoint, &self.client, form);
+        let request = form_request(self.planned.http(), endpoint, self.client(), form);
         let response = send_json(request)
             .await
             .map_err(|error| self.exchange_error(error))?;
-        let is_allowed = |url: &Url| {
-            let clients = &self.source.clients;
-            clients.is_allowed(self.plan.server.zone, url)
-        };
+        self.planned.read_device_authorization(response)
+    }
+}
+
+impl PlannedSignIn {
+    /// Checks the codes, and that their pages belong to the authorization server.
+    fn read_device_authorization(
+        &self,
+        response: Response,
+    ) -> Result<DeviceAuthorization, SignInError> {
+        let Self {
+            source,
+            target,
+            plan,
+            ..
+        } = self;
+        let is_allowed = |url: &Url| source.clients.is_allowed(plan.server.zone, url);
         let authorization = DeviceAuthorization::read(response, is_allowed).map_err(|what| {
             SignInError::Malformed {
                 server: self.server(),
                 what: format!("invalid device authorization response: {what}"),
             }
         })?;
-        let issuers = self.source.known_issuers(&self.target);
+        let issuers = source.known_issuers(target);
         let pages =
             std::iter::once(&authorization.verification_uri).chain(&authorization.complete_uri);
         for page in pages {
             issuers
-                .check_device_page(&self.plan.issuer, page)
-                .map_err(|taken| taken.into_error(self.target.url()))?;
+                .check_device_page(&plan.issuer, page)
+                .map_err(|taken| taken.into_error(target.url()))?;
         }
         Ok(authorization)
     }

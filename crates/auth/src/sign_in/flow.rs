@@ -11,19 +11,19 @@ use super::approval_page::{ApprovalPage, Decisions, UserDecision};
 use super::callback::{
     CallbackChannel, CallbackListener, CallbackRequest, Callbacks, Pages, Port, channel,
 };
-use super::exchange::{BrowserLocation, CodeExchange};
+use super::client::{PlannedSignIn, ReadySignIn};
 use super::page::{Page, not_expected};
 use super::pasted_callback::PastedCallback;
 use super::plan::Plan;
 use super::prior_state::{PreviousSignIn, PriorState};
-use super::{AccountSelection, Pending};
+use super::{AccountSelection, BrowserLocation, Pending};
 use crate::account::Account;
 use crate::approval::Approval;
 use crate::callback_ports::{self, Ports};
 use crate::discovery::Challenge;
 use crate::error::SignInError;
 use crate::random;
-use crate::registration::{Client, Registration};
+use crate::registration::Registration;
 use crate::target::{ClientMetadata, Target};
 use crate::token::GrantEntry;
 use crate::token::source::Source;
@@ -43,7 +43,7 @@ pub struct SignInFlow {
     pending: Pending,
     listener: CallbackListener,
     requests: CallbackChannel,
-    exchange: CodeExchange,
+    sign_in: ReadySignIn,
     /// Dropped after the listener, so that the port is free before it is reported as free.
     _port: callback_ports::PortGuard,
 }
@@ -74,17 +74,15 @@ impl SignInFlow {
     /// Returns the input for the callback address, for a browser that cannot reach this machine.
     #[must_use]
     pub fn pasted_callback(&self) -> PastedCallback {
-        PastedCallback::new(self.exchange.redirect_uri.clone(), self.requests.0.clone())
+        let redirect_uri = self.sign_in.planned.redirect_uri.clone();
+        PastedCallback::new(redirect_uri, self.requests.0.clone())
     }
 
     /// Returns true if the authorization server offers device codes too.
     #[must_use]
     pub fn offers_device_code(&self) -> bool {
-        self.exchange
-            .plan
-            .server
-            .device_authorization_endpoint
-            .is_some()
+        let server = &self.sign_in.planned.plan.server;
+        server.device_authorization_endpoint.is_some()
     }
 
     /// Waits up to five minutes for the authorization response, exchanges its code and stores the
@@ -101,23 +99,23 @@ impl SignInFlow {
             pending,
             listener,
             requests,
-            exchange,
+            sign_in,
             _port,
         } = self;
         let (gate, decisions) = ApprovalPage::open(approval);
         let pages = Pages {
-            redirect_path: exchange.redirect_path(),
+            redirect_path: sign_in.redirect_path(),
             gate,
-            is_other_user: exchange.source.is_other_user,
+            is_other_user: sign_in.planned.source.is_other_user,
         };
         let mut callbacks = listener.serve(requests, pages);
         let deadline = Instant::now() + SIGN_IN_TIMEOUT;
         let timed_out = || SignInError::TimedOut {
-            server: exchange.server(),
+            server: sign_in.planned.server(),
             waited: SIGN_IN_TIMEOUT,
         };
         if let Some(mut decisions) = decisions {
-            let deciding = exchange.approved(&mut decisions, &mut callbacks, &url);
+            let deciding = sign_in.approved(&mut decisions, &mut callbacks, &url);
             timeout_at(deadline, deciding)
                 .await
                 .map_err(|_| timed_out())??;
@@ -127,9 +125,9 @@ impl SignInFlow {
             return Err(timed_out());
         };
         let response = pending.finish(&request.response);
-        let exchange = Arc::new(exchange);
-        let outcome = exchange.complete(response).await;
-        request.show(exchange.page(&outcome)).await;
+        let sign_in = Arc::new(sign_in);
+        let outcome = sign_in.complete(response).await;
+        request.show(sign_in.page(&outcome)).await;
         outcome
     }
 
@@ -147,46 +145,39 @@ impl SignInFlow {
             plan.approved_elsewhere()?;
         }
         let previous = source.store.grant_for(target.key());
-        let has_refresh_token = previous
-            .as_ref()
-            .is_some_and(|entry| entry.with_grant(|grant| grant.tokens.refresh.is_some()));
         let account = account.valid_at(&plan).or_last(previous.as_deref(), &plan);
-        // MCP 2025-03-26 gateways without refresh tokens let a browser consent to a client once.
-        // The second time they skip the consent page, and then reject the response from Entra.
-        let known = (plan.resource.is_some() || has_refresh_token)
-            .then(|| known_registration(&source, &plan))
-            .flatten();
+        let known = usable_registration(&source, &plan, previous.as_deref());
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
-        let port = source.ports.register(listener.port(), target.url().shown());
-        let exchange = CodeExchange {
-            redirect_uri: plan.redirect_uri(listener.port()),
-            client: Client::configured(""),
-            account,
-            browser,
-            source,
-            target: target.clone(),
-            plan,
-        };
-        let exchange = exchange
-            .with_client(known, &client.name, listener.port())
-            .await?;
-        let (url, pending) = exchange.authorization_request().start(&mut random::fill);
-        let approval = exchange.plan.approval.clone();
+        let port = listener.port();
+        let guard = source.ports.register(port, target.url().shown());
+        let planned = PlannedSignIn::new(source, target.clone(), plan, port, account, browser);
+        let sign_in = planned.with_client(known, &client.name).await?;
+        Ok(Self::new(sign_in, listener, guard))
+    }
+
+    fn new(
+        sign_in: ReadySignIn,
+        listener: CallbackListener,
+        port: callback_ports::PortGuard,
+    ) -> Self {
+        let (url, pending) = sign_in.authorization_request().start(&mut random::fill);
+        let PlannedSignIn { plan, target, .. } = &sign_in.planned;
+        let approval = plan.approval.clone();
         let approval =
             approval.map(|approval| ApprovalPage::new(approval, target, listener.port()));
-        Ok(Self {
+        Self {
             url,
             approval,
             pending,
             listener,
             requests: channel(),
-            exchange,
+            sign_in,
             _port: port,
-        })
+        }
     }
 }
 
-impl CodeExchange {
+impl ReadySignIn {
     /// Waits for the user's answer, stores it, and redirects the browser to `next`.
     ///
     /// # Errors
@@ -209,7 +200,7 @@ impl CodeExchange {
         };
         let outcome = match decision.decision {
             UserDecision::Allow => {
-                let kept = self.source.approve(approval).await;
+                let kept = self.planned.source.approve(approval).await;
                 kept.map_err(SignInError::from)
             }
             UserDecision::Deny => Err(self.not_approved(approval)),
@@ -217,7 +208,7 @@ impl CodeExchange {
         let page = match &outcome {
             Ok(()) => {
                 let onward = Page::Continue {
-                    issuer: self.plan.issuer.to_string(),
+                    issuer: self.planned.plan.issuer.to_string(),
                     url: Box::new(next.clone()),
                 };
                 decisions.page.next.get_or_init(|| onward).clone()
@@ -231,7 +222,7 @@ impl CodeExchange {
 
     fn not_approved(&self, approval: &Approval) -> SignInError {
         SignInError::NotApproved {
-            server: self.server(),
+            server: self.planned.server(),
             resource: approval.resource.to_string(),
         }
     }
@@ -332,6 +323,22 @@ async fn wait(callbacks: &mut Callbacks, pending: &Pending) -> Option<CallbackRe
     }
 }
 
+/// Returns the stored registration for a sign-in in a browser. MCP 2025-03-26 gateways without
+/// refresh tokens let a browser consent to a client once. The second time they skip the consent
+/// page, and then reject the response from Entra.
+fn usable_registration(
+    source: &Source,
+    plan: &Plan,
+    previous: Option<&GrantEntry>,
+) -> Option<Registration> {
+    let has_refresh_token =
+        previous.is_some_and(|entry| entry.with_grant(|grant| grant.tokens.refresh.is_some()));
+    (plan.resource.is_some() || has_refresh_token)
+        .then(|| known_registration(source, plan))
+        .flatten()
+}
+
+/// Returns the stored registration of a sign-in without a configured client.
 pub(super) fn known_registration(source: &Source, plan: &Plan) -> Option<Registration> {
     if plan.client.is_some() {
         return None;

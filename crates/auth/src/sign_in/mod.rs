@@ -31,7 +31,6 @@ use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
 
 pub use device::DeviceFlow;
-pub(crate) use exchange::BrowserLocation;
 pub use flow::SignInFlow;
 pub use pasted_callback::{PastedCallback, PastedCallbackError};
 use pending::{AuthorizationResponseError, CodeGrant, Pending};
@@ -73,6 +72,16 @@ pub enum AccountSelection {
     },
     /// The user chooses on the page of the authorization server.
     Prompt,
+}
+
+/// Where the browser runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BrowserLocation {
+    /// On a machine from which it reaches the callback port.
+    Local,
+    /// Possibly on another machine. The user pastes the address that the browser ends on, so the
+    /// response must be in its query.
+    Remote,
 }
 
 impl AuthorizationRequest<'_> {

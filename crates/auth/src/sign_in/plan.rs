@@ -227,6 +227,15 @@ impl Plan {
         }
     }
 
+    /// Returns the error for an authorization server without device codes, or without them for
+    /// dynamically registered clients.
+    pub(super) fn no_device_code(&self, target: &Target) -> SignInError {
+        SignInError::NoDeviceCode {
+            server: target.url().shown().to_owned(),
+            issuer: self.issuer.to_string(),
+        }
+    }
+
     fn safe(self, target: &Target) -> Result<Self, SignInError> {
         match (self.profile, self.server.pkce) {
             (AuthProfile::Mcp, PkceSupport::NotAdvertised) => Err(SignInError::Insecure {

@@ -553,7 +553,7 @@ impl State {
 
     fn meaning(&self, oauth_error: &OAuthError) -> (GrantError, RefreshOutcome) {
         let key = &self.grant.key;
-        let explanation = Explanation::from_error(oauth_error, &key.issuer, &key.client_id);
+        let explanation = Explanation::from_error(oauth_error, &key.issuer, Some(&key.client_id));
         match oauth_error.error.as_str() {
             "invalid_grant" if oauth_error.invalidates_grant() => {
                 let revoked = GrantError::SignInNeeded(SignInReason::Revoked, Some(explanation));
