@@ -7,7 +7,10 @@
 //! another page waits, or after a page was not answered. A host that can show pages is asked to
 //! show the page, and no browser is opened then.
 
+mod asking;
 mod elicitation_queue;
+mod outcome;
+mod pending;
 mod prompt;
 
 use std::collections::BTreeMap;
@@ -15,16 +18,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use control::api::{BrowserAnswer, Problem, ProblemKind, SignInView, SignInWay, UnixSeconds};
 use model::ServerName;
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::registry::Server;
-use elicitation_queue::HostQueue;
 pub(crate) use elicitation_queue::{
     Declined, ElicitationRequest, ElicitationSender, PagePrompt, SentAt,
 };
+pub(crate) use outcome::{OngoingSignIn, SignInOutcome};
+pub(crate) use pending::{DeliveryPlan, PageDelivery, Pending, StartedSignIn};
 pub(crate) use prompt::{Page, SignInPrompt};
 
 /// What starts a sign-in.
@@ -41,46 +42,6 @@ pub(crate) enum SignInTrigger {
     FirstConnection,
 }
 
-/// How the user gets the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PageDelivery {
-    /// As the user chose, or in a browser that the bridge opens.
-    Direct(SignInWay),
-    /// From a host that is asked to show it.
-    Host,
-}
-
-/// The delivery of a sign-in, and the number of its current flow. Every flow has its own URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DeliveryPlan {
-    pub(crate) delivery: PageDelivery,
-    pub(crate) flow: u32,
-}
-
-/// How a sign-in ends.
-pub(crate) type SignInResult = Result<(), Problem>;
-
-/// A running sign-in, for those who wait for its result.
-#[derive(Clone, Debug)]
-pub(crate) struct OngoingSignIn {
-    /// When it began.
-    pub(crate) since: Instant,
-    result: watch::Receiver<Option<SignInResult>>,
-}
-
-impl OngoingSignIn {
-    /// Returns the result, or `None` while it is running.
-    pub(crate) fn result(&self) -> Option<SignInResult> {
-        self.result.borrow().clone()
-    }
-
-    /// Waits for the result. Returns `None` if the sign-in was dropped without one.
-    pub(crate) async fn until_end(&mut self) -> Option<SignInResult> {
-        let result = self.result.wait_for(Option::is_some).await;
-        result.ok().and_then(|result| result.clone())
-    }
-}
-
 /// The running sign-ins.
 #[derive(Debug, Default)]
 pub(crate) struct SignIns(Mutex<Inner>);
@@ -94,17 +55,6 @@ struct Inner {
     page_ignored: bool,
 }
 
-/// A running sign-in.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    prompt: Option<SignInPrompt>,
-    since: UnixSeconds,
-    ongoing: OngoingSignIn,
-    plan: watch::Sender<DeliveryPlan>,
-    hosts: HostQueue,
-    cancel: CancellationToken,
-}
-
 /// The result of [`SignIns::begin`].
 pub(crate) enum Begun {
     /// A sign-in was running already. `reopen` is the page to open again.
@@ -116,14 +66,6 @@ pub(crate) enum Begun {
     Started(StartedSignIn),
     /// The trigger may not start one now.
     Denied,
-}
-
-/// A sign-in to be run.
-pub(crate) struct StartedSignIn {
-    pub(crate) ongoing: OngoingSignIn,
-    pub(crate) plans: watch::Receiver<DeliveryPlan>,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) result: watch::Sender<Option<SignInResult>>,
 }
 
 impl SignIns {
@@ -170,7 +112,7 @@ impl SignIns {
     }
 
     /// Removes a sign-in that has ended. Returns it: dropping it cancels the open elicitation.
-    pub(crate) fn finish(&self, server: &Server, ended: &SignInResult) -> Option<Pending> {
+    pub(crate) fn finish(&self, server: &Server, ended: &Result<(), Problem>) -> Option<Pending> {
         let mut inner = self.inner();
         let name = server.name.as_str();
         let pending = inner.pending.remove(name);
@@ -253,7 +195,7 @@ impl SignIns {
         &self,
         server: &str,
         address: &BrowserAnswer,
-    ) -> SignInResult {
+    ) -> Result<(), Problem> {
         let hand_in = {
             let inner = self.inner();
             let pending = inner.pending.get(server);
@@ -280,7 +222,7 @@ impl SignIns {
         server: &str,
         resource: &str,
         audience: Option<&str>,
-    ) -> SignInResult {
+    ) -> Result<(), Problem> {
         let inner = self.inner();
         let pending = inner.pending.get(server);
         let prompt = pending.and_then(|pending| pending.prompt.as_ref());
@@ -312,117 +254,5 @@ impl SignIns {
             .get(server)
             .map(|pending| pending.cancel.cancel())
             .is_some()
-    }
-}
-
-impl Pending {
-    /// Creates a sign-in that waits to be run.
-    fn start(
-        trigger: SignInTrigger,
-        sender: Option<ElicitationSender>,
-        now: UnixSeconds,
-    ) -> (Self, StartedSignIn) {
-        let (result_sender, result) = watch::channel(None);
-        let ongoing = OngoingSignIn {
-            since: Instant::now(),
-            result,
-        };
-        let cancel = CancellationToken::new();
-        let delivery = match (trigger, &sender) {
-            (SignInTrigger::User(way), _) => PageDelivery::Direct(way),
-            (
-                SignInTrigger::ToolCall
-                | SignInTrigger::RepeatedCall
-                | SignInTrigger::FirstConnection,
-                None,
-            ) => PageDelivery::Direct(SignInWay::Local),
-            (
-                SignInTrigger::ToolCall
-                | SignInTrigger::RepeatedCall
-                | SignInTrigger::FirstConnection,
-                Some(_),
-            ) => PageDelivery::Host,
-        };
-        let (plan, plans) = watch::channel(DeliveryPlan { delivery, flow: 0 });
-        let mut hosts = HostQueue::default();
-        hosts.join(sender);
-        let pending = Self {
-            prompt: None,
-            since: now,
-            ongoing: ongoing.clone(),
-            plan,
-            hosts,
-            cancel: cancel.clone(),
-        };
-        let started = StartedSignIn {
-            ongoing,
-            plans,
-            cancel,
-            result: result_sender,
-        };
-        (pending, started)
-    }
-
-    /// Joins this sign-in.
-    fn join(
-        &mut self,
-        trigger: SignInTrigger,
-        sender: Option<ElicitationSender>,
-        now: UnixSeconds,
-    ) -> Begun {
-        let ongoing = self.ongoing.clone();
-        let mut reopen = None;
-        match trigger {
-            SignInTrigger::User(SignInWay::Local) => {
-                let prompt = self.prompt.as_mut();
-                reopen = prompt.and_then(|prompt| prompt.page_to_reopen(now));
-                if self.delivery() == PageDelivery::Host {
-                    self.deliver_directly(SignInWay::Local);
-                }
-            }
-            SignInTrigger::User(way) => self.deliver_directly(way),
-            SignInTrigger::ToolCall
-            | SignInTrigger::RepeatedCall
-            | SignInTrigger::FirstConnection => self.hosts.join(sender),
-        }
-        Begun::Joined { ongoing, reopen }
-    }
-
-    fn delivery(&self) -> PageDelivery {
-        self.plan.borrow().delivery
-    }
-
-    /// Returns true if the user has to approve a resource outside the sign-in page.
-    fn asks_for_approval(&self) -> bool {
-        matches!(self.prompt, Some(SignInPrompt::Approval { .. }))
-    }
-
-    /// Delivers the page to the user by `way`. Hosts are not asked any longer. The flow continues
-    /// and its URL stays valid unless `way` needs another flow.
-    fn deliver_directly(&mut self, way: SignInWay) {
-        let DeliveryPlan {
-            delivery: before,
-            flow,
-        } = *self.plan.borrow();
-        let stays = match &self.prompt {
-            // An approval has no URL. The next page is delivered as the user chose.
-            Some(SignInPrompt::Approval { .. }) => way != SignInWay::Local,
-            None | Some(SignInPrompt::Replaced) => {
-                before == PageDelivery::Direct(way)
-                    || (before == PageDelivery::Host && way == SignInWay::Local)
-            }
-            Some(prompt) => prompt.fits(way),
-        };
-        let flow = match (stays, before) {
-            (true, PageDelivery::Direct(_)) if !self.asks_for_approval() => return,
-            (true, PageDelivery::Direct(_) | PageDelivery::Host) => flow,
-            (false, _) => {
-                self.prompt = self.prompt.take().map(|_| SignInPrompt::Replaced);
-                flow + 1
-            }
-        };
-        let delivery = PageDelivery::Direct(way);
-        self.plan.send_replace(DeliveryPlan { delivery, flow });
-        self.hosts.close();
     }
 }

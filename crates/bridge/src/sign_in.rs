@@ -14,7 +14,7 @@ use control::api::{Problem, ProblemKind, SignInWay};
 
 use crate::bridge_state::BridgeState;
 use crate::pending_sign_ins::{
-    Begun, ElicitationSender, OngoingSignIn, SignInResult, SignInTrigger, StartedSignIn,
+    Begun, ElicitationSender, OngoingSignIn, SignInTrigger, StartedSignIn,
 };
 use crate::registry::Server;
 use crate::{problem, server_problem};
@@ -57,15 +57,16 @@ fn begin_as(
         ongoing,
         plans,
         cancel,
-        result,
+        outcome,
     } = started;
     let (bridge, server) = (Arc::clone(bridge), Arc::clone(server));
     bridge.clone().spawn(async move {
         let ended = attempt::run(&bridge, &server, selection, plans, cancel).await;
         let pending = bridge.sign_ins.finish(&server, &ended);
         bridge.changed();
-        result.send_replace(Some(ended));
-        // Dropping it cancels the open elicitation. The result is known by then.
+        // Fails if no caller waits.
+        let _ = outcome.send(ended.into());
+        // Dropping it cancels the open elicitation. The outcome is known by then.
         drop(pending);
     });
     Some(ongoing)
@@ -83,7 +84,7 @@ pub(crate) async fn until_end(
     bridge: &Arc<BridgeState>,
     server: &Arc<Server>,
     trigger: SignInTrigger,
-) -> SignInResult {
+) -> Result<(), Problem> {
     ended(server, begin(bridge, server, trigger, None)).await
 }
 
@@ -93,7 +94,7 @@ pub(crate) async fn switch(
     server: &Arc<Server>,
     account: Option<Account>,
     way: SignInWay,
-) -> SignInResult {
+) -> Result<(), Problem> {
     let selection = match account {
         None => AccountSelection::Prompt,
         Some(account) => {
@@ -123,12 +124,11 @@ pub(crate) async fn switch(
     ended(server, begun).await
 }
 
-async fn ended(server: &Server, begun: Option<OngoingSignIn>) -> SignInResult {
-    let Some(mut begun) = begun else {
+async fn ended(server: &Server, begun: Option<OngoingSignIn>) -> Result<(), Problem> {
+    let Some(begun) = begun else {
         return Err(problem::sign_in_needed(&server.name));
     };
-    let ended = begun.until_end().await;
-    ended.unwrap_or_else(|| Err(cancelled(server)))
+    begun.outcome().await.into_result(|| cancelled(server))
 }
 
 /// The user cancelled the sign-in.

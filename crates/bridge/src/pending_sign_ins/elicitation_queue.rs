@@ -1,27 +1,21 @@
-//! Asks hosts to show the sign-in page, instead of opening a browser.
+//! The hosts that can show the page of a sign-in, instead of a browser.
 //!
 //! Owns: which hosts can be asked, which one is asked now, and whether one shows the page. Does not
-//! own: how a host is asked (`session::elicitation`), or the sign-in.
+//! own: how a host is asked (`session::elicitation`), what follows from its response (`asking`), or
+//! the sign-in.
 //!
-//! Invariants: each sign-in asks one host at a time, and none once one shows the page. When no host
-//! is left, the page does not wait: it is opened on this machine for a host that cannot be asked,
-//! or the sign-in is given up.
+//! Invariant: each sign-in asks one host at a time, and none once one shows the page.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use control::api::{SignInWay, UnixSeconds};
-use model::ServerName;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 use uuid::Uuid;
-
-use super::prompt::SignInPrompt;
-use super::{PageDelivery, Pending, SignIns};
 
 /// The minimum time in which a user can respond. Hosts without a user decline at once, although
 /// they declare that they show pages.
@@ -135,162 +129,6 @@ impl ActiveElicitation {
     }
 }
 
-impl SignIns {
-    /// Adds a host to the queue of a running sign-in. `None` stands for a host that cannot be
-    /// asked.
-    pub(crate) fn join(&self, server: &ServerName, sender: Option<ElicitationSender>) {
-        if let Some(pending) = self.inner().pending.get_mut(server.as_str()) {
-            pending.hosts.join(sender);
-        }
-    }
-
-    /// Returns the prompt of the open elicitation with that name.
-    pub(crate) fn asked(&self, server: &ServerName, name: &str) -> Option<Arc<PagePrompt>> {
-        let inner = self.inner();
-        inner.pending.get(server.as_str())?.hosts.asked(name)
-    }
-
-    /// A host shows the page.
-    pub(crate) fn accept(&self, server: &ServerName, name: &str, now: UnixSeconds) {
-        let mut inner = self.inner();
-        if let Some(pending) = inner.pending.get_mut(server.as_str())
-            && pending.hosts.set_shown(name)
-        {
-            pending.prompt = pending.prompt.take().map(|prompt| prompt.opened(now));
-        }
-    }
-
-    /// A host declined to show the page. Cancels the sign-in if the user may have declined. If the
-    /// response came too fast for a user, the host cannot show pages, and the sign-in continues as
-    /// for a host that does not offer to.
-    pub(crate) fn decline(&self, server: &ServerName, name: &str, now: Instant) -> Declined {
-        let mut inner = self.inner();
-        let Some(pending) = inner.pending.get_mut(server.as_str()) else {
-            return Declined::ByUser;
-        };
-        if pending.hosts.was_just_asked(name, now) {
-            pending.hosts.mark_unable(name);
-            return Declined::ByHost;
-        }
-        if pending.hosts.is_latest(name) {
-            pending.cancel.cancel();
-        }
-        Declined::ByUser
-    }
-
-    /// A host cannot show pages. Another one is asked, or a browser is opened if there is one.
-    pub(crate) fn mark_unable(&self, server: &ServerName, name: &str) {
-        let mut inner = self.inner();
-        if let Some(pending) = inner.pending.get_mut(server.as_str()) {
-            pending.hosts.mark_unable(name);
-        }
-    }
-
-    /// Records that the bridge opens the page now. Returns false if a host shows it, or if there is
-    /// no page.
-    pub(crate) fn open_here(&self, server: &ServerName, now: UnixSeconds) -> bool {
-        let mut inner = self.inner();
-        let Some(pending) = inner.pending.get_mut(server.as_str()) else {
-            return false;
-        };
-        let is_to_be_opened = pending.is_unseen() || pending.is_for_elsewhere();
-        pending.prompt = pending.prompt.take().map(|prompt| prompt.opened(now));
-        is_to_be_opened
-    }
-
-    /// Waits for the next host to ask.
-    pub(crate) async fn next_elicitation(
-        &self,
-        server: &ServerName,
-        prompt: &Arc<PagePrompt>,
-    ) -> ActiveElicitation {
-        self.until(server, |pending| pending.ask_next(prompt)).await
-    }
-
-    /// Waits until another host needs the page that a host was asked to show.
-    pub(crate) async fn until_wanted_elsewhere(&self, server: &ServerName) {
-        let look = |pending: &mut Pending| pending.is_wanted_elsewhere().then_some(());
-        self.until(server, look).await
-    }
-
-    /// Waits until `look` returns a value. Calls it now and whenever a host joins. Never returns
-    /// once the sign-in has ended.
-    async fn until<T>(
-        &self,
-        server: &ServerName,
-        mut look: impl FnMut(&mut Pending) -> Option<T>,
-    ) -> T {
-        loop {
-            let news = {
-                let mut inner = self.inner();
-                match inner.pending.get_mut(server.as_str()) {
-                    Some(pending) => match look(pending) {
-                        Some(found) => return found,
-                        None => Some(pending.hosts.news()),
-                    },
-                    None => None,
-                }
-            };
-            match news {
-                Some(news) => news.notified().await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-}
-
-impl Pending {
-    /// Returns true if hosts are to be asked and none shows the page.
-    fn asks_hosts(&self) -> bool {
-        let is_over = self.cancel.is_cancelled() || self.hosts.is_shown();
-        !is_over && self.delivery() == PageDelivery::Host
-    }
-
-    /// Returns the elicitation for the next host. Returns `None` if no host is to be asked or left.
-    fn ask_next(&mut self, prompt: &Arc<PagePrompt>) -> Option<ActiveElicitation> {
-        if !self.asks_hosts() {
-            return None;
-        }
-        let active = self.hosts.ask_next(prompt);
-        if active.is_none() {
-            self.on_no_host_left();
-        }
-        active
-    }
-
-    fn is_wanted_elsewhere(&self) -> bool {
-        !self.hosts.waiting.is_empty() || (self.hosts.others_wait && self.is_unseen())
-    }
-
-    /// No host is left to be asked. Opens the page on this machine for hosts that cannot be asked,
-    /// or gives up without such hosts. A device code needs no host, because every call shows it.
-    fn on_no_host_left(&mut self) {
-        self.hosts.turn = Turn::Free;
-        let is_page = self.is_unseen() || self.is_for_elsewhere();
-        if is_page && self.hosts.others_wait {
-            self.deliver_directly(SignInWay::Local);
-        } else if self.is_unseen() {
-            self.give_up();
-        }
-    }
-
-    /// Ends a sign-in whose page no user has seen. The next call may start another one.
-    fn give_up(&mut self) {
-        self.prompt = None;
-        self.cancel.cancel();
-    }
-
-    /// Returns true if only hosts know the page, and none shows it.
-    pub(super) fn is_unseen(&self) -> bool {
-        matches!(self.prompt, Some(SignInPrompt::Asked { .. }))
-    }
-
-    /// Returns true if the page is for a browser on another machine.
-    fn is_for_elsewhere(&self) -> bool {
-        matches!(self.prompt, Some(SignInPrompt::Remote { .. }))
-    }
-}
-
 impl HostQueue {
     /// Adds a host at the end of the queue if it can be asked.
     pub(super) fn join(&mut self, sender: Option<ElicitationSender>) {
@@ -303,12 +141,12 @@ impl HostQueue {
     }
 
     /// Notified when a host joins.
-    fn news(&self) -> Arc<Notify> {
+    pub(super) fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
     }
 
     /// Returns the elicitation for the next host, if there is one.
-    fn ask_next(&mut self, prompt: &Arc<PagePrompt>) -> Option<ActiveElicitation> {
+    pub(super) fn ask_next(&mut self, prompt: &Arc<PagePrompt>) -> Option<ActiveElicitation> {
         let to = self.waiting.pop_front()?;
         let name = mcp::elicitation::name(&Uuid::new_v4().simple().to_string());
         let (cancelled, (answer_later, answer_comes_later)) =
@@ -336,13 +174,28 @@ impl HostQueue {
         })
     }
 
+    /// Returns true if another host can be asked.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Returns true if a host that cannot be asked wants the page.
+    pub(super) fn others_wait(&self) -> bool {
+        self.others_wait
+    }
+
+    /// Cancels the open elicitation. Another host may be asked.
+    pub(super) fn free_turn(&mut self) {
+        self.turn = Turn::Free;
+    }
+
     /// Ends all elicitations: the page is delivered otherwise.
     pub(super) fn close(&mut self) {
         self.turn = Turn::Over;
     }
 
     /// The host of that elicitation cannot show pages.
-    fn mark_unable(&mut self, name: &str) {
+    pub(super) fn mark_unable(&mut self, name: &str) {
         if self.asked(name).is_some() {
             self.others_wait = true;
             self.turn = Turn::Free;
@@ -365,7 +218,7 @@ impl HostQueue {
     }
 
     /// Returns true if no user can have responded to that elicitation by `now`.
-    fn was_just_asked(&self, name: &str, now: Instant) -> bool {
+    pub(super) fn was_just_asked(&self, name: &str, now: Instant) -> bool {
         let latest = self.latest.as_ref().filter(|it| it.name == name);
         latest.is_some_and(|it| !it.sent.allows_user_response(now))
     }
@@ -378,7 +231,7 @@ impl HostQueue {
         }
     }
 
-    fn is_shown(&self) -> bool {
+    pub(super) fn is_shown(&self) -> bool {
         matches!(self.turn, Turn::Shown)
     }
 }

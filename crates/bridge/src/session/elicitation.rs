@@ -18,7 +18,7 @@ use super::connection::HostProtocol;
 use super::outbox::{Outbox, QueuedMessage};
 use super::{HostMessage, SessionKind, Task};
 use crate::pending_sign_ins::{
-    Declined, ElicitationRequest, ElicitationSender, OngoingSignIn, SignInTrigger,
+    Declined, ElicitationRequest, ElicitationSender, OngoingSignIn, SignInOutcome, SignInTrigger,
 };
 use crate::sign_in;
 
@@ -296,10 +296,10 @@ impl Task {
     /// The elicitation was cancelled. If the sign-in continues, another host was asked instead, and
     /// this one may be asked again for a queued call.
     pub(super) fn on_elicitation_cancelled(&mut self) {
-        let result = self.sign_in.as_ref().map(OngoingSignIn::result);
-        self.end_elicitation(matches!(result, Some(Some(Ok(())))));
+        let outcome = self.sign_in.as_ref().map(OngoingSignIn::known_outcome);
+        self.end_elicitation(matches!(outcome, Some(Some(SignInOutcome::SignedIn))));
         let call = self.outbox.queued_calls().next().cloned();
-        if call.is_some() && matches!(result, Some(None)) {
+        if call.is_some() && matches!(outcome, Some(None)) {
             self.want_sign_in(SignInTrigger::ToolCall, call.as_ref());
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::api::{Problem, ProblemKind, ServerState};
+use control::api::{Problem, ServerState};
 use mcp::memory::Account;
 use mcp::upstream::{Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId};
@@ -20,7 +20,7 @@ use super::subscriptions::Subscriptions;
 use super::timeouts::Timeouts;
 use super::{CHANNEL_CAPACITY, HANDSHAKE_WAIT, HostInput, HostMessage, OwnIds, SessionKind, Task};
 use crate::bridge_state::{BridgeState, Listing};
-use crate::pending_sign_ins::{ElicitationRequest, OngoingSignIn};
+use crate::pending_sign_ins::{ElicitationRequest, OngoingSignIn, SignInOutcome};
 use crate::registry::Server;
 use crate::stand_in;
 use crate::{headers, problem};
@@ -47,7 +47,7 @@ enum Event {
     /// A grant has a new access token.
     Refreshed,
     /// The sign-in that this session awaited has ended.
-    SignInEnded(Result<(), Problem>),
+    SignInEnded(SignInOutcome),
     /// The host is to be asked to show a page.
     Elicitation(ElicitationRequest),
     /// The last elicitation was cancelled.
@@ -153,7 +153,7 @@ impl Task {
                 Some(event) = self.events.recv(), if self.unread.len() < CHANNEL_CAPACITY => Event::Server(event),
                 () = memory.room(), if !has_room => continue,
                 (next, authorized) = asked(&mut self.connection) => Event::Authorized(next, authorized),
-                ended = ended(&mut self.sign_in) => Event::SignInEnded(ended),
+                outcome = outcome(&self.sign_in) => Event::SignInEnded(outcome),
                 asked = self.elicitation.next() => match asked {
                     Some(request) => Event::Elicitation(request),
                     None => Event::ElicitationCancelled,
@@ -188,7 +188,7 @@ impl Task {
                 Event::Authorized(next, authorized) => self.on_authorized(next, authorized),
                 Event::AccountsChanged => self.on_accounts_changed(),
                 Event::Refreshed => self.on_refreshed(),
-                Event::SignInEnded(ended) => self.on_sign_in_ended(ended),
+                Event::SignInEnded(outcome) => self.on_sign_in_ended(outcome),
                 Event::Elicitation(request) => self.on_elicitation(request),
                 Event::ElicitationCancelled => self.on_elicitation_cancelled(),
                 Event::Replaced => self.on_replaced(),
@@ -374,17 +374,11 @@ async fn asked(connection: &mut ConnectionState) -> (AfterToken, Authorized) {
     }
 }
 
-async fn ended(sign_in: &mut Option<OngoingSignIn>) -> Result<(), Problem> {
-    let Some(sign_in) = sign_in else {
-        return std::future::pending().await;
-    };
-    let end = sign_in.until_end().await;
-    end.unwrap_or_else(|| {
-        Err(Problem::new(
-            ProblemKind::SignInEnded,
-            "the sign-in was abandoned",
-        ))
-    })
+async fn outcome(sign_in: &Option<OngoingSignIn>) -> SignInOutcome {
+    match sign_in {
+        Some(sign_in) => sign_in.outcome().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(due: Option<Instant>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auth::{Authorization, AuthorizationError, SignInReason};
-use control::api::{Problem, ServerState};
+use control::api::{Problem, ProblemKind, ServerState};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
 use mcp::Message;
@@ -16,7 +16,7 @@ use super::connection::{
 };
 use super::outbox::{QueuedMessage, WaitFor};
 use super::{HANDSHAKE_TIMEOUT, MAX_REFUSALS, SessionKind, Task};
-use crate::pending_sign_ins::SignInTrigger;
+use crate::pending_sign_ins::{SignInOutcome, SignInTrigger};
 use crate::sign_in;
 use crate::{headers, no_sign_in, problem, server_problem};
 
@@ -308,31 +308,40 @@ impl Task {
         }
     }
 
-    pub(super) fn on_sign_in_ended(&mut self, ended: Result<(), Problem>) {
+    pub(super) fn on_sign_in_ended(&mut self, outcome: SignInOutcome) {
         self.sign_in = None;
-        self.end_elicitation(ended.is_ok());
-        let is_needed = matches!(self.connection, ConnectionState::SignInNeeded { .. });
-        match ended {
-            Ok(()) => {
-                self.delay_lists(Instant::now() + self.timeouts.list());
-                let is_wanted = self.outbox.release_for_scopes();
-                if is_needed {
-                    self.on_accounts_changed();
-                } else if is_wanted && matches!(self.connection, ConnectionState::Live { .. }) {
-                    self.request_token_after(None, AfterToken::Continue);
-                }
-            }
-            Err(problem) => {
-                let server = Arc::clone(&self.server);
-                let depends = |queued: &QueuedMessage| {
-                    let is_answerable = server.can_answer(&queued.message);
-                    (is_needed && !is_answerable) || queued.wait_for == WaitFor::Scopes
-                };
-                for message in self.outbox.take_if(depends) {
-                    self.fail(&message, &problem);
-                }
-                self.answer_from_cache();
+        self.end_elicitation(matches!(outcome, SignInOutcome::SignedIn));
+        match outcome {
+            SignInOutcome::SignedIn => self.on_signed_in(),
+            SignInOutcome::Failed(problem) => self.fail_for_sign_in(&problem),
+            SignInOutcome::Dropped => {
+                let text = "the sign-in was abandoned";
+                self.fail_for_sign_in(&Problem::new(ProblemKind::SignInEnded, text));
             }
         }
+    }
+
+    fn on_signed_in(&mut self) {
+        self.delay_lists(Instant::now() + self.timeouts.list());
+        let is_wanted = self.outbox.release_for_scopes();
+        if matches!(self.connection, ConnectionState::SignInNeeded { .. }) {
+            self.on_accounts_changed();
+        } else if is_wanted && matches!(self.connection, ConnectionState::Live { .. }) {
+            self.request_token_after(None, AfterToken::Continue);
+        }
+    }
+
+    /// Fails the requests that waited for the sign-in.
+    fn fail_for_sign_in(&mut self, problem: &Problem) {
+        let is_needed = matches!(self.connection, ConnectionState::SignInNeeded { .. });
+        let server = Arc::clone(&self.server);
+        let depends = |queued: &QueuedMessage| {
+            let is_answerable = server.can_answer(&queued.message);
+            (is_needed && !is_answerable) || queued.wait_for == WaitFor::Scopes
+        };
+        for message in self.outbox.take_if(depends) {
+            self.fail(&message, problem);
+        }
+        self.answer_from_cache();
     }
 }

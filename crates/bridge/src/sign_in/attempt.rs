@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{AccountSelection, Approval, DeviceFlow, SignInError};
-use control::api::SignInWay;
+use control::api::{Problem, SignInWay};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -13,9 +13,7 @@ use url::Url;
 use super::cancelled;
 use crate::bridge_state::BridgeState;
 use crate::browser::{self, BrowserError, NoBrowserReason};
-use crate::pending_sign_ins::{
-    DeliveryPlan, Page, PageDelivery, PagePrompt, SignInPrompt, SignInResult,
-};
+use crate::pending_sign_ins::{DeliveryPlan, Page, PageDelivery, PagePrompt, SignInPrompt};
 use crate::registry::Server;
 use crate::server_problem;
 
@@ -29,7 +27,7 @@ pub(super) async fn run(
     selection: AccountSelection,
     mut plans: watch::Receiver<DeliveryPlan>,
     cancel: CancellationToken,
-) -> SignInResult {
+) -> Result<(), Problem> {
     loop {
         let flow = plans.borrow_and_update().flow;
         let attempt = Attempt {
@@ -301,7 +299,7 @@ impl Attempt<'_> {
         self.bridge.changed();
     }
 
-    fn conclude(&self, ended: Ended) -> SignInResult {
+    fn conclude(&self, ended: Ended) -> Result<(), Problem> {
         if ended.as_ref().is_err_and(SignInError::is_timed_out) {
             self.bridge.sign_ins.time_out(&self.server.name);
         }
