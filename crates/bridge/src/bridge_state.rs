@@ -57,7 +57,7 @@ pub(crate) struct BridgeState {
     pub(crate) to_hosts: Budget,
     pub(crate) from_hosts: Budget,
     pub(crate) registry: Registry,
-    pub(crate) sign_ins: SignIns,
+    pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) server_mode: ServerMode,
     /// Ends the bridge.
     pub(crate) shutdown: CancellationToken,
@@ -145,7 +145,7 @@ impl BridgeState {
             to_hosts: Budget::default(),
             from_hosts: Budget::default(),
             registry: Registry::new(options.home.seen_dir()),
-            sign_ins: SignIns::default(),
+            sign_ins: Arc::new(SignIns::new(changed.clone())),
             server_mode,
             shutdown,
             yielding: CancellationToken::new(),

@@ -12,12 +12,14 @@ mod elicitation_queue;
 mod outcome;
 mod pending;
 mod prompt;
+mod started;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use control::api::{BrowserAnswer, Problem, ProblemKind, SignInView, SignInWay, UnixSeconds};
 use model::ServerName;
+use tokio::sync::watch;
 use url::Url;
 
 use crate::registry::Server;
@@ -25,8 +27,11 @@ pub(crate) use elicitation_queue::{
     Declined, ElicitationRequest, ElicitationSender, PagePrompt, SentAt,
 };
 pub(crate) use outcome::{OngoingSignIn, SignInOutcome};
-pub(crate) use pending::{DeliveryPlan, PageDelivery, Pending, StartedSignIn};
+use pending::Pending;
+pub(crate) use pending::{DeliveryPlan, PageDelivery};
 pub(crate) use prompt::{Page, SignInPrompt};
+use started::EndGuard;
+pub(crate) use started::StartedSignIn;
 
 /// What starts a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +48,12 @@ pub(crate) enum SignInTrigger {
 }
 
 /// The running sign-ins.
-#[derive(Debug, Default)]
-pub(crate) struct SignIns(Mutex<Inner>);
+#[derive(Debug)]
+pub(crate) struct SignIns {
+    inner: Mutex<Inner>,
+    /// Notified when the state changes.
+    changed: watch::Sender<()>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -69,15 +78,20 @@ pub(crate) enum Begun {
 }
 
 impl SignIns {
+    pub(crate) fn new(changed: watch::Sender<()>) -> Self {
+        let inner = Mutex::default();
+        Self { inner, changed }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a sign-in, or joins the running one. `is_refused` says that the server rejects the
     /// tokens of the last one.
     pub(crate) fn begin(
-        &self,
-        server: &Server,
+        self: &Arc<Self>,
+        server: &Arc<Server>,
         trigger: SignInTrigger,
         sender: Option<ElicitationSender>,
         now: UnixSeconds,
@@ -106,13 +120,20 @@ impl SignIns {
         }
         inner.unanswered.remove(name);
         inner.page_ignored = false;
-        let (pending, started) = Pending::start(trigger, sender, now);
+        let (ongoing, outcome) = OngoingSignIn::start();
+        let (pending, plans) = Pending::new(trigger, sender, ongoing.clone(), now);
+        let started = StartedSignIn {
+            ongoing,
+            plans,
+            cancel: pending.cancel.clone(),
+            guard: EndGuard::new(self, server, outcome),
+        };
         inner.pending.insert(name.to_owned(), pending);
         Begun::Started(started)
     }
 
     /// Removes a sign-in that has ended. Returns it: dropping it cancels the open elicitation.
-    pub(crate) fn finish(&self, server: &Server, ended: &Result<(), Problem>) -> Option<Pending> {
+    fn finish(&self, server: &Server, ended: &Result<(), Problem>) -> Option<Pending> {
         let mut inner = self.inner();
         let name = server.name.as_str();
         let pending = inner.pending.remove(name);
@@ -134,6 +155,14 @@ impl SignIns {
                 tracing::warn!(server = name, %problem, "the sign-in ended");
             }
         }
+        self.changed.send_replace(());
+        pending
+    }
+
+    /// Removes a sign-in that has ended without a result. Returns it.
+    fn remove(&self, server: &ServerName) -> Option<Pending> {
+        let pending = self.inner().pending.remove(server.as_str());
+        self.changed.send_replace(());
         pending
     }
 

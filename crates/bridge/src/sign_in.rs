@@ -13,9 +13,7 @@ use auth::{Account, AccountSelection};
 use control::api::{Problem, ProblemKind, SignInWay};
 
 use crate::bridge_state::BridgeState;
-use crate::pending_sign_ins::{
-    Begun, ElicitationSender, OngoingSignIn, SignInTrigger, StartedSignIn,
-};
+use crate::pending_sign_ins::{Begun, ElicitationSender, OngoingSignIn, SignInTrigger};
 use crate::registry::Server;
 use crate::{problem, server_problem};
 
@@ -53,22 +51,13 @@ fn begin_as(
         }
         Begun::Started(started) => started,
     };
-    let StartedSignIn {
-        ongoing,
-        plans,
-        cancel,
-        outcome,
-    } = started;
+    let ongoing = started.ongoing();
     let (bridge, server) = (Arc::clone(bridge), Arc::clone(server));
-    bridge.clone().spawn(async move {
-        let ended = attempt::run(&bridge, &server, selection, plans, cancel).await;
-        let pending = bridge.sign_ins.finish(&server, &ended);
-        bridge.changed();
-        // Fails if no caller waits.
-        let _ = outcome.send(ended.into());
-        // Dropping it cancels the open elicitation. The outcome is known by then.
-        drop(pending);
-    });
+    bridge
+        .clone()
+        .spawn(started.run(async move |plans, cancel| {
+            attempt::run(&bridge, &server, selection, plans, cancel).await
+        }));
     Some(ongoing)
 }
 

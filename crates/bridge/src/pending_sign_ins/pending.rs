@@ -1,11 +1,11 @@
 //! One running sign-in: how its page is delivered, and how another caller joins it.
 
 use control::api::{SignInWay, UnixSeconds};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::elicitation_queue::{ElicitationSender, HostQueue};
-use super::outcome::{OngoingSignIn, SignInOutcome};
+use super::outcome::OngoingSignIn;
 use super::prompt::SignInPrompt;
 use super::{Begun, SignInTrigger};
 
@@ -36,23 +36,14 @@ pub(crate) struct Pending {
     pub(super) cancel: CancellationToken,
 }
 
-/// A sign-in to be run.
-pub(crate) struct StartedSignIn {
-    pub(crate) ongoing: OngoingSignIn,
-    pub(crate) plans: watch::Receiver<DeliveryPlan>,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) outcome: oneshot::Sender<SignInOutcome>,
-}
-
 impl Pending {
-    /// Creates a sign-in that waits to be run.
-    pub(super) fn start(
+    /// Creates a sign-in that waits to be run, with its delivery plans.
+    pub(super) fn new(
         trigger: SignInTrigger,
         sender: Option<ElicitationSender>,
+        ongoing: OngoingSignIn,
         now: UnixSeconds,
-    ) -> (Self, StartedSignIn) {
-        let (ongoing, outcome) = OngoingSignIn::start();
-        let cancel = CancellationToken::new();
+    ) -> (Self, watch::Receiver<DeliveryPlan>) {
         let delivery = match (trigger, &sender) {
             (SignInTrigger::User(way), _) => PageDelivery::Direct(way),
             (
@@ -74,18 +65,12 @@ impl Pending {
         let pending = Self {
             prompt: None,
             since: now,
-            ongoing: ongoing.clone(),
+            ongoing,
             plan,
             hosts,
-            cancel: cancel.clone(),
+            cancel: CancellationToken::new(),
         };
-        let started = StartedSignIn {
-            ongoing,
-            plans,
-            cancel,
-            outcome,
-        };
-        (pending, started)
+        (pending, plans)
     }
 
     /// Joins this sign-in.
