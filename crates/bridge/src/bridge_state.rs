@@ -20,7 +20,6 @@ use mcp::memory::Budget;
 use model::config::{BridgeConfig, BridgeSettings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use url::Url;
 
 use listing::ListedSession;
@@ -28,7 +27,9 @@ pub(crate) use listing::Listing;
 pub(crate) use presence::{OpenGuard, Presence};
 use view::StateCache;
 
+use crate::background::Background;
 use crate::browser::{self, BrowserError};
+use crate::notifications::Notifications;
 use crate::outbound::{OutboundConfig, read_ca_files};
 use crate::pending_sign_ins::SignIns;
 use crate::registry::{Registry, Server};
@@ -59,8 +60,6 @@ pub(crate) struct BridgeState {
     pub(crate) registry: Registry,
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) server_mode: ServerMode,
-    /// Ends the bridge.
-    pub(crate) shutdown: CancellationToken,
     /// Asks shims to move their sessions to a newer bridge.
     pub(crate) yielding: CancellationToken,
     config: Mutex<Config>,
@@ -74,11 +73,10 @@ pub(crate) struct BridgeState {
     pending_sessions: watch::Sender<usize>,
     clients: AtomicUsize,
     desktops: AtomicUsize,
-    changed: watch::Sender<()>,
     state_cache: StateCache,
-    accounts: watch::Sender<()>,
+    pub(crate) notifications: Notifications,
+    pub(crate) background: Background,
     resumes: watch::Sender<()>,
-    tasks: TaskTracker,
 }
 
 impl std::fmt::Debug for BridgeState {
@@ -131,13 +129,13 @@ impl BridgeState {
             },
             is_other_user: |peer, here| peer::owner(peer, here) == Owner::OtherUser,
         });
-        let changed = watch::Sender::new(());
-        let tasks = TaskTracker::new();
+        let notifications = Notifications::default();
+        let background = Background::new(shutdown);
         let server_mode = ServerMode::new(
             options.home.clone(),
             options.program.clone(),
-            changed.clone(),
-            tasks.clone(),
+            notifications.clone(),
+            background.clone(),
         );
         let bridge = Arc::new(Self {
             identity,
@@ -145,9 +143,8 @@ impl BridgeState {
             to_hosts: Budget::default(),
             from_hosts: Budget::default(),
             registry: Registry::new(options.home.seen_dir()),
-            sign_ins: Arc::new(SignIns::new(changed.clone())),
+            sign_ins: Arc::new(SignIns::new(notifications.clone())),
             server_mode,
-            shutdown,
             yielding: CancellationToken::new(),
             config: Mutex::new(Config {
                 settings: BridgeSettings::default(),
@@ -163,41 +160,34 @@ impl BridgeState {
             pending_sessions: watch::Sender::new(0),
             clients: AtomicUsize::new(0),
             desktops: AtomicUsize::new(0),
-            state_cache: StateCache::new(changed.subscribe()),
-            changed,
-            accounts: watch::Sender::new(()),
+            state_cache: StateCache::new(notifications.state_changes()),
+            notifications,
+            background,
             resumes: watch::Sender::new(()),
-            tasks,
             options,
         });
         bridge.reload(true);
         bridge.server_mode.restore();
-        bridge.spawn(open_vault(Arc::clone(&bridge)));
-        bridge.spawn(follow_sign_ins(
+        bridge.background.spawn(open_vault(Arc::clone(&bridge)));
+        bridge.background.spawn_until_shutdown(follow_sign_ins(
             Arc::clone(&bridge),
             bridge.identity.sign_ins(),
         ));
-        bridge.spawn(keep_tokens_stored(Arc::clone(&bridge)));
-        bridge.spawn(watch_for_sleep(Arc::clone(&bridge)));
-        bridge.spawn(save_caches(Arc::clone(&bridge)));
+        bridge
+            .background
+            .spawn_until_shutdown(keep_tokens_stored(Arc::clone(&bridge)));
+        bridge
+            .background
+            .spawn_until_shutdown(watch_for_sleep(Arc::clone(&bridge)));
+        bridge
+            .background
+            .spawn_until_shutdown(save_caches(Arc::clone(&bridge)));
         if let Some(after) = bridge.options.idle_exit {
-            bridge.spawn(end_when_idle(Arc::clone(&bridge), after));
+            bridge
+                .background
+                .spawn(end_when_idle(Arc::clone(&bridge), after));
         }
         Ok(bridge)
-    }
-
-    /// Spawns a task that the bridge waits for when it ends.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
-    }
-
-    /// Notifies all watchers that the state has changed.
-    pub(crate) fn changed(&self) {
-        self.changed.send_replace(());
-    }
-
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
     }
 
     /// Opens a page in the user's browser.
@@ -207,20 +197,6 @@ impl BridgeState {
     pub(crate) async fn open_page(&self, page: &Url) -> Result<(), BrowserError> {
         let command = self.options.browser.as_deref();
         browser::open(page, command, self.options.browser_availability).await
-    }
-
-    /// Notifies all sessions that an account has signed in or out.
-    pub(crate) fn accounts_changed(&self) {
-        self.accounts.send_replace(());
-    }
-
-    pub(crate) fn account_news(&self) -> watch::Receiver<()> {
-        self.accounts.subscribe()
-    }
-
-    /// Notifies of access tokens that were refreshed without a sign-in.
-    pub(crate) fn refreshes(&self) -> watch::Receiver<()> {
-        self.identity.refreshes()
     }
 
     /// Notifies that the machine has slept.
@@ -281,7 +257,7 @@ impl BridgeState {
         }
         drop(config);
         self.announce_servers();
-        self.changed();
+        self.notifications.state_changed();
     }
 
     /// Tells `auth` which servers are configured: none of them gets tokens of another.
@@ -329,7 +305,7 @@ impl BridgeState {
         let is_forgotten = self.registry.forget_ephemeral(name);
         if is_forgotten {
             self.announce_servers();
-            self.changed();
+            self.notifications.state_changed();
         }
         is_forgotten
     }
@@ -376,7 +352,7 @@ impl BridgeState {
 
     pub(crate) fn set_http(&self, http: Result<String, Problem>) {
         *self.http.lock().unwrap_or_else(PoisonError::into_inner) = http;
-        self.changed();
+        self.notifications.state_changed();
     }
 
     /// Returns the URL of the HTTP socket, once it is open.
@@ -399,7 +375,7 @@ impl BridgeState {
         self.clients.fetch_add(1, Ordering::Relaxed);
         self.desktops
             .fetch_add(usize::from(desktop), Ordering::Relaxed);
-        self.changed();
+        self.notifications.state_changed();
         ClientGuard {
             bridge: Arc::clone(self),
             desktop,
@@ -413,7 +389,7 @@ impl BridgeState {
         let is_listed = !matches!(listing, Listing::Single);
         let session = ListedSession::new(id, server.name.to_string(), since, listing);
         self.sessions().insert(id, session);
-        self.changed();
+        self.notifications.state_changed();
         SessionGuard {
             bridge: Arc::clone(self),
             id,
@@ -423,7 +399,7 @@ impl BridgeState {
 
     /// Creates the presence of a host over Streamable HTTP.
     pub(crate) fn presence(&self) -> Presence {
-        Presence::new(self.options.clock.clone(), self.changed.clone())
+        Presence::new(self.options.clock.clone(), self.notifications.clone())
     }
 
     fn session_views(&self) -> Vec<SessionView> {
@@ -458,7 +434,7 @@ impl BridgeState {
     /// bridge.
     pub(crate) async fn drain_sessions(&self) {
         tracing::info!("yielding to a newer bridge");
-        let mut changes = self.changes();
+        let mut changes = self.notifications.state_changes();
         let mut pending_sessions = self.pending_sessions.subscribe();
         self.yielding.cancel();
         let gone = async {
@@ -477,10 +453,8 @@ impl BridgeState {
     /// Waits until every task has ended and no token is being refreshed, [`SHUTDOWN_TIMEOUT`] at
     /// most.
     pub(crate) async fn end(self: &Arc<Self>) {
-        self.shutdown.cancel();
-        self.tasks.close();
         let tasks = async {
-            let _ = tokio::time::timeout(TASK_TIMEOUT, self.tasks.wait()).await;
+            self.background.end(TASK_TIMEOUT).await;
             let bridge = Arc::clone(self);
             let saved = threads::run_blocking(move || bridge.registry.save());
             let saved = tokio::time::timeout(REFRESH_TIMEOUT, saved);
@@ -502,11 +476,11 @@ impl BridgeState {
 async fn open_vault(bridge: Arc<BridgeState>) {
     bridge.identity.accounts().await;
     bridge.probe_vault().await;
-    bridge.changed();
+    bridge.notifications.state_changed();
 }
 
 async fn end_when_idle(bridge: Arc<BridgeState>, after: Duration) {
-    let mut changes = bridge.changes();
+    let mut changes = bridge.notifications.state_changes();
     loop {
         let rested = async {
             if bridge.is_idle() {
@@ -518,11 +492,11 @@ async fn end_when_idle(bridge: Arc<BridgeState>, after: Duration) {
         tokio::select! {
             () = rested => break,
             changed = changes.changed() => if changed.is_err() { return },
-            () = bridge.shutdown.cancelled() => return,
+            () = bridge.background.shutdown().cancelled() => return,
         }
     }
     tracing::info!("the bridge is idle and ends");
-    bridge.shutdown.cancel();
+    bridge.background.shutdown().cancel();
 }
 
 /// Stores tokens whose storage failed, and shows that such tokens exist.
@@ -530,45 +504,38 @@ async fn keep_tokens_stored(bridge: Arc<BridgeState>) {
     let mut changes = bridge.identity.vault_changes();
     let shown = async {
         while changes.changed().await.is_ok() {
-            bridge.changed();
+            bridge.notifications.state_changed();
         }
     };
-    let stored = async { tokio::join!(bridge.identity.store_unsaved(), shown) };
-    bridge.shutdown.run_until_cancelled(stored).await;
+    tokio::join!(bridge.identity.store_unsaved(), shown);
 }
 
 /// Notifies of every sign-in, even if it was cancelled just before.
 async fn follow_sign_ins(bridge: Arc<BridgeState>, mut sign_ins: watch::Receiver<()>) {
-    let following = async {
-        while sign_ins.changed().await.is_ok() {
-            bridge.accounts_changed();
-            bridge.changed();
-        }
-    };
-    bridge.shutdown.run_until_cancelled(following).await;
+    while sign_ins.changed().await.is_ok() {
+        bridge.notifications.accounts_changed();
+        bridge.notifications.state_changed();
+    }
 }
 
 /// After a sleep, drops all connections and notifies every session.
 async fn watch_for_sleep(bridge: Arc<BridgeState>) {
-    let watching = sleep_detector::watch(&bridge.options.clock, || {
+    sleep_detector::watch(&bridge.options.clock, || {
         bridge.client.forget_connections();
         bridge.resumes.send_replace(());
-    });
-    bridge.shutdown.run_until_cancelled(watching).await;
+    })
+    .await;
 }
 
 /// Writes the caches of servers on another thread. Changes within [`SAVE_INTERVAL`] are written
 /// once. [`BridgeState::end`] writes the rest.
 async fn save_caches(bridge: Arc<BridgeState>) {
-    let saving = async {
-        loop {
-            bridge.registry.due().await;
-            tokio::time::sleep(SAVE_INTERVAL).await;
-            let bridge = Arc::clone(&bridge);
-            threads::run_blocking(move || bridge.registry.save()).await;
-        }
-    };
-    bridge.shutdown.run_until_cancelled(saving).await;
+    loop {
+        bridge.registry.due().await;
+        tokio::time::sleep(SAVE_INTERVAL).await;
+        let bridge = Arc::clone(&bridge);
+        threads::run_blocking(move || bridge.registry.save()).await;
+    }
 }
 
 /// Counts a connected client of the management API.
@@ -584,7 +551,7 @@ impl Drop for ClientGuard {
         self.bridge
             .desktops
             .fetch_sub(usize::from(self.desktop), Ordering::Relaxed);
-        self.bridge.changed();
+        self.bridge.notifications.state_changed();
     }
 }
 
@@ -619,13 +586,13 @@ impl SessionGuard {
         if let Some(session) = self.bridge.sessions().get_mut(&self.id) {
             session.set_host(name);
         }
-        self.bridge.changed();
+        self.bridge.notifications.state_changed();
     }
 }
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
         self.bridge.sessions().remove(&self.id);
-        self.bridge.changed();
+        self.bridge.notifications.state_changed();
     }
 }

@@ -84,16 +84,20 @@ impl HttpListeners {
             app: http::routes(bridge),
             connections: Arc::new(Connections::new(bridge.options.descriptors.http)),
             memory: bridge.to_hosts.clone(),
-            shutdown: bridge.shutdown.clone(),
+            shutdown: bridge.background.shutdown().clone(),
         };
         for listener in self.http {
-            bridge.spawn(endpoint.clone().serve(NoDelayListener(listener)));
+            bridge
+                .background
+                .spawn(endpoint.clone().serve(NoDelayListener(listener)));
         }
-        bridge.spawn(endpoint.serve(socket_http::SocketListener(self.local)));
+        bridge
+            .background
+            .spawn(endpoint.serve(socket_http::SocketListener(self.local)));
         tokio::select! {
             ended = socket::serve(bridge, mcp) => ended.map_err(SocketError),
             ended = crate::management::serve(bridge, control) => ended.map_err(SocketError),
-            () = bridge.shutdown.cancelled() => Ok(()),
+            () = bridge.background.shutdown().cancelled() => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Tauri. Of the gateway it knows only how to start its process.
 
 mod account_id;
+mod background;
 mod bridge_state;
 pub mod browser;
 mod client_hello;
@@ -18,6 +19,7 @@ pub mod hosts;
 mod inspection;
 mod management;
 mod no_sign_in;
+mod notifications;
 mod outbound;
 mod pending_sign_ins;
 mod probe;

@@ -48,11 +48,11 @@ pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) ->
     loop {
         let (stream, _) = listener.accept().await?;
         let bridge = Arc::clone(bridge);
-        bridge.clone().spawn(async move {
+        bridge.background.clone().spawn(async move {
             let served = tokio::select! {
                 // No client is accepted during shutdown.
                 biased;
-                () = bridge.shutdown.cancelled() => Ok(()),
+                () = bridge.background.shutdown().cancelled() => Ok(()),
                 served = serve_connection(&bridge, stream) => served,
             };
             if let Err(error) = served {
@@ -111,7 +111,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
             Err(NoAnswer) => return Ok(()),
         }
         if last {
-            bridge.shutdown.cancel();
+            bridge.background.shutdown().cancel();
         }
     }
 }
@@ -127,11 +127,11 @@ fn start_request(
 ) -> impl Future<Output = Result<io::Result<Vec<u8>>, NoAnswer>> + Unpin + use<> {
     let (response_sender, answered) = oneshot::channel();
     let shared = Arc::clone(bridge);
-    bridge.spawn(async move {
+    bridge.background.spawn(async move {
         let last = is_last(&request);
         let done = tokio::select! {
             done = handle_request(&shared, request) => done,
-            () = shared.shutdown.cancelled() => return,
+            () = shared.background.shutdown().cancelled() => return,
         };
         let answer = match done {
             Ok(reply) => ControlResponse::Ok(reply),
@@ -141,7 +141,7 @@ fn start_request(
         // A connected client ends the bridge once its response is written. This one is not
         // connected any more.
         if sent.is_err() && last {
-            shared.shutdown.cancel();
+            shared.background.shutdown().cancel();
         }
     });
     answered.map_err(|_| NoAnswer)
@@ -157,7 +157,7 @@ async fn watch(
     lines: &mut Lines<Reader>,
     writer: &mut Writer,
 ) -> io::Result<()> {
-    let mut changes = bridge.changes();
+    let mut changes = bridge.notifications.state_changes();
     let mut last = None;
     loop {
         let state = bridge.state_line().await?;
@@ -318,7 +318,7 @@ async fn sign_in(bridge: &Arc<BridgeState>, name: &str, way: SignInWay) -> Resul
 /// Tests a server in the background, so that its tools and state can be shown.
 fn probe_in_background(bridge: &Arc<BridgeState>, server: Arc<Server>) {
     let shared = Arc::clone(bridge);
-    bridge.spawn(async move {
+    bridge.background.spawn(async move {
         if let Err(problem) = probe::test(&shared, &server).await {
             tracing::info!(server = %server.name, %problem, "the first test failed");
         }
@@ -394,8 +394,8 @@ async fn sign_out(
             server.signed_out();
         }
     }
-    bridge.accounts_changed();
-    bridge.changed();
+    bridge.notifications.accounts_changed();
+    bridge.notifications.state_changed();
     left.map_or(Ok(Reply::Done), Err)
 }
 

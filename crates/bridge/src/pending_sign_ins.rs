@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use control::api::{BrowserAnswer, Problem, ProblemKind, SignInView, SignInWay, UnixSeconds};
 use model::ServerName;
-use tokio::sync::watch;
 use url::Url;
 
+use crate::notifications::Notifications;
 use crate::registry::Server;
 pub(crate) use elicitation_queue::{
     Declined, ElicitationRequest, ElicitationSender, PagePrompt, SentAt,
@@ -51,8 +51,7 @@ pub(crate) enum SignInTrigger {
 #[derive(Debug)]
 pub(crate) struct SignIns {
     inner: Mutex<Inner>,
-    /// Notified when the state changes.
-    changed: watch::Sender<()>,
+    notifications: Notifications,
 }
 
 #[derive(Debug, Default)]
@@ -78,9 +77,12 @@ pub(crate) enum Begun {
 }
 
 impl SignIns {
-    pub(crate) fn new(changed: watch::Sender<()>) -> Self {
+    pub(crate) fn new(notifications: Notifications) -> Self {
         let inner = Mutex::default();
-        Self { inner, changed }
+        Self {
+            inner,
+            notifications,
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -155,14 +157,14 @@ impl SignIns {
                 tracing::warn!(server = name, %problem, "the sign-in ended");
             }
         }
-        self.changed.send_replace(());
+        self.notifications.state_changed();
         pending
     }
 
     /// Removes a sign-in that has ended without a result. Returns it.
     fn remove(&self, server: &ServerName) -> Option<Pending> {
         let pending = self.inner().pending.remove(server.as_str());
-        self.changed.send_replace(());
+        self.notifications.state_changed();
         pending
     }
 

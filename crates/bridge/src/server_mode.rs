@@ -13,11 +13,11 @@ use std::time::Duration;
 use control::Home;
 use control::api::{Problem, ProblemKind, ServerModeForm, ServerModeState};
 use model::config::gateway::GatewayConfig;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::background::Background;
 use crate::config_file;
+use crate::notifications::Notifications;
 use process::GatewayFiles;
 
 /// How long the gateway may take to respond, and to exit.
@@ -33,10 +33,8 @@ struct Shared {
     /// The program that runs as the gateway.
     program: PathBuf,
     inner: Mutex<Inner>,
-    /// Notified when the state changes.
-    changed: watch::Sender<()>,
-    /// The tasks that the bridge waits for when it ends.
-    tasks: TaskTracker,
+    notifications: Notifications,
+    background: Background,
 }
 
 #[derive(Debug)]
@@ -50,8 +48,8 @@ impl ServerMode {
     pub(crate) fn new(
         home: Home,
         program: PathBuf,
-        changed: watch::Sender<()>,
-        tasks: TaskTracker,
+        notifications: Notifications,
+        background: Background,
     ) -> Self {
         Self(Arc::new(Shared {
             home,
@@ -60,8 +58,8 @@ impl ServerMode {
                 state: ServerModeState::Unconfigured,
                 stop: None,
             }),
-            changed,
-            tasks,
+            notifications,
+            background,
         }))
     }
 
@@ -79,7 +77,7 @@ impl ServerMode {
 
     fn set(&self, state: ServerModeState) {
         self.inner().state = state;
-        self.0.changed.send_replace(());
+        self.0.notifications.state_changed();
     }
 
     /// Restores the state of the last run. Starts the gateway if the last bridge was replaced or
@@ -122,7 +120,7 @@ impl ServerMode {
 
     /// Starts the gateway and waits until it responds.
     pub(crate) async fn start(&self) -> Result<(), Problem> {
-        let mut changes = self.0.changed.subscribe();
+        let mut changes = self.0.notifications.state_changes();
         let mut begun = self.begin();
         loop {
             match (self.state(), begun) {
@@ -156,9 +154,9 @@ impl ServerMode {
             inner.state = ServerModeState::Starting;
             inner.stop = Some(stop.clone());
         }
-        self.0.changed.send_replace(());
+        self.0.notifications.state_changed();
         let mode = self.clone();
-        self.0.tasks.spawn(async move {
+        self.0.background.spawn(async move {
             let last = mode.supervise(stop).await;
             mode.inner().stop = None;
             mode.set(last);
@@ -182,7 +180,7 @@ impl ServerMode {
 
     /// Ends the gateway, if it runs.
     pub(crate) async fn stop(&self) {
-        let mut changes = self.0.changed.subscribe();
+        let mut changes = self.0.notifications.state_changes();
         if let Some(stop) = self.inner().stop.take() {
             stop.cancel();
         }

@@ -118,7 +118,7 @@ pub(crate) fn start(
     let (to, from_host) = mpsc::channel(CHANNEL_CAPACITY);
     let (to_host, from) = mpsc::channel(CHANNEL_CAPACITY);
     let memory = bridge.to_hosts.account();
-    bridge.spawn(task::run(
+    bridge.background.spawn(task::run(
         Arc::clone(bridge),
         server,
         listing,

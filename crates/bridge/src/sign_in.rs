@@ -52,12 +52,11 @@ fn begin_as(
         Begun::Started(started) => started,
     };
     let ongoing = started.ongoing();
-    let (bridge, server) = (Arc::clone(bridge), Arc::clone(server));
-    bridge
-        .clone()
-        .spawn(started.run(async move |plans, cancel| {
-            attempt::run(&bridge, &server, selection, plans, cancel).await
-        }));
+    let (shared, server) = (Arc::clone(bridge), Arc::clone(server));
+    let running = started.run(async move |plans, cancel| {
+        attempt::run(&shared, &server, selection, plans, cancel).await
+    });
+    bridge.background.spawn(running);
     Some(ongoing)
 }
 
@@ -92,8 +91,8 @@ pub(crate) async fn switch(
             if switched.map_err(|error| server_problem::from_authorization(server, &error))? {
                 server.allow_sign_ins_again();
                 server.signed_in(&account.key);
-                bridge.accounts_changed();
-                bridge.changed();
+                bridge.notifications.accounts_changed();
+                bridge.notifications.state_changed();
                 return Ok(());
             }
             let issuer = account.key.issuer;

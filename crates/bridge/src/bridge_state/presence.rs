@@ -15,8 +15,9 @@ use control::api::{SessionState, UnixSeconds};
 use control::peer::Process;
 use model::Clock;
 use tokio::sync::Notify;
-use tokio::sync::watch::Sender;
 use tokio::time::Instant;
+
+use crate::notifications::Notifications;
 
 /// How long a host stays active after a request ends: a busy host pauses between two.
 const ACTIVE_FOR: Duration = Duration::from_secs(2);
@@ -31,8 +32,7 @@ pub(crate) struct Presence(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    /// Notified when the state changes.
-    changed: Sender<()>,
+    notifications: Notifications,
     inner: Mutex<Inner>,
     /// Wakes the [watch] of an idle host when there is something new to observe.
     woken: Arc<Notify>,
@@ -77,7 +77,7 @@ enum Wait {
 }
 
 impl Presence {
-    pub(crate) fn new(clock: Clock, changed: Sender<()>) -> Self {
+    pub(crate) fn new(clock: Clock, notifications: Notifications) -> Self {
         let inner = Inner {
             state: HostState::Active,
             open: 0,
@@ -88,7 +88,7 @@ impl Presence {
         };
         Self(Arc::new(Shared {
             clock,
-            changed,
+            notifications,
             inner: Mutex::new(inner),
             woken: Arc::default(),
         }))
@@ -116,7 +116,7 @@ impl Presence {
         drop(inner);
         if before != HostState::Active {
             self.0.woken.notify_one();
-            self.0.changed.send_replace(());
+            self.0.notifications.state_changed();
         }
         OpenGuard(self.clone())
     }
@@ -149,7 +149,7 @@ impl Presence {
         let is_news = inner.state != before;
         drop(inner);
         if is_news {
-            self.0.changed.send_replace(());
+            self.0.notifications.state_changed();
         }
         wait
     }
@@ -162,7 +162,7 @@ impl Presence {
         // Another process may continue the session. That process is not known.
         inner.process = None;
         drop(inner);
-        self.0.changed.send_replace(());
+        self.0.notifications.state_changed();
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -229,12 +229,14 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{ACTIVE_FOR, LISTED_FOR, Presence};
+    use crate::notifications::Notifications;
 
     /// Creates a presence whose clock stands at `seconds`, with its change notifications.
     fn presence(seconds: u64) -> (Presence, ManualClock, watch::Receiver<()>) {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        let (changed, news) = watch::channel(());
-        (Presence::new(clock.clock(), changed), clock, news)
+        let notifications = Notifications::default();
+        let news = notifications.state_changes();
+        (Presence::new(clock.clock(), notifications), clock, news)
     }
 
     #[tokio::test(start_paused = true)]

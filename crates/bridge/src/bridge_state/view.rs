@@ -148,7 +148,7 @@ impl BridgeState {
             | auth::VaultState::Ready { .. }
             | auth::VaultState::Behind(_) => tracing::info!("the keychain can be used now"),
         }
-        self.changed();
+        self.notifications.state_changed();
     }
 
     fn bridge_view(&self) -> BridgeView {

@@ -53,7 +53,7 @@ pub(super) async fn exchange(
         };
     }
     // Reads the responses meanwhile: the session waits for a host that does not read them.
-    bridge.spawn(async move {
+    bridge.background.spawn(async move {
         sending.await;
     });
     let errors = invalid.into_iter().map(|message| HostMessage {

@@ -21,9 +21,9 @@ pub(super) fn routes(bridge: &Arc<BridgeState>) -> Router {
         sse: Arc::default(),
         processes: Processes::default(),
     };
-    let (sweeper, shutdown) = (shared.clone(), bridge.shutdown.clone());
+    let (sweeper, shutdown) = (shared.clone(), bridge.background.shutdown().clone());
     let memory = bridge.to_hosts.clone();
-    bridge.spawn(async move {
+    bridge.background.spawn(async move {
         tokio::select! {
             () = sweeper.streamable.sweep_expired() => {}
             () = sweeper.suspended.sweep_expired(&memory) => {}

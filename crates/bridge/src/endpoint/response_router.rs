@@ -236,15 +236,15 @@ fn set_sent(outgoing: &HostMessage) {
 mod tests {
     use mcp::{Message, RequestId};
     use model::Clock;
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
 
     use super::ResponseRouter;
     use crate::bridge_state::Presence;
+    use crate::notifications::Notifications;
     use crate::session::HostMessage;
 
     fn responses() -> ResponseRouter {
-        let changed = watch::Sender::new(());
-        ResponseRouter::new(Presence::new(Clock::system(), changed))
+        ResponseRouter::new(Presence::new(Clock::system(), Notifications::default()))
     }
 
     fn remark() -> HostMessage {

@@ -133,15 +133,16 @@ mod tests {
     use mcp::memory::Budget;
     use mcp::{Message, RequestId};
     use model::Clock;
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
     use tokio::time::Instant;
 
     use super::{MAX_SESSIONS, SESSION_TIMEOUT, SWEEP_INTERVAL, Session, Sessions};
     use crate::bridge_state::Presence;
     use crate::endpoint::response_router::ResponseRouter;
+    use crate::notifications::Notifications;
 
     fn responses() -> Arc<ResponseRouter> {
-        let host = Presence::new(Clock::system(), watch::Sender::new(()));
+        let host = Presence::new(Clock::system(), Notifications::default());
         Arc::new(ResponseRouter::new(host))
     }
 

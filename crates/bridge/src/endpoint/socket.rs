@@ -37,7 +37,7 @@ pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) ->
         let (stream, peer) = listener.accept().await?;
         tracing::debug!(?peer, "a shim connected");
         let bridge = Arc::clone(bridge);
-        bridge.clone().spawn(async move {
+        bridge.background.clone().spawn(async move {
             if let Err(error) = serve_connection(&bridge, stream).await {
                 tracing::debug!(%error, "a shim's connection broke");
             }

@@ -92,7 +92,10 @@ pub(super) async fn post(
         }
     });
     let router = Arc::clone(&responses);
-    shared.bridge.spawn(async move { router.route(from).await });
+    shared
+        .bridge
+        .background
+        .spawn(async move { router.route(from).await });
     let id = session_id();
     let session = Session::new(name, to.clone(), Arc::clone(&responses), memory);
     shared.streamable.insert(id.clone(), session);

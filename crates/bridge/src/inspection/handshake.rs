@@ -54,7 +54,7 @@ pub(super) async fn connect(
     let mut session = Session { up, events };
     let found = session.report(&bridge.options.version).await;
     // Tells the server that the session has ended, in the background.
-    bridge.spawn(session.up.close());
+    bridge.background.spawn(session.up.close());
     match found {
         Ok(report) => Ok(FoundServer::Open(report)),
         Err(Unusable::Failed(UpstreamError::Unauthorized { challenge, words })) => {

@@ -153,7 +153,7 @@ pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> R
             record_end(bridge, &server, &error);
         }
     }
-    bridge.changed();
+    bridge.notifications.state_changed();
     Ok(())
 }
 
@@ -165,7 +165,7 @@ fn record_end(bridge: &Arc<BridgeState>, server: &Server, error: &ConsentsError)
     );
     let was_signed_in = bridge.identity.account_for(&server.target()).is_some();
     if has_ended && was_signed_in && server.set_state(ServerState::SignInNeeded) {
-        bridge.changed();
+        bridge.notifications.state_changed();
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn apply(
     }
     let applied =
         threads::blocking(|| hosts::apply(change)).map_err(|error| host_problem(&error))?;
-    bridge.changed();
+    bridge.notifications.state_changed();
     let backup = applied.backup.map(|path| path.display().to_string());
     Ok(Reply::HostChange(HostChange {
         backup,

@@ -61,7 +61,7 @@ pub(super) async fn make(
             .with_hint("import the other entries by name, or approve it"));
     }
     let applied = write(bridge, &plan).await?;
-    bridge.changed();
+    bridge.notifications.state_changed();
     Ok(Reply::HostImport(HostImport {
         backup: applied.backup.map(|path| path.display().to_string()),
         ..plan.shown

@@ -51,7 +51,7 @@ pub(super) async fn set(
         auth::SecretError::Unfit => Problem::from_text(ProblemKind::Invalid, &error.to_string()),
         auth::SecretError::Vault(error) => in_vault(&error.to_string()),
     })?;
-    bridge.accounts_changed();
+    bridge.notifications.accounts_changed();
     Ok(Reply::Done)
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn remove(bridge: &Arc<BridgeState>, name: &str) -> Result<Repl
         return Err(Problem::new(ProblemKind::NotFound, text)
             .with_hint("`postern secrets list` shows what is stored"));
     }
-    bridge.accounts_changed();
+    bridge.notifications.accounts_changed();
     Ok(Reply::Done)
 }
 

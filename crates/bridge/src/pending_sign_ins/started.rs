@@ -93,9 +93,8 @@ impl Drop for EndGuard {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::sync::watch;
-
     use super::super::{Begun, SignInOutcome, SignInTrigger, SignIns};
+    use crate::notifications::Notifications;
     use crate::registry::Registry;
 
     /// Begins a sign-in whose task ends without a result. Returns its outcome, and what begins when
@@ -104,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::new(folder.path().to_owned());
         let server = registry.named_or_at("https://a.example/mcp").unwrap();
-        let sign_ins = Arc::new(SignIns::new(watch::Sender::new(())));
+        let sign_ins = Arc::new(SignIns::new(Notifications::default()));
         let begin = || sign_ins.begin(&server, SignInTrigger::ToolCall, None, 0, || false);
         let Begun::Started(started) = begin() else {
             panic!("it is the first one")

@@ -124,7 +124,7 @@ impl Task {
 
     fn remember(&self, request: &Message, answer: &Message) {
         if self.server.record_answer(request, answer) {
-            self.bridge.changed();
+            self.bridge.notifications.state_changed();
         }
     }
 

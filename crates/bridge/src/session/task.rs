@@ -128,10 +128,13 @@ fn connect(
 
 impl Task {
     async fn drive(&mut self, mut from_host: mpsc::Receiver<Message>) {
-        let mut news = self.bridge.account_news();
-        let mut refreshes = self.bridge.refreshes();
+        let mut news = self.bridge.notifications.account_changes();
+        let mut refreshes = self.bridge.identity.refreshes();
         let mut resumes = self.bridge.resumes();
-        let (shutdown, to_host) = (self.bridge.shutdown.clone(), self.to_host.clone());
+        let (shutdown, to_host) = (
+            self.bridge.background.shutdown().clone(),
+            self.to_host.clone(),
+        );
         while !self.is_over() {
             self.update_pending_guard();
             let due = self.next_due();
@@ -255,7 +258,7 @@ impl Task {
         let (up, events) = connect(&self.bridge, &self.server, &self.memory);
         let old = std::mem::replace(&mut self.up, up);
         self.events = events;
-        self.bridge.spawn(old.close());
+        self.bridge.background.spawn(old.close());
         self.account = None;
         self.accepted = None;
         self.unreachable = None;
@@ -355,7 +358,7 @@ impl Task {
 
     pub(super) fn show(&self, state: ServerState) {
         if self.server.set_state(state) {
-            self.bridge.changed();
+            self.bridge.notifications.state_changed();
         }
     }
 }

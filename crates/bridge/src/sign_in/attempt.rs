@@ -40,7 +40,7 @@ pub(super) async fn run(
             ended = attempt.run() => return attempt.conclude(ended),
             () = until(&mut plans, |plan| plan.flow != flow) => {}
             () = cancel.cancelled() => return Err(cancelled(server)),
-            () = bridge.shutdown.cancelled() => return Err(cancelled(server)),
+            () = bridge.background.shutdown().cancelled() => return Err(cancelled(server)),
         }
     }
 }
@@ -254,7 +254,7 @@ impl Attempt<'_> {
         if !self.bridge.sign_ins.open_here(&self.server.name, now) {
             return Ok(());
         }
-        self.bridge.changed();
+        self.bridge.notifications.state_changed();
         self.bridge.open_page(page).await
     }
 
@@ -296,7 +296,7 @@ impl Attempt<'_> {
 
     fn show(&self, prompt: SignInPrompt) {
         self.bridge.sign_ins.set_prompt(&self.server.name, prompt);
-        self.bridge.changed();
+        self.bridge.notifications.state_changed();
     }
 
     fn conclude(&self, ended: Ended) -> Result<(), Problem> {
