@@ -3,18 +3,14 @@
 //! Owns: the parts themselves, the configuration in force, the connected clients and sessions, and
 //! change notifications. Does not own: what any part does.
 
-mod listing;
-mod presence;
 mod view;
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use auth::{ClientMetadata, ConfiguredServer, Identity, IdentityOptions, Target, Vault};
-use control::api::{Problem, ProblemKind, SessionView};
+use control::api::{Problem, ProblemKind};
 use control::peer::{self, Owner};
 use mcp::memory::Budget;
 use model::config::{BridgeConfig, BridgeSettings};
@@ -22,32 +18,22 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use listing::ListedSession;
-pub(crate) use listing::Listing;
-pub(crate) use presence::{OpenGuard, Presence};
 use view::StateCache;
 
 use crate::background::Background;
 use crate::browser::{self, BrowserError};
+use crate::lifecycle::{Clients, REFRESH_TIMEOUT, TASK_TIMEOUT, Usage};
 use crate::notifications::Notifications;
 use crate::outbound::{OutboundConfig, read_ca_files};
 use crate::pending_sign_ins::SignIns;
 use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
+use crate::session_registry::SessionRegistry;
 use crate::{Options, ServeError, VaultChoice, config_file, sleep_detector};
-
-/// How long tasks may take to end.
-const TASK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a token refresh may take after that.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long the change of a server's cache waits before it is written. A crash loses at most a
 /// second, and a server whose lists change constantly costs one write a second.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The maximum time a bridge takes to end. It holds its lock until then.
-pub const SHUTDOWN_TIMEOUT: Duration = TASK_TIMEOUT.saturating_add(REFRESH_TIMEOUT);
 
 /// The shared state of one bridge.
 pub(crate) struct BridgeState {
@@ -60,23 +46,16 @@ pub(crate) struct BridgeState {
     pub(crate) registry: Registry,
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) server_mode: ServerMode,
-    /// Asks shims to move their sessions to a newer bridge.
-    pub(crate) yielding: CancellationToken,
     config: Mutex<Config>,
     /// Locked while the configuration is changed.
     editing: Mutex<()>,
     http: Mutex<Result<String, Problem>>,
     socket: OnceLock<String>,
-    sessions: Mutex<BTreeMap<u32, ListedSession>>,
-    next_session: AtomicU32,
-    /// How many sessions have pending responses to their hosts.
-    pending_sessions: watch::Sender<usize>,
-    clients: AtomicUsize,
-    desktops: AtomicUsize,
+    pub(crate) sessions: Arc<SessionRegistry>,
+    pub(crate) clients: Arc<Clients>,
     state_cache: StateCache,
     pub(crate) notifications: Notifications,
     pub(crate) background: Background,
-    resumes: watch::Sender<()>,
 }
 
 impl std::fmt::Debug for BridgeState {
@@ -137,6 +116,9 @@ impl BridgeState {
             notifications.clone(),
             background.clone(),
         );
+        let sessions = SessionRegistry::new(options.clock.clone(), notifications.clone());
+        let sessions = Arc::new(sessions);
+        let clients = Arc::new(Clients::new(notifications.clone()));
         let bridge = Arc::new(Self {
             identity,
             client: client.map_err(|error| tls(&error))?,
@@ -145,7 +127,6 @@ impl BridgeState {
             registry: Registry::new(options.home.seen_dir()),
             sign_ins: Arc::new(SignIns::new(notifications.clone())),
             server_mode,
-            yielding: CancellationToken::new(),
             config: Mutex::new(Config {
                 settings: BridgeSettings::default(),
                 problem: None,
@@ -155,15 +136,11 @@ impl BridgeState {
             editing: Mutex::new(()),
             socket: OnceLock::new(),
             http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
-            sessions: Mutex::default(),
-            next_session: AtomicU32::new(1),
-            pending_sessions: watch::Sender::new(0),
-            clients: AtomicUsize::new(0),
-            desktops: AtomicUsize::new(0),
+            sessions,
+            clients,
             state_cache: StateCache::new(notifications.state_changes()),
             notifications,
             background,
-            resumes: watch::Sender::new(()),
             options,
         });
         bridge.reload(true);
@@ -182,10 +159,17 @@ impl BridgeState {
         bridge
             .background
             .spawn_until_shutdown(save_caches(Arc::clone(&bridge)));
-        if let Some(after) = bridge.options.idle_exit {
+        if let Some(timeout) = bridge.options.idle_exit {
+            let usage = Usage {
+                clients: Arc::clone(&bridge.clients),
+                sessions: Arc::clone(&bridge.sessions),
+                server_mode: bridge.server_mode.clone(),
+            };
+            let (notifications, background) =
+                (bridge.notifications.clone(), bridge.background.clone());
             bridge
                 .background
-                .spawn(end_when_idle(Arc::clone(&bridge), after));
+                .spawn(usage.end_when_idle(timeout, notifications, background));
         }
         Ok(bridge)
     }
@@ -197,11 +181,6 @@ impl BridgeState {
     pub(crate) async fn open_page(&self, page: &Url) -> Result<(), BrowserError> {
         let command = self.options.browser.as_deref();
         browser::open(page, command, self.options.browser_availability).await
-    }
-
-    /// Notifies that the machine has slept.
-    pub(crate) fn resumes(&self) -> watch::Receiver<()> {
-        self.resumes.subscribe()
     }
 
     fn config(&self) -> MutexGuard<'_, Config> {
@@ -365,91 +344,6 @@ impl BridgeState {
         self.socket.get_or_init(|| url);
     }
 
-    /// Returns true if a desktop app is attached, which shows what needs attention.
-    pub(crate) fn desktop_attached(&self) -> bool {
-        self.desktops.load(Ordering::Relaxed) > 0
-    }
-
-    /// Counts a client of the management API until the guard is dropped.
-    pub(crate) fn attach(self: &Arc<Self>, desktop: bool) -> ClientGuard {
-        self.clients.fetch_add(1, Ordering::Relaxed);
-        self.desktops
-            .fetch_add(usize::from(desktop), Ordering::Relaxed);
-        self.notifications.state_changed();
-        ClientGuard {
-            bridge: Arc::clone(self),
-            desktop,
-        }
-    }
-
-    /// Lists a session until the guard is dropped.
-    pub(crate) fn register(self: &Arc<Self>, server: &Server, listing: Listing) -> SessionGuard {
-        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let since = self.options.clock.unix();
-        let is_listed = !matches!(listing, Listing::Single);
-        let session = ListedSession::new(id, server.name.to_string(), since, listing);
-        self.sessions().insert(id, session);
-        self.notifications.state_changed();
-        SessionGuard {
-            bridge: Arc::clone(self),
-            id,
-            is_listed,
-        }
-    }
-
-    /// Creates the presence of a host over Streamable HTTP.
-    pub(crate) fn presence(&self) -> Presence {
-        Presence::new(self.options.clock.clone(), self.notifications.clone())
-    }
-
-    fn session_views(&self) -> Vec<SessionView> {
-        self.sessions()
-            .values()
-            .filter_map(ListedSession::view)
-            .collect()
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<u32, ListedSession>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns true if no client, session or gateway needs the bridge. A session counts for as long
-    /// as it is kept, listed or not, because nothing starts a bridge for a host that comes back
-    /// over HTTP. It no longer counts once its host is known to have ended.
-    fn is_idle(&self) -> bool {
-        self.clients.load(Ordering::Relaxed) == 0
-            && !self.sessions().values().any(ListedSession::may_go_on)
-            && !self.server_mode.is_on()
-    }
-
-    /// Records that a session has a pending response to its host, until the guard is dropped.
-    pub(crate) fn track_pending(self: &Arc<Self>) -> PendingGuard {
-        self.pending_sessions
-            .send_modify(|pending_sessions| *pending_sessions += 1);
-        PendingGuard(Arc::clone(self))
-    }
-
-    /// Asks every shim to disconnect. Waits until they have and all other hosts have their
-    /// responses, for 10 seconds at most. Shims send what they have not sent yet to the newer
-    /// bridge.
-    pub(crate) async fn drain_sessions(&self) {
-        tracing::info!("yielding to a newer bridge");
-        let mut changes = self.notifications.state_changes();
-        let mut pending_sessions = self.pending_sessions.subscribe();
-        self.yielding.cancel();
-        let gone = async {
-            while self.sessions().values().any(ListedSession::is_shim) {
-                if changes.changed().await.is_err() {
-                    return;
-                }
-            }
-            let _ = pending_sessions
-                .wait_for(|pending_sessions| *pending_sessions == 0)
-                .await;
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;
-    }
-
     /// Waits until every task has ended and no token is being refreshed, [`SHUTDOWN_TIMEOUT`] at
     /// most.
     pub(crate) async fn end(self: &Arc<Self>) {
@@ -479,26 +373,6 @@ async fn open_vault(bridge: Arc<BridgeState>) {
     bridge.notifications.state_changed();
 }
 
-async fn end_when_idle(bridge: Arc<BridgeState>, after: Duration) {
-    let mut changes = bridge.notifications.state_changes();
-    loop {
-        let rested = async {
-            if bridge.is_idle() {
-                tokio::time::sleep(after).await;
-            } else {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = rested => break,
-            changed = changes.changed() => if changed.is_err() { return },
-            () = bridge.background.shutdown().cancelled() => return,
-        }
-    }
-    tracing::info!("the bridge is idle and ends");
-    bridge.background.shutdown().cancel();
-}
-
 /// Stores tokens whose storage failed, and shows that such tokens exist.
 async fn keep_tokens_stored(bridge: Arc<BridgeState>) {
     let mut changes = bridge.identity.vault_changes();
@@ -522,7 +396,7 @@ async fn follow_sign_ins(bridge: Arc<BridgeState>, mut sign_ins: watch::Receiver
 async fn watch_for_sleep(bridge: Arc<BridgeState>) {
     sleep_detector::watch(&bridge.options.clock, || {
         bridge.client.forget_connections();
-        bridge.resumes.send_replace(());
+        bridge.sessions.resume();
     })
     .await;
 }
@@ -535,64 +409,5 @@ async fn save_caches(bridge: Arc<BridgeState>) {
         tokio::time::sleep(SAVE_INTERVAL).await;
         let bridge = Arc::clone(&bridge);
         threads::run_blocking(move || bridge.registry.save()).await;
-    }
-}
-
-/// Counts a connected client of the management API.
-#[derive(Debug)]
-pub(crate) struct ClientGuard {
-    bridge: Arc<BridgeState>,
-    desktop: bool,
-}
-
-impl Drop for ClientGuard {
-    fn drop(&mut self) {
-        self.bridge.clients.fetch_sub(1, Ordering::Relaxed);
-        self.bridge
-            .desktops
-            .fetch_sub(usize::from(self.desktop), Ordering::Relaxed);
-        self.bridge.notifications.state_changed();
-    }
-}
-
-/// Counts a session with a pending response.
-#[derive(Debug)]
-pub(crate) struct PendingGuard(Arc<BridgeState>);
-
-impl Drop for PendingGuard {
-    fn drop(&mut self) {
-        self.0
-            .pending_sessions
-            .send_modify(|pending_sessions| *pending_sessions -= 1);
-    }
-}
-
-/// Lists a session.
-#[derive(Debug)]
-pub(crate) struct SessionGuard {
-    bridge: Arc<BridgeState>,
-    id: u32,
-    is_listed: bool,
-}
-
-impl SessionGuard {
-    /// Returns true if the session is of a kind that is listed.
-    pub(crate) fn is_listed(&self) -> bool {
-        self.is_listed
-    }
-
-    /// Sets the name of the host.
-    pub(crate) fn set_host(&self, name: &str) {
-        if let Some(session) = self.bridge.sessions().get_mut(&self.id) {
-            session.set_host(name);
-        }
-        self.bridge.notifications.state_changed();
-    }
-}
-
-impl Drop for SessionGuard {
-    fn drop(&mut self) {
-        self.bridge.sessions().remove(&self.id);
-        self.bridge.notifications.state_changed();
     }
 }

@@ -17,6 +17,7 @@ mod endpoint;
 mod headers;
 pub mod hosts;
 mod inspection;
+mod lifecycle;
 mod management;
 mod no_sign_in;
 mod notifications;
@@ -29,6 +30,7 @@ mod server_cache;
 mod server_mode;
 mod server_problem;
 mod session;
+mod session_registry;
 mod sign_in;
 mod sleep_detector;
 mod stand_in;
@@ -40,9 +42,9 @@ use control::Home;
 use model::Clock;
 use tokio_util::sync::CancellationToken;
 
-pub use bridge_state::SHUTDOWN_TIMEOUT;
 pub use config_file::ConfigError;
 pub use descriptors::DescriptorLimits;
+pub use lifecycle::SHUTDOWN_TIMEOUT;
 pub use outbound::{CaFileError, OutboundConfig, OutboundConfigError};
 
 use crate::bridge_state::BridgeState;

@@ -72,7 +72,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
     let ConnectionKind::Control { desktop } = hello.wants else {
         return Ok(());
     };
-    let _attached = bridge.attach(desktop);
+    let _attached = bridge.clients.attach(desktop);
     let mut ahead = VecDeque::new();
     loop {
         let line = match ahead.pop_front() {
@@ -301,7 +301,7 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
             Ok(Reply::Done)
         }
         Request::Yield => {
-            bridge.drain_sessions().await;
+            bridge.sessions.drain().await;
             Ok(Reply::Done)
         }
     }

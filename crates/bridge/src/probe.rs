@@ -12,10 +12,11 @@ use mcp::{LATEST_LEGACY, Message, RequestId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bridge_state::{BridgeState, Listing};
+use crate::bridge_state::BridgeState;
 use crate::problem;
 use crate::registry::Server;
 use crate::session::{self, HostChannel, SessionKind};
+use crate::session_registry::Listing;
 
 /// How long a server may take for each step of a test.
 const TEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -52,9 +52,10 @@ use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::bridge_state::{BridgeState, Listing, PendingGuard, SessionGuard};
+use crate::bridge_state::BridgeState;
 use crate::pending_sign_ins::{OngoingSignIn, SentAt};
 use crate::registry::Server;
+use crate::session_registry::{Listing, PendingGuard, SessionGuard};
 use connection::{Backoff, ConnectionState, HostProtocol};
 use elicitation::Elicitation;
 use from_server::DelayedResult;

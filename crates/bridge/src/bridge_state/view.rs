@@ -105,7 +105,7 @@ impl BridgeState {
                 .iter()
                 .map(|server| self.server_view(server))
                 .collect(),
-            sessions: self.session_views(),
+            sessions: self.sessions.views(),
             sign_ins: self.sign_ins.views(),
             server_mode: self.server_mode.state(),
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns: which process opened a connection, and one descriptor per process, however many sessions
 //! it has. Does not own: what follows from the end of a process
-//! ([`Presence`](crate::bridge_state::Presence)).
+//! ([`Presence`](crate::session_registry::Presence)).
 //!
 //! Searching all processes takes milliseconds, and dozens of hosts may connect at once. So one
 //! thread runs all lookups that arrive meanwhile.

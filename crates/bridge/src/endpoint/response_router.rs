@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::time::Instant;
 
-use crate::bridge_state::{OpenGuard, Presence};
 use crate::session::HostMessage;
+use crate::session_registry::{OpenGuard, Presence};
 
 /// The maximum of messages held for a host without a stream. The oldest are dropped first.
 const MAX_HELD: usize = 64;
@@ -239,9 +239,9 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::ResponseRouter;
-    use crate::bridge_state::Presence;
     use crate::notifications::Notifications;
     use crate::session::HostMessage;
+    use crate::session_registry::Presence;
 
     fn responses() -> ResponseRouter {
         ResponseRouter::new(Presence::new(Clock::system(), Notifications::default()))

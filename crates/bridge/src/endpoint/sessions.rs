@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::response_router::ResponseRouter;
 
-/// How long an unused session is kept, listed or not ([`Presence`](crate::bridge_state::Presence)).
+/// How long an unused session is kept, listed or not ([`Presence`](crate::session_registry::Presence)).
 /// A host that comes back later gets a 404 and initializes again, as the specification requires.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
@@ -137,9 +137,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{MAX_SESSIONS, SESSION_TIMEOUT, SWEEP_INTERVAL, Session, Sessions};
-    use crate::bridge_state::Presence;
     use crate::endpoint::response_router::ResponseRouter;
     use crate::notifications::Notifications;
+    use crate::session_registry::Presence;
 
     fn responses() -> Arc<ResponseRouter> {
         let host = Presence::new(Clock::system(), Notifications::default());

@@ -16,10 +16,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::intake::{Intake, Received};
-use crate::bridge_state::{BridgeState, Listing};
+use crate::bridge_state::BridgeState;
 use crate::client_hello;
 use crate::registry::Server;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
+use crate::session_registry::Listing;
 
 /// How long a shim may take to stop sending after the bridge asked it to yield.
 const YIELD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,7 +103,7 @@ async fn read(
     loop {
         let received = tokio::select! {
             received = intake.next() => received?,
-            () = bridge.yielding.cancelled(), if !yield_sent => {
+            () = bridge.sessions.yielding(), if !yield_sent => {
                 yield_sent = true;
                 yield_deadline.as_mut().reset(Instant::now() + YIELD_TIMEOUT);
                 let _ = own.send(Bytes::from_static(YIELDING.as_bytes())).await;

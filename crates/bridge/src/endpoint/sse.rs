@@ -17,8 +17,8 @@ use super::response::no_server;
 use super::sessions::session_id;
 use super::shared::Shared;
 use super::sse_streams::SseStream;
-use crate::bridge_state::Listing;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
+use crate::session_registry::Listing;
 
 /// Opens the stream. Its first event names the endpoint for messages.
 pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>) -> Response {

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use super::response::{JSON, events, session_gone};
 use super::sessions::SWEEP_INTERVAL;
-use crate::bridge_state::Listing;
 use crate::session::{HostChannel, HostMessage};
+use crate::session_registry::Listing;
 
 /// The maximum of suspended sessions. One more ends the oldest.
 const MAX_SUSPENDED: usize = 256;

@@ -22,8 +22,8 @@ use super::response_router::{Outgoing, ResponseRouter};
 use super::sessions::{Session, session_id};
 use super::shared::Shared;
 use super::{batch, intake, stateless};
-use crate::bridge_state::Listing;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
+use crate::session_registry::Listing;
 
 /// Handles one message of the host, or an array of them.
 pub(super) async fn post(
@@ -80,7 +80,7 @@ pub(super) async fn post(
         let channel = session::start(&shared.bridge, server, listing, SessionKind::Host);
         return stateless::exchange(&shared.suspended, name, channel, message, modern).await;
     }
-    let host = shared.bridge.presence();
+    let host = shared.bridge.sessions.presence();
     let listing = Listing::Persistent(host.clone());
     let HostChannel { to, from, .. } =
         session::start(&shared.bridge, server, listing, SessionKind::Host);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::connection::{AfterToken, ConnectionState, Handshake, HostProtocol, header};
 use super::outbox::QueuedMessage;
 use super::{CANCEL_TIMEOUT, HANDSHAKE_WAIT, SessionKind, Task};
-use crate::bridge_state::SessionGuard;
+use crate::session_registry::SessionGuard;
 use crate::stand_in;
 
 impl Task {

@@ -19,9 +19,10 @@ use super::outbox::{Outbox, RequestTimeout};
 use super::subscriptions::Subscriptions;
 use super::timeouts::Timeouts;
 use super::{CHANNEL_CAPACITY, HANDSHAKE_WAIT, HostInput, HostMessage, OwnIds, SessionKind, Task};
-use crate::bridge_state::{BridgeState, Listing};
+use crate::bridge_state::BridgeState;
 use crate::pending_sign_ins::{ElicitationRequest, OngoingSignIn, SignInOutcome};
 use crate::registry::Server;
+use crate::session_registry::Listing;
 use crate::stand_in;
 use crate::{headers, problem};
 
@@ -73,7 +74,8 @@ pub(super) async fn run(
 ) {
     let (up, events) = connect(&bridge, &server, &memory);
     let timeouts = Timeouts::from_settings(&bridge.settings(), &listing);
-    let session_guard = (kind == SessionKind::Host).then(|| bridge.register(&server, listing));
+    let session_guard =
+        (kind == SessionKind::Host).then(|| bridge.sessions.register(&server.name, listing));
     let mut task = Task {
         up,
         events,
@@ -130,7 +132,7 @@ impl Task {
     async fn drive(&mut self, mut from_host: mpsc::Receiver<Message>) {
         let mut news = self.bridge.notifications.account_changes();
         let mut refreshes = self.bridge.identity.refreshes();
-        let mut resumes = self.bridge.resumes();
+        let mut resumes = self.bridge.sessions.resumes();
         let (shutdown, to_host) = (
             self.bridge.background.shutdown().clone(),
             self.to_host.clone(),
@@ -209,7 +211,7 @@ impl Task {
             || self.delayed_result.is_some()
             || !self.unread.is_empty();
         if owes != self.pending_guard.is_some() {
-            self.pending_guard = owes.then(|| self.bridge.track_pending());
+            self.pending_guard = owes.then(|| self.bridge.sessions.track_pending());
         }
     }
 

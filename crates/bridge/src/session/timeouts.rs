@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::config::BridgeSettings;
 
 use super::HANDSHAKE_WAIT;
-use crate::bridge_state::Listing;
+use crate::session_registry::Listing;
 
 /// How long a list over HTTP waits at most: some hosts give a remote server five seconds to start.
 const MAX_HTTP_LIST_WAIT: Duration = Duration::from_secs(4);

@@ -236,7 +236,7 @@ impl Task {
         if never
             && !is_asked_later
             && self.kind == SessionKind::Host
-            && !self.bridge.desktop_attached()
+            && !self.bridge.clients.desktop_attached()
         {
             self.want_sign_in(SignInTrigger::FirstConnection, None);
         }
