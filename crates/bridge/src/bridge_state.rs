@@ -5,15 +5,12 @@
 
 mod view;
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use auth::{ClientMetadata, ConfiguredServer, Identity, IdentityOptions, Target, Vault};
+use auth::{ClientMetadata, Identity, IdentityOptions, Vault};
 use control::api::{Problem, ProblemKind};
 use control::peer::{self, Owner};
 use mcp::memory::Budget;
-use model::config::{BridgeConfig, BridgeSettings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -22,18 +19,15 @@ use view::StateCache;
 
 use crate::background::Background;
 use crate::browser::{self, BrowserError};
+use crate::config_store::ConfigStore;
 use crate::lifecycle::{Clients, REFRESH_TIMEOUT, TASK_TIMEOUT, Usage};
 use crate::notifications::Notifications;
-use crate::outbound::{OutboundConfig, read_ca_files};
+use crate::outbound::OutboundConfig;
 use crate::pending_sign_ins::SignIns;
-use crate::registry::{Registry, Server};
+use crate::registry::Registry;
 use crate::server_mode::ServerMode;
 use crate::session_registry::SessionRegistry;
-use crate::{Options, ServeError, VaultChoice, config_file, sleep_detector};
-
-/// How long the change of a server's cache waits before it is written. A crash loses at most a
-/// second, and a server whose lists change constantly costs one write a second.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+use crate::{Options, ServeError, VaultChoice, sleep_detector};
 
 /// The shared state of one bridge.
 pub(crate) struct BridgeState {
@@ -43,12 +37,9 @@ pub(crate) struct BridgeState {
     /// Memory for messages to hosts, and for messages of hosts.
     pub(crate) to_hosts: Budget,
     pub(crate) from_hosts: Budget,
-    pub(crate) registry: Registry,
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) server_mode: ServerMode,
-    config: Mutex<Config>,
-    /// Locked while the configuration is changed.
-    editing: Mutex<()>,
+    pub(crate) config: Arc<ConfigStore>,
     http: Mutex<Result<String, Problem>>,
     socket: OnceLock<String>,
     pub(crate) sessions: Arc<SessionRegistry>,
@@ -64,16 +55,6 @@ impl std::fmt::Debug for BridgeState {
             .field("home", &self.options.home)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Debug)]
-struct Config {
-    settings: BridgeSettings,
-    problem: Option<Problem>,
-    /// Whether the file was ever read. The defaults are in force until then.
-    was_read: bool,
-    /// The file's time stamp and length when it was read.
-    read_at: Option<(std::time::SystemTime, u64)>,
 }
 
 impl BridgeState {
@@ -119,21 +100,20 @@ impl BridgeState {
         let sessions = SessionRegistry::new(options.clock.clone(), notifications.clone());
         let sessions = Arc::new(sessions);
         let clients = Arc::new(Clients::new(notifications.clone()));
+        let config = ConfigStore::new(
+            options.home.config_file(),
+            Registry::new(options.home.seen_dir()),
+            identity.clone(),
+            notifications.clone(),
+        );
         let bridge = Arc::new(Self {
             identity,
             client: client.map_err(|error| tls(&error))?,
             to_hosts: Budget::default(),
             from_hosts: Budget::default(),
-            registry: Registry::new(options.home.seen_dir()),
             sign_ins: Arc::new(SignIns::new(notifications.clone())),
             server_mode,
-            config: Mutex::new(Config {
-                settings: BridgeSettings::default(),
-                problem: None,
-                was_read: false,
-                read_at: None,
-            }),
-            editing: Mutex::new(()),
+            config: Arc::new(config),
             socket: OnceLock::new(),
             http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
             sessions,
@@ -143,7 +123,7 @@ impl BridgeState {
             background,
             options,
         });
-        bridge.reload(true);
+        bridge.config.reload(true);
         bridge.server_mode.restore();
         bridge.background.spawn(open_vault(Arc::clone(&bridge)));
         bridge.background.spawn_until_shutdown(follow_sign_ins(
@@ -156,9 +136,10 @@ impl BridgeState {
         bridge
             .background
             .spawn_until_shutdown(watch_for_sleep(Arc::clone(&bridge)));
+        let config = Arc::clone(&bridge.config);
         bridge
             .background
-            .spawn_until_shutdown(save_caches(Arc::clone(&bridge)));
+            .spawn_until_shutdown(async move { config.save_caches_when_due().await });
         if let Some(timeout) = bridge.options.idle_exit {
             let usage = Usage {
                 clients: Arc::clone(&bridge.clients),
@@ -183,130 +164,6 @@ impl BridgeState {
         browser::open(page, command, self.options.browser_availability).await
     }
 
-    fn config(&self) -> MutexGuard<'_, Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn settings(&self) -> BridgeSettings {
-        self.config().settings.clone()
-    }
-
-    /// Reads the configuration again if the file changed. Runs whenever a client connects or sends
-    /// a request, so it needs no timer. An invalid file leaves the last valid configuration in
-    /// force.
-    pub(crate) fn reload(&self, force: bool) {
-        let path = self.options.home.config_file();
-        let stamp = std::fs::metadata(&path)
-            .and_then(|data| Ok((data.modified()?, data.len())))
-            .ok();
-        let mut config = self.config();
-        if !force && config.read_at == stamp {
-            return;
-        }
-        config.read_at = stamp;
-        match config_file::read(&path) {
-            Ok(BridgeConfig {
-                bridge,
-                servers,
-                version,
-            }) => {
-                config.settings = bridge.clone();
-                config.was_read = true;
-                let roots = read_ca_files(&bridge.extra_ca_files);
-                config.problem = roots.err().map(|error| {
-                    let text = format!("{}: extra_ca_files: {error}", path.display());
-                    tracing::error!(error = text, "not every certificate is trusted");
-                    let hint = "name PEM files of certificates, then restart the bridge: `postern bridge --replace --detach`";
-                    Problem::new(ProblemKind::Invalid, &text).with_hint(hint)
-                });
-                self.registry.configure(&BridgeConfig {
-                    bridge,
-                    servers,
-                    version,
-                });
-            }
-            Err(error) => {
-                let in_force = match config.was_read {
-                    true => "the last good configuration stays in force",
-                    false => "no server is known until it is corrected",
-                };
-                tracing::error!(%error, "{in_force}");
-                config.problem = Some(Problem::from_text(ProblemKind::Invalid, &error.to_string()));
-            }
-        }
-        drop(config);
-        self.announce_servers();
-        self.notifications.state_changed();
-    }
-
-    /// Tells `auth` which servers are configured: none of them gets tokens of another.
-    fn announce_servers(&self) {
-        let servers = self.registry.all().into_iter();
-        let servers = servers.map(|server| ConfiguredServer {
-            name: server.name.to_string(),
-            target: Target::clone(&server.target()),
-        });
-        self.identity.set_servers(servers.collect());
-    }
-
-    /// Changes the configuration and applies it. Runs one change at a time.
-    pub(crate) fn edit_config(
-        &self,
-        edit: impl FnOnce(&Path) -> Result<(), config_file::ConfigError>,
-    ) -> Result<(), Problem> {
-        let edited = threads::blocking(|| {
-            let _editing = self.editing.lock();
-            edit(&self.options.home.config_file())
-        });
-        edited.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))?;
-        self.reload(true);
-        Ok(())
-    }
-
-    /// Returns the server of that name. Reads the configuration again first.
-    pub(crate) fn server(&self, name: &str) -> Result<Arc<Server>, Problem> {
-        self.reload(false);
-        self.or_config_problem(self.registry.named(name))
-    }
-
-    /// Returns the server of that name or at that URL. Reads the configuration again first.
-    pub(crate) fn server_or_at(&self, text: &str) -> Result<Arc<Server>, Problem> {
-        self.reload(false);
-        let found = self.registry.named_or_at(text);
-        if found.as_ref().is_ok_and(|server| server.ephemeral) {
-            self.announce_servers();
-        }
-        self.or_config_problem(found)
-    }
-
-    /// Removes a server that is in no configuration. Returns true if it was one.
-    pub(crate) fn forget_ephemeral(&self, name: &model::ServerName) -> bool {
-        let is_forgotten = self.registry.forget_ephemeral(name);
-        if is_forgotten {
-            self.announce_servers();
-            self.notifications.state_changed();
-        }
-        is_forgotten
-    }
-
-    /// Replaces `NotFound` by the problem of the configuration, if it has one: the server may be in
-    /// the file that cannot be read.
-    fn or_config_problem(
-        &self,
-        found: Result<Arc<Server>, Problem>,
-    ) -> Result<Arc<Server>, Problem> {
-        found.map_err(|problem| {
-            let is_missing = problem.kind == ProblemKind::NotFound;
-            let why = self.config_problem().filter(|_| is_missing);
-            why.unwrap_or(problem)
-        })
-    }
-
-    /// Returns what is wrong with the configuration.
-    pub(crate) fn config_problem(&self) -> Option<Problem> {
-        self.config().problem.clone()
-    }
-
     /// Returns the base URL of the HTTP endpoints, or why they are not open.
     pub(crate) fn http(&self) -> Result<String, Problem> {
         self.http
@@ -317,7 +174,7 @@ impl BridgeState {
 
     /// Returns a problem if the configuration now names another port than the open one.
     pub(crate) fn port_problem(&self) -> Option<Problem> {
-        let wanted = self.settings().port;
+        let wanted = self.config.settings().port;
         let base = self.http().ok()?;
         let (_, port) = base.rsplit_once(':')?;
         if wanted == 0 || port.parse() == Ok(wanted) {
@@ -349,9 +206,7 @@ impl BridgeState {
     pub(crate) async fn end(self: &Arc<Self>) {
         let tasks = async {
             self.background.end(TASK_TIMEOUT).await;
-            let bridge = Arc::clone(self);
-            let saved = threads::run_blocking(move || bridge.registry.save());
-            let saved = tokio::time::timeout(REFRESH_TIMEOUT, saved);
+            let saved = tokio::time::timeout(REFRESH_TIMEOUT, self.config.save_caches());
             let settled = tokio::time::timeout(REFRESH_TIMEOUT, self.identity.settled());
             let (saved, settled) = tokio::join!(saved, settled);
             if saved.is_err() {
@@ -399,15 +254,4 @@ async fn watch_for_sleep(bridge: Arc<BridgeState>) {
         bridge.sessions.resume();
     })
     .await;
-}
-
-/// Writes the caches of servers on another thread. Changes within [`SAVE_INTERVAL`] are written
-/// once. [`BridgeState::end`] writes the rest.
-async fn save_caches(bridge: Arc<BridgeState>) {
-    loop {
-        bridge.registry.due().await;
-        tokio::time::sleep(SAVE_INTERVAL).await;
-        let bridge = Arc::clone(&bridge);
-        threads::run_blocking(move || bridge.registry.save()).await;
-    }
 }

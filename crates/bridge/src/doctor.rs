@@ -18,7 +18,7 @@ use crate::registry::Server;
 /// Runs every check. Returns the results so that causes come before their effects.
 pub(crate) async fn diagnose(bridge: &Arc<BridgeState>) -> Vec<DoctorCheck> {
     let mut checks = vec![configuration(bridge), http(bridge), vault(bridge).await];
-    let servers = bridge.registry.all();
+    let servers = bridge.config.registry().all();
     if servers.is_empty() {
         let hint = "add one with `postern servers add NAME URL`";
         checks.push(check(
@@ -35,8 +35,8 @@ pub(crate) async fn diagnose(bridge: &Arc<BridgeState>) -> Vec<DoctorCheck> {
 }
 
 fn configuration(bridge: &BridgeState) -> DoctorCheck {
-    let path = bridge.options.home.config_file().display().to_string();
-    match bridge.config_problem() {
+    let path = bridge.config.path().display().to_string();
+    match bridge.config.problem() {
         None => check("configuration", DoctorOutcome::Ok, &path, None),
         Some(problem) => broken("configuration", &problem),
     }
@@ -194,7 +194,7 @@ fn leads_nowhere(bridge: &BridgeState, entry: &Listed) -> bool {
     entry.ours
         && home == bridge.options.home.root()
         && !server.contains("://")
-        && bridge.registry.named(server).is_err()
+        && bridge.config.registry().named(server).is_err()
 }
 
 fn lost_entry(host: Host, name: &str) -> DoctorCheck {

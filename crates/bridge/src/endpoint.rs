@@ -54,7 +54,7 @@ impl HttpListeners {
     }
 
     async fn open_port(bridge: &BridgeState) -> Vec<TcpListener> {
-        let wanted = bridge.settings().port;
+        let wanted = bridge.config.settings().port;
         match bind(wanted).await {
             Ok((port, http)) => {
                 bridge.set_http(Ok(format!("http://127.0.0.1:{port}")));

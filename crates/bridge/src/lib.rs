@@ -11,6 +11,7 @@ mod bridge_state;
 pub mod browser;
 mod client_hello;
 mod config_file;
+mod config_store;
 mod descriptors;
 mod doctor;
 mod endpoint;

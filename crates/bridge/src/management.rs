@@ -186,7 +186,7 @@ async fn watch(
 
 /// Handles a request.
 async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<Reply, Problem> {
-    bridge.reload(false);
+    bridge.config.reload(false);
     match request {
         Request::Status | Request::Watch => Ok(Reply::State(Box::new(bridge.state().await))),
         Request::SignIn { server, way } => sign_in(bridge, &server, way).await,
@@ -235,7 +235,7 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
         } => add_server(bridge, &name, &url, allow_http),
         Request::RemoveServer { name } => remove_server(bridge, &name).await,
         Request::TestServer { name } => {
-            let tested = probe::test(bridge, &bridge.server(&name)?).await;
+            let tested = probe::test(bridge, &bridge.config.server(&name)?).await;
             tested
                 .map(Reply::Test)
                 .map_err(|problem| problem::about(&name, &problem))
@@ -245,7 +245,8 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
             tool,
             arguments,
         } => {
-            let called = probe::call(bridge, &bridge.server(&server)?, &tool, &arguments).await;
+            let called =
+                probe::call(bridge, &bridge.config.server(&server)?, &tool, &arguments).await;
             called
                 .map(Reply::Tool)
                 .map_err(|problem| problem::about(&server, &problem))
@@ -308,7 +309,7 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
 }
 
 async fn sign_in(bridge: &Arc<BridgeState>, name: &str, way: SignInWay) -> Result<Reply, Problem> {
-    let server = bridge.server(name)?;
+    let server = bridge.config.server(name)?;
     let ended = sign_in::until_end(bridge, &server, SignInTrigger::User(way)).await;
     ended.map_err(|problem| problem::about(name, &problem))?;
     probe_in_background(bridge, server);
@@ -331,7 +332,7 @@ async fn switch_account(
     account: Option<&str>,
     way: SignInWay,
 ) -> Result<Reply, Problem> {
-    let server = bridge.server(name)?;
+    let server = bridge.config.server(name)?;
     let account = match account {
         Some(account) => find_accounts(bridge, Some(account)).await?.pop(),
         None => None,
@@ -385,7 +386,7 @@ async fn sign_out(
             ));
         }
     }
-    for server in bridge.registry.all() {
+    for server in bridge.config.registry().all() {
         let is_for_people = server.config.auth.is_interactive();
         if is_for_people
             && server.is_protected()
@@ -416,7 +417,8 @@ fn new_server(
     };
     let url = url.map_err(|error| invalid(error.to_string()))?;
     let taken = bridge
-        .registry
+        .config
+        .registry()
         .named(name.as_str())
         .is_ok_and(|server| !server.ephemeral);
     if taken {
@@ -438,19 +440,23 @@ fn add_server(
     let (name, url) = new_server(bridge, name, url, allow_http)?;
     let mut config = ServerConfig::at(url);
     config.allow_http = config.url.is_exposed();
-    bridge.edit_config(|path| config_file::put(path, &name, &config))?;
-    probe_in_background(bridge, bridge.server(name.as_str())?);
+    bridge
+        .config
+        .edit(|path| config_file::put(path, &name, &config))?;
+    probe_in_background(bridge, bridge.config.server(name.as_str())?);
     Ok(Reply::Done)
 }
 
 async fn remove_server(bridge: &Arc<BridgeState>, name: &str) -> Result<Reply, Problem> {
-    let server = bridge.server(name)?;
-    if !bridge.forget_ephemeral(&server.name) {
-        bridge.edit_config(|path| config_file::remove(path, &server.name))?;
+    let server = bridge.config.server(name)?;
+    if !bridge.config.forget_ephemeral(&server.name) {
+        bridge
+            .config
+            .edit(|path| config_file::remove(path, &server.name))?;
         server.forget();
     }
     let is_shared = |other: &Arc<Server>| other.config.url == server.config.url;
-    if !bridge.registry.all().iter().any(is_shared)
+    if !bridge.config.registry().all().iter().any(is_shared)
         && let Err(error) = bridge.identity.forget_approvals(&server.target()).await
     {
         tracing::warn!(server = name, %error, "the approvals for the server cannot be deleted");

@@ -94,7 +94,7 @@ impl BridgeState {
     /// Builds the state. Reads every list of tools, so it must not run on the thread that relays
     /// messages.
     fn view(&self, accounts: &[Account]) -> State {
-        let servers = self.registry.all();
+        let servers = self.config.registry().all();
         State {
             bridge: self.bridge_view(),
             accounts: accounts
@@ -159,8 +159,8 @@ impl BridgeState {
             http: http.as_ref().ok().cloned(),
             socket: self.socket().map(str::to_owned),
             http_problem: http.err().or_else(|| self.port_problem()),
-            config_file: self.options.home.config_file().display().to_string(),
-            config_problem: self.config_problem(),
+            config_file: self.config.path().display().to_string(),
+            config_problem: self.config.problem(),
             vault: vault_view(self.options.vault, &self.identity.vault_state()),
         }
     }

@@ -61,7 +61,7 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
     else {
         return client_hello::welcome(version, &mut writer, None).await;
     };
-    match bridge.server_or_at(&server) {
+    match bridge.config.server_or_at(&server) {
         Ok(server) => {
             // Logs the name: a URL may contain a secret.
             tracing::info!(server = %server.name, host, resumed, "a host connected");

@@ -22,7 +22,7 @@ use crate::session_registry::Listing;
 
 /// Opens the stream. Its first event names the endpoint for messages.
 pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    let server = match shared.bridge.server(&name) {
+    let server = match shared.bridge.config.server(&name) {
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };

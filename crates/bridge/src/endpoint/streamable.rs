@@ -63,7 +63,7 @@ pub(super) async fn post(
     if let Some(session) = session {
         return exchange(&session.to, &session.responses, message, None).await;
     }
-    let server = match shared.bridge.server(&name) {
+    let server = match shared.bridge.config.server(&name) {
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };

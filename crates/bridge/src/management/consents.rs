@@ -27,7 +27,7 @@ pub(super) async fn list(
     let Some(name) = name else {
         return Ok(list_all(bridge).await);
     };
-    let server = bridge.server(name)?;
+    let server = bridge.config.server(name)?;
     let listed = bridge.identity.consents(&server.target()).await;
     let listed = listed.map_err(|error| about_consents(&server, &error))?;
     let mut list = Gathered::default();
@@ -36,10 +36,16 @@ pub(super) async fn list(
 }
 
 async fn list_all(bridge: &Arc<BridgeState>) -> ConsentList {
-    let asking = bridge.registry.all().into_iter().map(async |server| {
-        let asked = tokio::time::timeout(TIMEOUT, bridge.identity.consents(&server.target())).await;
-        (server, asked)
-    });
+    let asking = bridge
+        .config
+        .registry()
+        .all()
+        .into_iter()
+        .map(async |server| {
+            let asked =
+                tokio::time::timeout(TIMEOUT, bridge.identity.consents(&server.target())).await;
+            (server, asked)
+        });
     let mut list = Gathered::default();
     for (server, asked) in join_all(asking).await {
         let reason = match asked {
@@ -132,7 +138,7 @@ fn words(kind: ProblemKind) -> Option<(ProblemKind, &'static str)> {
 
 /// Revokes a consent. The gateway ends its grants, which may include our own sign-in.
 pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> Result<(), Problem> {
-    let server = bridge.server(name)?;
+    let server = bridge.config.server(name)?;
     let target = server.target();
     let revoked = bridge.identity.revoke_consent(&target, id).await;
     if let Err(error) = &revoked {
@@ -146,7 +152,7 @@ pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> R
             .map(|account| account.key)
     };
     let account = account_of(&target);
-    for server in bridge.registry.all() {
+    for server in bridge.config.registry().all() {
         let target = server.target();
         let is_theirs = account.is_some() && account_of(&target) == account;
         if is_theirs && let Err(error) = bridge.identity.consents(&target).await {

@@ -19,7 +19,7 @@ pub(super) fn plan_add(
     id: HostId,
     name: &str,
 ) -> Result<hosts::Change, Problem> {
-    let server = bridge.server(name)?;
+    let server = bridge.config.server(name)?;
     let entry = entry(bridge, server.name.as_str(), &server.name);
     hosts::plan_add(host_of(id), &bridge.options.places, &entry)
         .map_err(|error| host_problem(&error))
@@ -47,7 +47,7 @@ pub(super) fn plan_remove(
         .map_err(|error| host_problem(&error))?;
     // A name that is neither in the file nor in the configuration is a mistake.
     if change.kind == hosts::Kind::Unchanged {
-        bridge.server(name)?;
+        bridge.config.server(name)?;
     }
     Ok(change)
 }

@@ -78,7 +78,7 @@ async fn write(bridge: &Arc<BridgeState>, plan: &Plan) -> Result<hosts::Applied,
         }
         kept.push(name.clone());
     }
-    let added = bridge.edit_config(|path| {
+    let added = bridge.config.edit(|path| {
         let mut servers = plan.servers.iter();
         servers.try_for_each(|(name, config)| config_file::put(path, name, config))
     });
@@ -96,7 +96,7 @@ async fn roll_back(
     servers: &[(ServerName, ServerConfig)],
     kept: &[SecretName],
 ) {
-    let removed = bridge.edit_config(|path| {
+    let removed = bridge.config.edit(|path| {
         let mut servers = servers.iter();
         servers.try_for_each(|(name, _)| config_file::remove(path, name))
     });
@@ -111,7 +111,7 @@ async fn roll_back(
 }
 
 async fn plan(bridge: &Arc<BridgeState>, id: HostId, wanted: &[String]) -> Result<Plan, Problem> {
-    if let Some(problem) = bridge.config_problem() {
+    if let Some(problem) = bridge.config.problem() {
         return Err(problem);
     }
     let host = host_of(id);
@@ -162,7 +162,7 @@ struct Planned {
 
 impl Planned {
     fn new(bridge: &BridgeState, mut secret_names: BTreeSet<SecretName>) -> Self {
-        let servers = bridge.registry.all().into_iter();
+        let servers = bridge.config.registry().all().into_iter();
         let known: Vec<_> = servers
             .filter(|server| !server.ephemeral)
             .map(|server| (server.name.clone(), server.config.clone()))
@@ -230,7 +230,7 @@ impl Planned {
         let shown = HostImport {
             path: change.path.display().to_string(),
             diff: change.diff.clone(),
-            config_path: bridge.options.home.config_file().display().to_string(),
+            config_path: bridge.config.path().display().to_string(),
             servers: self.shown,
             left: self.left,
             backup: None,

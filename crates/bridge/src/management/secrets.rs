@@ -20,7 +20,7 @@ pub(super) async fn list(bridge: &BridgeState) -> Result<Reply, Problem> {
     for name in &stored {
         views.insert(name.clone(), view(name));
     }
-    for server in bridge.registry.all() {
+    for server in bridge.config.registry().all() {
         for name in server.config.secrets() {
             let needed = views.entry(name.clone()).or_insert_with(|| view(name));
             needed.servers.push(server.name.to_string());

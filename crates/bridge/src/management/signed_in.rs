@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Returns a problem if there is no such server.
 pub(super) async fn check(bridge: &Arc<BridgeState>, name: &str) -> Result<SignInCheck, Problem> {
-    let server = bridge.server(name)?;
+    let server = bridge.config.server(name)?;
     // Reads the vault.
     bridge.identity.accounts().await;
     let Some(account) = account_to_keep(bridge, &server) else {

@@ -73,7 +73,7 @@ pub(super) async fn run(
     memory: Account,
 ) {
     let (up, events) = connect(&bridge, &server, &memory);
-    let timeouts = Timeouts::from_settings(&bridge.settings(), &listing);
+    let timeouts = Timeouts::from_settings(&bridge.config.settings(), &listing);
     let session_guard =
         (kind == SessionKind::Host).then(|| bridge.sessions.register(&server.name, listing));
     let mut task = Task {
@@ -235,7 +235,7 @@ impl Task {
 
     /// Follows a change of the configuration: continues with the new server, or ends the session.
     fn on_replaced(&mut self) {
-        let successor = self.bridge.registry.successor(&self.server);
+        let successor = self.bridge.config.registry().successor(&self.server);
         if let Some(next) = &successor
             && next.config == self.server.config
         {

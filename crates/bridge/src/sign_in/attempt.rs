@@ -271,7 +271,7 @@ impl Attempt<'_> {
         };
         let page = page.clone();
         let prompt = Arc::new(PagePrompt { page, text });
-        let timeout = Duration::from_secs(self.bridge.settings().sign_in_wait_seconds);
+        let timeout = Duration::from_secs(self.bridge.config.settings().sign_in_wait_seconds);
         loop {
             let active = self.bridge.sign_ins.next_elicitation(name, &prompt).await;
             // A host that does not respond is skipped once another host waits.
