@@ -3,20 +3,16 @@
 //! Owns: the parts themselves, the configuration in force, the connected clients and sessions, and
 //! change notifications. Does not own: what any part does.
 
-mod view;
-
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use auth::{ClientMetadata, Identity, IdentityOptions, Vault};
-use control::api::{Problem, ProblemKind};
 use control::peer::{self, Owner};
 use mcp::memory::Budget;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use view::StateCache;
-
+use crate::addresses::Addresses;
 use crate::background::Background;
 use crate::browser::{self, BrowserError};
 use crate::config_store::ConfigStore;
@@ -27,6 +23,8 @@ use crate::pending_sign_ins::SignIns;
 use crate::registry::Registry;
 use crate::server_mode::ServerMode;
 use crate::session_registry::SessionRegistry;
+use crate::state_view::{StateSources, StateView};
+use crate::vault_status::VaultStatus;
 use crate::{Options, ServeError, VaultChoice, sleep_detector};
 
 /// The shared state of one bridge.
@@ -40,11 +38,11 @@ pub(crate) struct BridgeState {
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) server_mode: ServerMode,
     pub(crate) config: Arc<ConfigStore>,
-    http: Mutex<Result<String, Problem>>,
-    socket: OnceLock<String>,
+    pub(crate) addresses: Arc<Addresses>,
     pub(crate) sessions: Arc<SessionRegistry>,
     pub(crate) clients: Arc<Clients>,
-    state_cache: StateCache,
+    pub(crate) vault: VaultStatus,
+    pub(crate) state: StateView,
     pub(crate) notifications: Notifications,
     pub(crate) background: Background,
 }
@@ -75,13 +73,13 @@ impl BridgeState {
             proxy,
             max_connections: Some(options.descriptors.upstream),
         });
-        let vault = match options.vault {
+        let stored_in = match options.vault {
             VaultChoice::Keychain => Vault::keychain(&options.home.vault_dir()),
             VaultChoice::File => Vault::file(&options.home.vault_dir()),
         };
         let identity = Identity::new(IdentityOptions {
             http,
-            vault,
+            vault: stored_in,
             clock: options.clock.clone(),
             client: ClientMetadata {
                 name: "Postern".to_owned(),
@@ -106,33 +104,48 @@ impl BridgeState {
             identity.clone(),
             notifications.clone(),
         );
+        let config = Arc::new(config);
+        let sign_ins = Arc::new(SignIns::new(notifications.clone()));
+        let addresses = Arc::new(Addresses::new(notifications.clone()));
+        let vault = VaultStatus::new(options.vault, identity.clone(), notifications.clone());
+        let sources = StateSources {
+            version: options.version.clone(),
+            identity: identity.clone(),
+            config: Arc::clone(&config),
+            addresses: Arc::clone(&addresses),
+            vault: vault.clone(),
+            sessions: Arc::clone(&sessions),
+            sign_ins: Arc::clone(&sign_ins),
+            server_mode: server_mode.clone(),
+        };
+        let state = StateView::new(sources, &notifications);
         let bridge = Arc::new(Self {
             identity,
             client: client.map_err(|error| tls(&error))?,
             to_hosts: Budget::default(),
             from_hosts: Budget::default(),
-            sign_ins: Arc::new(SignIns::new(notifications.clone())),
+            sign_ins,
             server_mode,
-            config: Arc::new(config),
-            socket: OnceLock::new(),
-            http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
+            config,
+            addresses,
+            vault,
+            state,
             sessions,
             clients,
-            state_cache: StateCache::new(notifications.state_changes()),
             notifications,
             background,
             options,
         });
         bridge.config.reload(true);
         bridge.server_mode.restore();
-        bridge.background.spawn(open_vault(Arc::clone(&bridge)));
+        bridge.background.spawn(bridge.vault.clone().open());
         bridge.background.spawn_until_shutdown(follow_sign_ins(
             Arc::clone(&bridge),
             bridge.identity.sign_ins(),
         ));
         bridge
             .background
-            .spawn_until_shutdown(keep_tokens_stored(Arc::clone(&bridge)));
+            .spawn_until_shutdown(bridge.vault.clone().keep_tokens_stored());
         bridge
             .background
             .spawn_until_shutdown(watch_for_sleep(Arc::clone(&bridge)));
@@ -164,43 +177,6 @@ impl BridgeState {
         browser::open(page, command, self.options.browser_availability).await
     }
 
-    /// Returns the base URL of the HTTP endpoints, or why they are not open.
-    pub(crate) fn http(&self) -> Result<String, Problem> {
-        self.http
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Returns a problem if the configuration now names another port than the open one.
-    pub(crate) fn port_problem(&self) -> Option<Problem> {
-        let wanted = self.config.settings().port;
-        let base = self.http().ok()?;
-        let (_, port) = base.rsplit_once(':')?;
-        if wanted == 0 || port.parse() == Ok(wanted) {
-            return None;
-        }
-        let text = format!("the configuration says port {wanted}, the endpoint is at {port}");
-        Some(Problem::new(ProblemKind::Invalid, text).with_hint(
-            "restart the bridge to use the new port: `postern bridge --replace --detach`",
-        ))
-    }
-
-    pub(crate) fn set_http(&self, http: Result<String, Problem>) {
-        *self.http.lock().unwrap_or_else(PoisonError::into_inner) = http;
-        self.notifications.state_changed();
-    }
-
-    /// Returns the URL of the HTTP socket, once it is open.
-    pub(crate) fn socket(&self) -> Option<&str> {
-        self.socket.get().map(String::as_str)
-    }
-
-    /// Sets the URL of the HTTP socket. It is set once.
-    pub(crate) fn set_socket(&self, url: String) {
-        self.socket.get_or_init(|| url);
-    }
-
     /// Waits until every task has ended and no token is being refreshed, [`SHUTDOWN_TIMEOUT`] at
     /// most.
     pub(crate) async fn end(self: &Arc<Self>) {
@@ -218,25 +194,6 @@ impl BridgeState {
         };
         tokio::join!(self.server_mode.stop(), tasks);
     }
-}
-
-/// Opens the vault before it is needed, and shows its accounts. If nothing is stored yet, checks
-/// whether something could be.
-async fn open_vault(bridge: Arc<BridgeState>) {
-    bridge.identity.accounts().await;
-    bridge.probe_vault().await;
-    bridge.notifications.state_changed();
-}
-
-/// Stores tokens whose storage failed, and shows that such tokens exist.
-async fn keep_tokens_stored(bridge: Arc<BridgeState>) {
-    let mut changes = bridge.identity.vault_changes();
-    let shown = async {
-        while changes.changed().await.is_ok() {
-            bridge.notifications.state_changed();
-        }
-    };
-    tokio::join!(bridge.identity.store_unsaved(), shown);
 }
 
 /// Notifies of every sign-in, even if it was cancelled just before.

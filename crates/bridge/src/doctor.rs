@@ -43,8 +43,8 @@ fn configuration(bridge: &BridgeState) -> DoctorCheck {
 }
 
 fn http(bridge: &BridgeState) -> DoctorCheck {
-    match bridge.http() {
-        Ok(base) => match bridge.port_problem() {
+    match bridge.addresses.http() {
+        Ok(base) => match bridge.addresses.port_problem(bridge.config.settings().port) {
             None => check("HTTP endpoint", DoctorOutcome::Ok, &base, None),
             Some(Problem { message, hint, .. }) => check(
                 "HTTP endpoint",
@@ -60,8 +60,8 @@ fn http(bridge: &BridgeState) -> DoctorCheck {
 async fn vault(bridge: &BridgeState) -> DoctorCheck {
     // Listing the accounts opens the vault if it holds any.
     let accounts = bridge.identity.accounts().await.len();
-    bridge.probe_vault().await;
-    let state = bridge.vault().await;
+    bridge.vault.probe().await;
+    let state = bridge.vault.read().await;
     let finding = format!("{} {accounts} signed in.", state.detail);
     match state.state {
         control::api::VaultState::Keychain => check("keychain", DoctorOutcome::Ok, &finding, None),

@@ -48,7 +48,7 @@ impl HttpListeners {
     /// Opens the HTTP port on both loopback addresses. If the port is in use, reports a problem and
     /// never opens another port. HTTP then has only its socket, `local`.
     pub(crate) async fn open(bridge: &BridgeState, local: Listener) -> Self {
-        bridge.set_socket(local.url());
+        bridge.addresses.set_socket(local.url());
         let http = Self::open_port(bridge).await;
         Self { http, local }
     }
@@ -57,7 +57,9 @@ impl HttpListeners {
         let wanted = bridge.config.settings().port;
         match bind(wanted).await {
             Ok((port, http)) => {
-                bridge.set_http(Ok(format!("http://127.0.0.1:{port}")));
+                bridge
+                    .addresses
+                    .set_http(Ok(format!("http://127.0.0.1:{port}")));
                 http
             }
             Err(reason) => {
@@ -67,7 +69,7 @@ impl HttpListeners {
                     "end the program that uses it, or set another `port` under [bridge] and restart",
                 );
                 tracing::error!(%problem, "the other endpoints work");
-                bridge.set_http(Err(problem));
+                bridge.addresses.set_http(Err(problem));
                 Vec::new()
             }
         }

@@ -6,6 +6,7 @@
 //! Tauri. Of the gateway it knows only how to start its process.
 
 mod account_id;
+mod addresses;
 mod background;
 mod bridge_state;
 pub mod browser;
@@ -35,6 +36,8 @@ mod session_registry;
 mod sign_in;
 mod sleep_detector;
 mod stand_in;
+mod state_view;
+mod vault_status;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -160,7 +160,7 @@ async fn watch(
     let mut changes = bridge.notifications.state_changes();
     let mut last = None;
     loop {
-        let state = bridge.state_line().await?;
+        let state = bridge.state.line().await?;
         if last.as_ref() != Some(&state) {
             hello::send_line(writer, &state).await?;
             last = Some(state);
@@ -188,7 +188,7 @@ async fn watch(
 async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<Reply, Problem> {
     bridge.config.reload(false);
     match request {
-        Request::Status | Request::Watch => Ok(Reply::State(Box::new(bridge.state().await))),
+        Request::Status | Request::Watch => Ok(Reply::State(Box::new(bridge.state.state().await))),
         Request::SignIn { server, way } => sign_in(bridge, &server, way).await,
         Request::CheckSignIn { server } => {
             let checked = signed_in::check(bridge, &server).await;
