@@ -71,6 +71,32 @@ pub fn may_open(
     }
 }
 
+/// The browser of the user, as the options describe it.
+#[derive(Clone, Debug)]
+pub(crate) struct UserBrowser {
+    /// The command that opens pages instead of the system's browser.
+    pub(crate) command: Option<String>,
+    pub(crate) availability: BrowserAvailability,
+}
+
+impl UserBrowser {
+    /// Opens a page.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub(crate) async fn open(&self, page: &Url) -> Result<(), BrowserError> {
+        open(page, self.command.as_deref(), self.availability).await
+    }
+
+    /// Checks whether a page can be opened.
+    ///
+    /// # Errors
+    /// As [`may_open`].
+    pub(crate) fn may_open(&self) -> Result<(), NoBrowserReason> {
+        may_open(self.command.as_deref(), self.availability)
+    }
+}
+
 async fn open_with(
     page: &Url,
     command: Option<&str>,

@@ -10,13 +10,13 @@ use control::api::{DoctorCheck, DoctorOutcome, Problem, ProblemKind};
 
 use futures_util::future::join_all;
 
-use crate::bridge_state::BridgeState;
+use crate::bridge::Bridge;
 use crate::hosts::{self, Host, Listed};
 use crate::probe;
 use crate::registry::Server;
 
 /// Runs every check. Returns the results so that causes come before their effects.
-pub(crate) async fn diagnose(bridge: &Arc<BridgeState>) -> Vec<DoctorCheck> {
+pub(crate) async fn diagnose(bridge: &Arc<Bridge>) -> Vec<DoctorCheck> {
     let mut checks = vec![configuration(bridge), http(bridge), vault(bridge).await];
     let servers = bridge.config.registry().all();
     if servers.is_empty() {
@@ -34,7 +34,7 @@ pub(crate) async fn diagnose(bridge: &Arc<BridgeState>) -> Vec<DoctorCheck> {
     checks
 }
 
-fn configuration(bridge: &BridgeState) -> DoctorCheck {
+fn configuration(bridge: &Bridge) -> DoctorCheck {
     let path = bridge.config.path().display().to_string();
     match bridge.config.problem() {
         None => check("configuration", DoctorOutcome::Ok, &path, None),
@@ -42,7 +42,7 @@ fn configuration(bridge: &BridgeState) -> DoctorCheck {
     }
 }
 
-fn http(bridge: &BridgeState) -> DoctorCheck {
+fn http(bridge: &Bridge) -> DoctorCheck {
     match bridge.addresses.http() {
         Ok(base) => match bridge.addresses.port_problem(bridge.config.settings().port) {
             None => check("HTTP endpoint", DoctorOutcome::Ok, &base, None),
@@ -57,7 +57,7 @@ fn http(bridge: &BridgeState) -> DoctorCheck {
     }
 }
 
-async fn vault(bridge: &BridgeState) -> DoctorCheck {
+async fn vault(bridge: &Bridge) -> DoctorCheck {
     // Listing the accounts opens the vault if it holds any.
     let accounts = bridge.identity.accounts().await.len();
     bridge.vault.probe().await;
@@ -84,7 +84,7 @@ async fn vault(bridge: &BridgeState) -> DoctorCheck {
 }
 
 /// Tests a server, then checks the prerequisites of a sign-in to it.
-async fn one_server(bridge: &Arc<BridgeState>, server: &Arc<Server>) -> Vec<DoctorCheck> {
+async fn one_server(bridge: &Arc<Bridge>, server: &Arc<Server>) -> Vec<DoctorCheck> {
     let subject = format!("server {}", server.name);
     let (target, challenge) = (server.target(), server.challenge());
     let (connection, findings) = tokio::join!(
@@ -121,12 +121,8 @@ fn from_finding(server: &str, finding: &Finding) -> DoctorCheck {
     )
 }
 
-async fn connection(
-    bridge: &Arc<BridgeState>,
-    server: &Arc<Server>,
-    subject: String,
-) -> DoctorCheck {
-    match probe::test(bridge, server).await {
+async fn connection(bridge: &Arc<Bridge>, server: &Arc<Server>, subject: String) -> DoctorCheck {
+    match probe::test(&bridge.session, server).await {
         Ok(report) => {
             let headers = match server.header_names().join(", ") {
                 none if none.is_empty() => none,
@@ -157,7 +153,7 @@ async fn connection(
 }
 
 /// Checks the files of hosts for entries whose server does not exist.
-fn host_files(bridge: &BridgeState) -> Vec<DoctorCheck> {
+fn host_files(bridge: &Bridge) -> Vec<DoctorCheck> {
     let mut checks = Vec::new();
     for &host in Host::ALL {
         let subject = format!("host {}", host.title());
@@ -185,7 +181,7 @@ fn host_files(bridge: &BridgeState) -> Vec<DoctorCheck> {
 }
 
 /// Returns true if the entry is ours and names a server that this bridge does not have.
-fn leads_nowhere(bridge: &BridgeState, entry: &Listed) -> bool {
+fn leads_nowhere(bridge: &Bridge, entry: &Listed) -> bool {
     let (server, home) = match entry.args.as_slice() {
         [_, server] => (server, None),
         [_, server, flag, root] if flag == "--home" => (server, Some(Path::new(root))),

@@ -4,9 +4,11 @@
 //! session does.
 
 mod access;
+mod addresses;
 mod batch;
 mod body;
 mod connections;
+mod context;
 mod http;
 mod intake;
 mod processes;
@@ -31,12 +33,10 @@ use control::api::{Problem, ProblemKind};
 use control::socket::Listener;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::bridge_state::BridgeState;
+pub(crate) use addresses::Addresses;
 use connections::Connections;
+pub(crate) use context::EndpointContext;
 use serve::{Accept, Endpoint};
-
-/// An accept error of a listening socket.
-pub(crate) struct SocketError(pub(crate) std::io::Error);
 
 /// The HTTP listeners: the port, if it could be opened, and the socket.
 pub(crate) struct HttpListeners {
@@ -47,17 +47,17 @@ pub(crate) struct HttpListeners {
 impl HttpListeners {
     /// Opens the HTTP port on both loopback addresses. If the port is in use, reports a problem and
     /// never opens another port. HTTP then has only its socket, `local`.
-    pub(crate) async fn open(bridge: &BridgeState, local: Listener) -> Self {
-        bridge.addresses.set_socket(local.url());
-        let http = Self::open_port(bridge).await;
+    pub(crate) async fn open(context: &EndpointContext, local: Listener) -> Self {
+        context.addresses.set_socket(local.url());
+        let http = Self::open_port(context).await;
         Self { http, local }
     }
 
-    async fn open_port(bridge: &BridgeState) -> Vec<TcpListener> {
-        let wanted = bridge.config.settings().port;
+    async fn open_port(context: &EndpointContext) -> Vec<TcpListener> {
+        let wanted = context.config.settings().port;
         match bind(wanted).await {
             Ok((port, http)) => {
-                bridge
+                context
                     .addresses
                     .set_http(Ok(format!("http://127.0.0.1:{port}")));
                 http
@@ -69,37 +69,38 @@ impl HttpListeners {
                     "end the program that uses it, or set another `port` under [bridge] and restart",
                 );
                 tracing::error!(%problem, "the other endpoints work");
-                bridge.addresses.set_http(Err(problem));
+                context.addresses.set_http(Err(problem));
                 Vec::new()
             }
         }
     }
 
-    /// Serves until the bridge ends.
+    /// Serves until the bridge ends, together with the socket of shims, `mcp`.
+    ///
+    /// # Errors
+    /// Fails if that socket fails.
     pub(crate) async fn serve(
         self,
-        bridge: &Arc<BridgeState>,
+        context: &Arc<EndpointContext>,
         mcp: &mut Listener,
-        control: &mut Listener,
-    ) -> Result<(), SocketError> {
+    ) -> io::Result<()> {
         let endpoint = Endpoint {
-            app: http::routes(bridge),
-            connections: Arc::new(Connections::new(bridge.options.descriptors.http)),
-            memory: bridge.to_hosts.clone(),
-            shutdown: bridge.background.shutdown().clone(),
+            app: http::routes(context),
+            connections: Arc::new(Connections::new(context.max_http_connections)),
+            memory: context.to_hosts.clone(),
+            shutdown: context.background.shutdown().clone(),
         };
         for listener in self.http {
-            bridge
+            context
                 .background
                 .spawn(endpoint.clone().serve(NoDelayListener(listener)));
         }
-        bridge
+        context
             .background
             .spawn(endpoint.serve(socket_http::SocketListener(self.local)));
         tokio::select! {
-            ended = socket::serve(bridge, mcp) => ended.map_err(SocketError),
-            ended = crate::management::serve(bridge, control) => ended.map_err(SocketError),
-            () = bridge.background.shutdown().cancelled() => Ok(()),
+            ended = socket::serve(context, mcp) => ended,
+            () = context.background.shutdown().cancelled() => Ok(()),
         }
     }
 }

@@ -19,7 +19,7 @@ use model::EndpointUrl;
 use model::config::ServerAuth;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bridge_state::BridgeState;
+use crate::session::SessionContext;
 use crate::{probe, problem};
 use handshake::{FoundServer, Unusable, connect, words};
 
@@ -27,10 +27,10 @@ use handshake::{FoundServer, Unusable, connect, words};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Inspects `url`, and the usual paths of its origin if it has no server.
-pub(crate) async fn inspect(bridge: &Arc<BridgeState>, url: &EndpointUrl) -> Inspection {
+pub(crate) async fn inspect(context: &Arc<SessionContext>, url: &EndpointUrl) -> Inspection {
     let until = Instant::now() + TIMEOUT;
-    let failure = match timeout_at(until, connect(bridge, url)).await {
-        Ok(Ok(found)) => return from_found(bridge, url, found, until).await,
+    let failure = match timeout_at(until, connect(context, url)).await {
+        Ok(Ok(found)) => return from_found(context, url, found, until).await,
         Ok(Err(Unusable::Refused(words))) => {
             let problem = probe::refused(&words);
             return Inspection::NotNow { problem };
@@ -43,13 +43,13 @@ pub(crate) async fn inspect(bridge: &Arc<BridgeState>, url: &EndpointUrl) -> Ins
     };
     let problem = problem_of(&failure);
     match problem.kind {
-        ProblemKind::NotMcp => elsewhere(bridge, url, &failure, problem, until).await,
+        ProblemKind::NotMcp => elsewhere(context, url, &failure, problem, until).await,
         _ => Inspection::NotNow { problem },
     }
 }
 
 async fn from_found(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SessionContext>,
     url: &EndpointUrl,
     found: FoundServer,
     until: Instant,
@@ -63,7 +63,7 @@ async fn from_found(
         return Inspection::HeaderNeeded { words };
     }
     let target = Target::new(url.clone(), ServerAuth::Discover);
-    let offered = bridge.identity.find_sign_in(&target, challenge.as_deref());
+    let offered = context.identity.find_sign_in(&target, challenge.as_deref());
     match timeout_at(until, offered).await {
         Ok(Ok(())) | Err(_) => Inspection::SignIn,
         Ok(Err(SignInError::NoSignIn { .. })) => Inspection::HeaderNeeded { words },
@@ -75,7 +75,7 @@ async fn from_found(
 
 /// Searches the usual paths.
 async fn elsewhere(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SessionContext>,
     url: &EndpointUrl,
     failure: &UpstreamError,
     problem: Problem,
@@ -89,14 +89,14 @@ async fn elsewhere(
     // respond costs no time.
     let mut looks = FuturesOrdered::new();
     for place in places {
-        looks.push_back(connect_until(bridge, place, until));
+        looks.push_back(connect_until(context, place, until));
     }
     while let Some(looked) = looks.next().await {
         if let Some((place, found)) = looked {
             return Inspection::Elsewhere {
                 problem,
                 url: place.to_string(),
-                found: Box::new(from_found(bridge, &place, found, until).await),
+                found: Box::new(from_found(context, &place, found, until).await),
             };
         }
     }
@@ -104,11 +104,11 @@ async fn elsewhere(
 }
 
 async fn connect_until(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SessionContext>,
     place: EndpointUrl,
     until: Instant,
 ) -> Option<(EndpointUrl, FoundServer)> {
-    let found = timeout_at(until, connect(bridge, &place)).await;
+    let found = timeout_at(until, connect(context, &place)).await;
     let found = found.ok()?.ok()?;
     Some((place, found))
 }

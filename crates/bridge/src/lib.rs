@@ -6,9 +6,8 @@
 //! Tauri. Of the gateway it knows only how to start its process.
 
 mod account_id;
-mod addresses;
 mod background;
-mod bridge_state;
+mod bridge;
 pub mod browser;
 mod client_hello;
 mod config_file;
@@ -40,6 +39,7 @@ mod state_view;
 mod vault_status;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::Home;
@@ -51,8 +51,8 @@ pub use descriptors::DescriptorLimits;
 pub use lifecycle::SHUTDOWN_TIMEOUT;
 pub use outbound::{CaFileError, OutboundConfig, OutboundConfigError};
 
-use crate::bridge_state::BridgeState;
-use crate::endpoint::{HttpListeners, SocketError};
+use crate::bridge::Bridge;
+use crate::endpoint::HttpListeners;
 
 /// Options that the program running the bridge passes in.
 #[derive(Clone, Debug)]
@@ -117,15 +117,16 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (mut mcp, mut control) = control::socket::Listener::bind(&options.home)?;
     let http = mcp.beside(&options.home, control::socket::SocketKind::Http)?;
-    let bridge = BridgeState::new(options, shutdown).await?;
-    let listeners = HttpListeners::open(&bridge, http).await;
+    let bridge = Arc::new(Bridge::start(options, shutdown)?);
+    let listeners = HttpListeners::open(&bridge.endpoint, http).await;
     ready();
-    listeners
-        .serve(&bridge, &mut mcp, &mut control)
-        .await
-        .unwrap_or_else(|SocketError(reason)| {
-            tracing::error!(%reason, "a socket failed; the bridge ends");
-        });
+    let served = tokio::select! {
+        served = listeners.serve(&bridge.endpoint, &mut mcp) => served,
+        served = management::serve(&bridge, &mut control) => served,
+    };
+    if let Err(reason) = served {
+        tracing::error!(%reason, "a socket failed; the bridge ends");
+    }
     // Drops the control listener first, so that clients learn that no bridge runs. The other
     // listener holds the lock until the end: a successor must not read the vault before the last
     // refreshed token is in it.

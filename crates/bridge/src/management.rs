@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::account_id::account_id;
-use crate::bridge_state::BridgeState;
+use crate::bridge::Bridge;
 use crate::pending_sign_ins::SignInTrigger;
 use crate::registry::Server;
 use crate::sign_in;
@@ -44,7 +44,7 @@ const MAX_QUEUED_REQUESTS: usize = 16;
 const GATHER_TIME: Duration = Duration::from_millis(100);
 
 /// Accepts clients until the socket fails.
-pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) -> io::Result<()> {
+pub(crate) async fn serve(bridge: &Arc<Bridge>, listener: &mut Listener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let bridge = Arc::clone(bridge);
@@ -62,7 +62,7 @@ pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) ->
     }
 }
 
-async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
+async fn serve_connection(bridge: &Arc<Bridge>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, MAX_LINE);
     let Some(hello) = client_hello::receive(&mut lines).await? else {
@@ -122,7 +122,7 @@ struct NoAnswer;
 /// Runs a request to its end, even if the client stops waiting: half a sign-out or half a start
 /// would be worse than either. Returns the response line.
 fn start_request(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     request: Request,
 ) -> impl Future<Output = Result<io::Result<Vec<u8>>, NoAnswer>> + Unpin + use<> {
     let (response_sender, answered) = oneshot::channel();
@@ -153,7 +153,7 @@ fn is_last(request: &Request) -> bool {
 }
 
 async fn watch(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     lines: &mut Lines<Reader>,
     writer: &mut Writer,
 ) -> io::Result<()> {
@@ -185,13 +185,13 @@ async fn watch(
 }
 
 /// Handles a request.
-async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<Reply, Problem> {
+async fn handle_request(bridge: &Arc<Bridge>, request: Request) -> Result<Reply, Problem> {
     bridge.config.reload(false);
     match request {
         Request::Status | Request::Watch => Ok(Reply::State(Box::new(bridge.state.state().await))),
         Request::SignIn { server, way } => sign_in(bridge, &server, way).await,
         Request::CheckSignIn { server } => {
-            let checked = signed_in::check(bridge, &server).await;
+            let checked = signed_in::check(&bridge.session, &server).await;
             checked.map(Reply::SignInCheck)
         }
         Request::SwitchAccount {
@@ -226,7 +226,9 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
             allow_http,
         } => {
             let (_, url) = new_server(bridge, &name, &url, allow_http)?;
-            Ok(Reply::Inspection(inspection::inspect(bridge, &url).await))
+            Ok(Reply::Inspection(
+                inspection::inspect(&bridge.session, &url).await,
+            ))
         }
         Request::AddServer {
             name,
@@ -235,7 +237,7 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
         } => add_server(bridge, &name, &url, allow_http),
         Request::RemoveServer { name } => remove_server(bridge, &name).await,
         Request::TestServer { name } => {
-            let tested = probe::test(bridge, &bridge.config.server(&name)?).await;
+            let tested = probe::test(&bridge.session, &bridge.config.server(&name)?).await;
             tested
                 .map(Reply::Test)
                 .map_err(|problem| problem::about(&name, &problem))
@@ -245,8 +247,13 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
             tool,
             arguments,
         } => {
-            let called =
-                probe::call(bridge, &bridge.config.server(&server)?, &tool, &arguments).await;
+            let called = probe::call(
+                &bridge.session,
+                &bridge.config.server(&server)?,
+                &tool,
+                &arguments,
+            )
+            .await;
             called
                 .map(Reply::Tool)
                 .map_err(|problem| problem::about(&server, &problem))
@@ -285,9 +292,13 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
             consents::revoke(bridge, &server, &id).await?;
             Ok(Reply::Done)
         }
-        Request::ListSecrets => secrets::list(bridge).await,
-        Request::SetSecret { name, value } => secrets::set(bridge, &name, &value).await,
-        Request::RemoveSecret { name } => secrets::remove(bridge, &name).await,
+        Request::ListSecrets => secrets::list(&bridge.identity, bridge.config.registry()).await,
+        Request::SetSecret { name, value } => {
+            secrets::set(&bridge.identity, &bridge.notifications, &name, &value).await
+        }
+        Request::RemoveSecret { name } => {
+            secrets::remove(&bridge.identity, &bridge.notifications, &name).await
+        }
         Request::ConfigureServerMode { form } => {
             bridge.server_mode.configure(&form).map(|()| Reply::Done)
         }
@@ -308,26 +319,26 @@ async fn handle_request(bridge: &Arc<BridgeState>, request: Request) -> Result<R
     }
 }
 
-async fn sign_in(bridge: &Arc<BridgeState>, name: &str, way: SignInWay) -> Result<Reply, Problem> {
+async fn sign_in(bridge: &Arc<Bridge>, name: &str, way: SignInWay) -> Result<Reply, Problem> {
     let server = bridge.config.server(name)?;
-    let ended = sign_in::until_end(bridge, &server, SignInTrigger::User(way)).await;
+    let ended = sign_in::until_end(&bridge.sign_in, &server, SignInTrigger::User(way)).await;
     ended.map_err(|problem| problem::about(name, &problem))?;
     probe_in_background(bridge, server);
     Ok(Reply::Done)
 }
 
 /// Tests a server in the background, so that its tools and state can be shown.
-fn probe_in_background(bridge: &Arc<BridgeState>, server: Arc<Server>) {
-    let shared = Arc::clone(bridge);
+fn probe_in_background(bridge: &Arc<Bridge>, server: Arc<Server>) {
+    let session = Arc::clone(&bridge.session);
     bridge.background.spawn(async move {
-        if let Err(problem) = probe::test(&shared, &server).await {
+        if let Err(problem) = probe::test(&session, &server).await {
             tracing::info!(server = %server.name, %problem, "the first test failed");
         }
     });
 }
 
 async fn switch_account(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     name: &str,
     account: Option<&str>,
     way: SignInWay,
@@ -337,17 +348,14 @@ async fn switch_account(
         Some(account) => find_accounts(bridge, Some(account)).await?.pop(),
         None => None,
     };
-    let ended = sign_in::switch(bridge, &server, account, way).await;
+    let ended = sign_in::switch(&bridge.sign_in, &server, account, way).await;
     ended.map_err(|problem| problem::about(name, &problem))?;
     probe_in_background(bridge, server);
     Ok(Reply::Done)
 }
 
 /// Returns the accounts with that id or user name, at least one. Returns all if `called` is `None`.
-async fn find_accounts(
-    bridge: &BridgeState,
-    called: Option<&str>,
-) -> Result<Vec<Account>, Problem> {
+async fn find_accounts(bridge: &Bridge, called: Option<&str>) -> Result<Vec<Account>, Problem> {
     let mut accounts = bridge.identity.accounts().await;
     let Some(called) = called else {
         return Ok(accounts);
@@ -364,7 +372,7 @@ async fn find_accounts(
 }
 
 async fn sign_out(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     account: Option<&str>,
     everywhere: bool,
 ) -> Result<Reply, Problem> {
@@ -373,7 +381,7 @@ async fn sign_out(
     for account in wanted {
         if everywhere
             && let Some(page) = bridge.identity.end_session_url(&account.key).await
-            && let Err(error) = bridge.open_page(&page).await
+            && let Err(error) = bridge.sign_in.browser.open(&page).await
         {
             let text = format!("the browser's own session could not be ended: {error}");
             let hint = format!("open {page} in your browser");
@@ -402,7 +410,7 @@ async fn sign_out(
 
 /// Checks a server that is to be added: its name must be unused and its URL valid.
 fn new_server(
-    bridge: &BridgeState,
+    bridge: &Bridge,
     name: &str,
     url: &str,
     allow_http: bool,
@@ -432,7 +440,7 @@ fn new_server(
 }
 
 fn add_server(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     name: &str,
     url: &str,
     allow_http: bool,
@@ -447,7 +455,7 @@ fn add_server(
     Ok(Reply::Done)
 }
 
-async fn remove_server(bridge: &Arc<BridgeState>, name: &str) -> Result<Reply, Problem> {
+async fn remove_server(bridge: &Arc<Bridge>, name: &str) -> Result<Reply, Problem> {
     let server = bridge.config.server(name)?;
     if !bridge.config.forget_ephemeral(&server.name) {
         bridge

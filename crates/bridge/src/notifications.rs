@@ -33,4 +33,12 @@ impl Notifications {
     pub(crate) fn account_changes(&self) -> watch::Receiver<()> {
         self.accounts.subscribe()
     }
+
+    /// Notifies of every sign-in that `sign_ins` announces, even if it was cancelled just before.
+    pub(crate) async fn follow_sign_ins(self, mut sign_ins: watch::Receiver<()>) {
+        while sign_ins.changed().await.is_ok() {
+            self.accounts_changed();
+            self.state_changed();
+        }
+    }
 }

@@ -12,9 +12,9 @@ use mcp::{LATEST_LEGACY, Message, RequestId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bridge_state::BridgeState;
 use crate::problem;
 use crate::registry::Server;
+use crate::session::SessionContext;
 use crate::session::{self, HostChannel, SessionKind};
 use crate::session_registry::Listing;
 
@@ -26,11 +26,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Initializes a session and lists the tools.
 pub(crate) async fn test(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SessionContext>,
     server: &Arc<Server>,
 ) -> Result<TestReport, Problem> {
     let begun = Instant::now();
-    let (mut probe, handshake) = Probe::open(bridge, server, TEST_TIMEOUT).await?;
+    let (mut probe, handshake) = Probe::open(context, server, TEST_TIMEOUT).await?;
     let tools = probe.request("tools/list", json!({})).await?;
     Ok(report(&handshake, &tools, begun))
 }
@@ -64,7 +64,7 @@ pub(crate) fn printable(words: &str) -> String {
 
 /// Calls a tool.
 pub(crate) async fn call(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SessionContext>,
     server: &Arc<Server>,
     tool: &str,
     arguments: &str,
@@ -77,7 +77,7 @@ pub(crate) async fn call(
             )
             .with_hint(r#"write them as in {"name": "value"}"#)
         })?;
-    let (mut probe, _) = Probe::open(bridge, server, CALL_TIMEOUT).await?;
+    let (mut probe, _) = Probe::open(context, server, CALL_TIMEOUT).await?;
     let result = probe
         .request(
             "tools/call",
@@ -106,12 +106,12 @@ struct Probe {
 impl Probe {
     /// Initializes a session. Returns it with the response to `initialize`.
     async fn open(
-        bridge: &Arc<BridgeState>,
+        context: &Arc<SessionContext>,
         server: &Arc<Server>,
         timeout: Duration,
     ) -> Result<(Self, Message), Problem> {
         let channel = session::start(
-            bridge,
+            context,
             Arc::clone(server),
             Listing::Single,
             SessionKind::Probe,
@@ -121,8 +121,7 @@ impl Probe {
             next_id: 1,
             timeout,
         };
-        let info =
-            json!({ "name": "postern", "title": "Postern", "version": bridge.options.version });
+        let info = json!({ "name": "postern", "title": "Postern", "version": context.version });
         let params =
             json!({ "protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": info });
         let answer = probe.answer("initialize", params).await?;

@@ -29,6 +29,7 @@
 //!   sends `ping` to find out whether the server is back. Only a new session needs a new handshake.
 
 mod connection;
+mod context;
 mod elicitation;
 mod fallback;
 mod from_host;
@@ -52,11 +53,11 @@ use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::bridge_state::BridgeState;
 use crate::pending_sign_ins::{OngoingSignIn, SentAt};
 use crate::registry::Server;
 use crate::session_registry::{Listing, PendingGuard, SessionGuard};
 use connection::{Backoff, ConnectionState, HostProtocol};
+pub(crate) use context::SessionContext;
 use elicitation::Elicitation;
 use from_server::DelayedResult;
 use outbox::Outbox;
@@ -111,16 +112,16 @@ pub(crate) struct HostChannel {
 
 /// Starts a session.
 pub(crate) fn start(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SessionContext>,
     server: Arc<Server>,
     listing: Listing,
     kind: SessionKind,
 ) -> HostChannel {
     let (to, from_host) = mpsc::channel(CHANNEL_CAPACITY);
     let (to_host, from) = mpsc::channel(CHANNEL_CAPACITY);
-    let memory = bridge.to_hosts.account();
-    bridge.background.spawn(task::run(
-        Arc::clone(bridge),
+    let memory = context.to_hosts.account();
+    context.background.spawn(task::run(
+        Arc::clone(context),
         server,
         listing,
         kind,
@@ -133,7 +134,7 @@ pub(crate) fn start(
 
 /// A session. Its task owns it, and each module below handles one kind of event.
 struct Task {
-    bridge: Arc<BridgeState>,
+    context: Arc<SessionContext>,
     server: Arc<Server>,
     kind: SessionKind,
     host: HostInput,

@@ -12,8 +12,8 @@ use threads::run_blocking;
 use tokio::sync::{Mutex, watch};
 
 use crate::account_id::account_id;
-use crate::addresses::Addresses;
 use crate::config_store::ConfigStore;
+use crate::endpoint::Addresses;
 use crate::notifications::Notifications;
 use crate::pending_sign_ins::SignIns;
 use crate::registry::Server;
@@ -21,11 +21,10 @@ use crate::server_mode::ServerMode;
 use crate::session_registry::SessionRegistry;
 use crate::vault_status::VaultStatus;
 
-/// Builds the state. Clones share it.
-#[derive(Clone)]
+/// Builds the state.
 pub(crate) struct StateView {
     sources: Arc<StateSources>,
-    line: Arc<Mutex<CachedLine>>,
+    line: Mutex<CachedLine>,
 }
 
 /// What the state is built from.
@@ -58,7 +57,7 @@ impl StateView {
         };
         Self {
             sources: Arc::new(sources),
-            line: Arc::new(Mutex::new(line)),
+            line: Mutex::new(line),
         }
     }
 

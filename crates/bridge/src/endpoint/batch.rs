@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 
 use super::response::{JSON, events, in_use, session_gone, until_answered};
 use super::response_router::ResponseRouter;
-use crate::bridge_state::BridgeState;
+use crate::background::Background;
 use crate::session::HostMessage;
 
 /// Passes each message to the session. Answers all requests on one stream, each as soon as its
 /// response is there. An array without a request is accepted when the session has it.
 pub(super) async fn exchange(
-    bridge: &Arc<BridgeState>,
+    background: &Background,
     to: &mpsc::Sender<Message>,
     responses: &Arc<ResponseRouter>,
     batch: Batch,
@@ -53,7 +53,7 @@ pub(super) async fn exchange(
         };
     }
     // Reads the responses meanwhile: the session waits for a host that does not read them.
-    bridge.background.spawn(async move {
+    background.spawn(async move {
         sending.await;
     });
     let errors = invalid.into_iter().map(|message| HostMessage {

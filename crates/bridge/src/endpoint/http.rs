@@ -7,23 +7,23 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{any, get, post};
 
+use super::context::EndpointContext;
 use super::processes::Processes;
 use super::shared::Shared;
 use super::{access, sse, streamable};
-use crate::bridge_state::BridgeState;
 
 /// Serves `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
-pub(super) fn routes(bridge: &Arc<BridgeState>) -> Router {
+pub(super) fn routes(context: &Arc<EndpointContext>) -> Router {
     let shared = Shared {
-        bridge: Arc::clone(bridge),
+        context: Arc::clone(context),
         streamable: Arc::default(),
         suspended: Arc::default(),
         sse: Arc::default(),
         processes: Processes::default(),
     };
-    let (sweeper, shutdown) = (shared.clone(), bridge.background.shutdown().clone());
-    let memory = bridge.to_hosts.clone();
-    bridge.background.spawn(async move {
+    let (sweeper, shutdown) = (shared.clone(), context.background.shutdown().clone());
+    let memory = context.to_hosts.clone();
+    context.background.spawn(async move {
         tokio::select! {
             () = sweeper.streamable.sweep_expired() => {}
             () = sweeper.suspended.sweep_expired(&memory) => {}

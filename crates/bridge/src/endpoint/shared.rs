@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use super::context::EndpointContext;
 use super::processes::Processes;
 use super::sessions::Sessions;
 use super::sse_streams::SseStreams;
 use super::stateless::SuspendedSessions;
-use crate::bridge_state::BridgeState;
 
 /// State shared by the HTTP handlers.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) bridge: Arc<BridgeState>,
+    pub(super) context: Arc<EndpointContext>,
     pub(super) streamable: Arc<Sessions>,
     pub(super) suspended: Arc<SuspendedSessions>,
     pub(super) sse: Arc<SseStreams>,

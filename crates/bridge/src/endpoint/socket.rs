@@ -15,12 +15,12 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::context::EndpointContext;
 use super::intake::{Intake, Received};
-use crate::bridge_state::BridgeState;
 use crate::client_hello;
 use crate::registry::Server;
 use crate::session::{self, HostChannel, HostMessage, SessionKind};
-use crate::session_registry::Listing;
+use crate::session_registry::{Listing, SessionRegistry};
 
 /// How long a shim may take to stop sending after the bridge asked it to yield.
 const YIELD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,21 +33,24 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const PROBE_LINE: &[u8] = b"#";
 
 /// Accepts shims until the socket fails.
-pub(crate) async fn serve(bridge: &Arc<BridgeState>, listener: &mut Listener) -> io::Result<()> {
+pub(crate) async fn serve(
+    context: &Arc<EndpointContext>,
+    listener: &mut Listener,
+) -> io::Result<()> {
     loop {
         let (stream, peer) = listener.accept().await?;
         tracing::debug!(?peer, "a shim connected");
-        let bridge = Arc::clone(bridge);
-        bridge.background.clone().spawn(async move {
-            if let Err(error) = serve_connection(&bridge, stream).await {
+        let context = Arc::clone(context);
+        context.background.clone().spawn(async move {
+            if let Err(error) = serve_connection(&context, stream).await {
                 tracing::debug!(%error, "a shim's connection broke");
             }
         });
     }
 }
 
-async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Result<()> {
-    let version = &bridge.options.version;
+async fn serve_connection(context: &Arc<EndpointContext>, stream: Stream) -> io::Result<()> {
+    let version = &context.version;
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, MAX_LINE);
     let Some(hello) = client_hello::receive(&mut lines).await? else {
@@ -61,28 +64,28 @@ async fn serve_connection(bridge: &Arc<BridgeState>, stream: Stream) -> io::Resu
     else {
         return client_hello::welcome(version, &mut writer, None).await;
     };
-    match bridge.config.server_or_at(&server) {
+    match context.config.server_or_at(&server) {
         Ok(server) => {
             // Logs the name: a URL may contain a secret.
             tracing::info!(server = %server.name, host, resumed, "a host connected");
             client_hello::welcome(version, &mut writer, None).await?;
-            relay(bridge, server, lines.with_max_length(MAX_MESSAGE), writer).await
+            relay(context, server, lines.with_max_length(MAX_MESSAGE), writer).await
         }
         Err(problem) => client_hello::welcome(version, &mut writer, Some(problem)).await,
     }
 }
 
 async fn relay(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<EndpointContext>,
     server: Arc<Server>,
     lines: Lines<Reader>,
     writer: Writer,
 ) -> io::Result<()> {
-    let intake = Intake::new(lines, server.name.to_string(), bridge.from_hosts.account());
+    let intake = Intake::new(lines, server.name.to_string(), context.from_hosts.account());
     let HostChannel { to, from, memory } =
-        session::start(bridge, server, Listing::Stdio, SessionKind::Host);
+        session::start(&context.session, server, Listing::Stdio, SessionKind::Host);
     let (own, own_lines) = mpsc::channel(4);
-    let reading = read(bridge, intake, to, own);
+    let reading = read(&context.sessions, intake, to, own);
     let writing = write(from, own_lines, Outlet::new(writer, memory));
     let (read, written) = tokio::join!(reading, writing);
     read.and(written)
@@ -92,7 +95,7 @@ async fn relay(
 /// newer one, it tells the shim, which sends what it has begun and half-closes. So nothing is lost
 /// in between.
 async fn read(
-    bridge: &BridgeState,
+    sessions: &SessionRegistry,
     mut intake: Intake<Reader>,
     to: mpsc::Sender<Message>,
     own: mpsc::Sender<Bytes>,
@@ -103,7 +106,7 @@ async fn read(
     loop {
         let received = tokio::select! {
             received = intake.next() => received?,
-            () = bridge.sessions.yielding(), if !yield_sent => {
+            () = sessions.yielding(), if !yield_sent => {
                 yield_sent = true;
                 yield_deadline.as_mut().reset(Instant::now() + YIELD_TIMEOUT);
                 let _ = own.send(Bytes::from_static(YIELDING.as_bytes())).await;

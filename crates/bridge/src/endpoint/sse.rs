@@ -22,7 +22,7 @@ use crate::session_registry::Listing;
 
 /// Opens the stream. Its first event names the endpoint for messages.
 pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    let server = match shared.bridge.config.server(&name) {
+    let server = match shared.context.config.server(&name) {
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };
@@ -30,8 +30,8 @@ pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>)
     let endpoint = format!("/{name}/message?sessionId={id}");
     let listing = Listing::Stream { transport: "sse" };
     let HostChannel { to, from, .. } =
-        session::start(&shared.bridge, server, listing, SessionKind::Host);
-    let memory = shared.bridge.from_hosts.account();
+        session::start(&shared.context.session, server, listing, SessionKind::Host);
+    let memory = shared.context.from_hosts.account();
     let stream = SseStream {
         server: name,
         to,

@@ -41,7 +41,7 @@ pub(super) async fn post(
     };
     let memory = match &session {
         Some(session) => session.memory.clone(),
-        None => shared.bridge.from_hosts.account(),
+        None => shared.context.from_hosts.account(),
     };
     let body = match intake::read(body, &name, &memory).await {
         Ok(body) => body,
@@ -55,15 +55,20 @@ pub(super) async fn post(
                 // headers of a modern request describe only one.
                 return invalid(&ParseError::Batch);
             };
-            return batch::exchange(&shared.bridge, &session.to, &session.responses, messages)
-                .await;
+            return batch::exchange(
+                &shared.context.background,
+                &session.to,
+                &session.responses,
+                messages,
+            )
+            .await;
         }
         Err(error) => return invalid(&error),
     };
     if let Some(session) = session {
         return exchange(&session.to, &session.responses, message, None).await;
     }
-    let server = match shared.bridge.config.server(&name) {
+    let server = match shared.context.config.server(&name) {
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };
@@ -77,13 +82,13 @@ pub(super) async fn post(
     }
     if modern || message.method() != Some("initialize") {
         let listing = stateless::listing(&message);
-        let channel = session::start(&shared.bridge, server, listing, SessionKind::Host);
+        let channel = session::start(&shared.context.session, server, listing, SessionKind::Host);
         return stateless::exchange(&shared.suspended, name, channel, message, modern).await;
     }
-    let host = shared.bridge.sessions.presence();
+    let host = shared.context.sessions.presence();
     let listing = Listing::Persistent(host.clone());
     let HostChannel { to, from, .. } =
-        session::start(&shared.bridge, server, listing, SessionKind::Host);
+        session::start(&shared.context.session, server, listing, SessionKind::Host);
     let responses = Arc::new(ResponseRouter::new(host.clone()));
     let processes = shared.processes.clone();
     tokio::spawn(async move {
@@ -93,7 +98,7 @@ pub(super) async fn post(
     });
     let router = Arc::clone(&responses);
     shared
-        .bridge
+        .context
         .background
         .spawn(async move { router.route(from).await });
     let id = session_id();

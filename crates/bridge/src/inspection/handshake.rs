@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::bridge_state::BridgeState;
 use crate::probe::report;
+use crate::session::SessionContext;
 
 /// A server that was found.
 pub(super) enum FoundServer {
@@ -38,7 +38,7 @@ pub(super) enum Unusable {
 
 /// Initializes a session and lists the tools.
 pub(super) async fn connect(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SessionContext>,
     url: &EndpointUrl,
 ) -> Result<FoundServer, Unusable> {
     let (sender, events) = mpsc::channel(16);
@@ -48,13 +48,13 @@ pub(super) async fn connect(
         headers: Vec::new(),
         learned: Arc::default(),
         nonce: Uuid::new_v4().simple().to_string().into(),
-        memory: bridge.to_hosts.account(),
+        memory: context.to_hosts.account(),
     };
-    let up = Upstream::open(bridge.client.clone(), options, sender);
+    let up = Upstream::open(context.upstream.clone(), options, sender);
     let mut session = Session { up, events };
-    let found = session.report(&bridge.options.version).await;
+    let found = session.report(&context.version).await;
     // Tells the server that the session has ended, in the background.
-    bridge.background.spawn(session.up.close());
+    context.background.spawn(session.up.close());
     match found {
         Ok(report) => Ok(FoundServer::Open(report)),
         Err(Unusable::Failed(UpstreamError::Unauthorized { challenge, words })) => {

@@ -7,7 +7,7 @@ use auth::{AuthorizationError, Consent, ConsentsError, SignInReason, Target};
 use control::api::{ConsentList, ConsentView, NotAsked, Problem, ProblemKind, ServerState};
 use futures_util::future::join_all;
 
-use crate::bridge_state::BridgeState;
+use crate::bridge::Bridge;
 use crate::registry::Server;
 use crate::{problem, server_problem};
 
@@ -20,10 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Returns the problem of the named server. Without a name it never fails: the list names the
 /// servers that could not be asked.
-pub(super) async fn list(
-    bridge: &Arc<BridgeState>,
-    name: Option<&str>,
-) -> Result<ConsentList, Problem> {
+pub(super) async fn list(bridge: &Arc<Bridge>, name: Option<&str>) -> Result<ConsentList, Problem> {
     let Some(name) = name else {
         return Ok(list_all(bridge).await);
     };
@@ -35,7 +32,7 @@ pub(super) async fn list(
     Ok(list.into())
 }
 
-async fn list_all(bridge: &Arc<BridgeState>) -> ConsentList {
+async fn list_all(bridge: &Arc<Bridge>) -> ConsentList {
     let asking = bridge
         .config
         .registry()
@@ -137,7 +134,7 @@ fn words(kind: ProblemKind) -> Option<(ProblemKind, &'static str)> {
 }
 
 /// Revokes a consent. The gateway ends its grants, which may include our own sign-in.
-pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> Result<(), Problem> {
+pub(super) async fn revoke(bridge: &Arc<Bridge>, name: &str, id: &str) -> Result<(), Problem> {
     let server = bridge.config.server(name)?;
     let target = server.target();
     let revoked = bridge.identity.revoke_consent(&target, id).await;
@@ -164,7 +161,7 @@ pub(super) async fn revoke(bridge: &Arc<BridgeState>, name: &str, id: &str) -> R
 }
 
 /// Updates the state if the request for consents has shown that the sign-in has ended.
-fn record_end(bridge: &Arc<BridgeState>, server: &Server, error: &ConsentsError) {
+fn record_end(bridge: &Arc<Bridge>, server: &Server, error: &ConsentsError) {
     let has_ended = matches!(
         error,
         ConsentsError::Authorization(AuthorizationError::SignInNeeded { .. })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use control::api::{HostChange, HostId, HostView, Problem, ProblemKind, Reply};
 use model::ServerName;
 
-use crate::bridge_state::BridgeState;
+use crate::bridge::Bridge;
 use crate::hosts::{self, Host};
 
 pub(super) fn host_of(id: HostId) -> Host {
@@ -15,7 +15,7 @@ pub(super) fn host_of(id: HostId) -> Host {
 }
 
 pub(super) fn plan_add(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     id: HostId,
     name: &str,
 ) -> Result<hosts::Change, Problem> {
@@ -26,7 +26,7 @@ pub(super) fn plan_add(
 }
 
 /// Builds the entry for a server, under the name that the host has for it.
-pub(super) fn entry(bridge: &BridgeState, name: &str, server: &ServerName) -> hosts::Entry {
+pub(super) fn entry(bridge: &Bridge, name: &str, server: &ServerName) -> hosts::Entry {
     let mut args = vec!["connect".to_owned(), server.to_string()];
     if let Some(root) = bridge.options.home.root() {
         args.extend(["--home".to_owned(), root.display().to_string()]);
@@ -39,7 +39,7 @@ pub(super) fn entry(bridge: &BridgeState, name: &str, server: &ServerName) -> ho
 }
 
 pub(super) fn plan_remove(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     id: HostId,
     name: &str,
 ) -> Result<hosts::Change, Problem> {
@@ -54,7 +54,7 @@ pub(super) fn plan_remove(
 
 /// Applies a change if it is the one that the user approved.
 pub(super) fn apply(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     change: &hosts::Change,
     approved: &str,
 ) -> Result<Reply, Problem> {
@@ -81,7 +81,7 @@ pub(super) fn shown(change: &hosts::Change) -> HostChange {
     }
 }
 
-pub(super) fn host_view(bridge: &BridgeState, id: HostId) -> HostView {
+pub(super) fn host_view(bridge: &Bridge, id: HostId) -> HostView {
     let host = host_of(id);
     let path = hosts::file(host, &bridge.options.places);
     let (servers, problem) = match hosts::entries(host, &bridge.options.places) {

@@ -19,7 +19,7 @@ use model::{EndpointUrl, SecretName, ServerName};
 
 use super::hosts::{entry, host_of, host_problem};
 use super::secrets;
-use crate::bridge_state::BridgeState;
+use crate::bridge::Bridge;
 use crate::config_file;
 use crate::hosts::{self, ForeignEntries, LaunchEntry, Settings, is_authorization};
 
@@ -32,7 +32,7 @@ struct Plan {
 }
 
 pub(super) async fn preview(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     host: HostId,
     wanted: &[String],
 ) -> Result<Reply, Problem> {
@@ -42,7 +42,7 @@ pub(super) async fn preview(
 
 /// Applies what was approved, or nothing.
 pub(super) async fn make(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     host: HostId,
     wanted: &[String],
     approved: &HostImport,
@@ -69,10 +69,17 @@ pub(super) async fn make(
 }
 
 /// Writes the host's entry last, so that it works as before until then.
-async fn write(bridge: &Arc<BridgeState>, plan: &Plan) -> Result<hosts::Applied, Problem> {
+async fn write(bridge: &Arc<Bridge>, plan: &Plan) -> Result<hosts::Applied, Problem> {
     let mut kept = Vec::new();
     for (name, value) in &plan.secrets {
-        if let Err(problem) = secrets::set(bridge, name.as_str(), value).await {
+        if let Err(problem) = secrets::set(
+            &bridge.identity,
+            &bridge.notifications,
+            name.as_str(),
+            value,
+        )
+        .await
+        {
             roll_back(bridge, &[], &kept).await;
             return Err(problem);
         }
@@ -92,7 +99,7 @@ async fn write(bridge: &Arc<BridgeState>, plan: &Plan) -> Result<hosts::Applied,
 }
 
 async fn roll_back(
-    bridge: &Arc<BridgeState>,
+    bridge: &Arc<Bridge>,
     servers: &[(ServerName, ServerConfig)],
     kept: &[SecretName],
 ) {
@@ -104,13 +111,15 @@ async fn roll_back(
         tracing::warn!(%problem, "servers that were not imported stay in the configuration");
     }
     for name in kept {
-        if let Err(problem) = secrets::remove(bridge, name.as_str()).await {
+        if let Err(problem) =
+            secrets::remove(&bridge.identity, &bridge.notifications, name.as_str()).await
+        {
             tracing::warn!(%problem, secret = %name, "an unused secret stays");
         }
     }
 }
 
-async fn plan(bridge: &Arc<BridgeState>, id: HostId, wanted: &[String]) -> Result<Plan, Problem> {
+async fn plan(bridge: &Arc<Bridge>, id: HostId, wanted: &[String]) -> Result<Plan, Problem> {
     if let Some(problem) = bridge.config.problem() {
         return Err(problem);
     }
@@ -132,7 +141,7 @@ async fn plan(bridge: &Arc<BridgeState>, id: HostId, wanted: &[String]) -> Resul
         settings.as_ref().is_ok_and(Settings::has_secrets)
     };
     let stored = match found.iter().any(has_secrets) {
-        true => secrets::stored(bridge).await?,
+        true => secrets::stored(&bridge.identity).await?,
         false => BTreeSet::new(),
     };
     let mut planned = Planned::new(bridge, stored);
@@ -161,7 +170,7 @@ struct Planned {
 }
 
 impl Planned {
-    fn new(bridge: &BridgeState, mut secret_names: BTreeSet<SecretName>) -> Self {
+    fn new(bridge: &Bridge, mut secret_names: BTreeSet<SecretName>) -> Self {
         let servers = bridge.config.registry().all().into_iter();
         let known: Vec<_> = servers
             .filter(|server| !server.ephemeral)
@@ -226,7 +235,7 @@ impl Planned {
         Ok(name)
     }
 
-    fn into_plan(self, bridge: &BridgeState, host: hosts::Host, change: hosts::Change) -> Plan {
+    fn into_plan(self, bridge: &Bridge, host: hosts::Host, change: hosts::Change) -> Plan {
         let shown = HostImport {
             path: change.path.display().to_string(),
             diff: change.diff.clone(),

@@ -7,9 +7,9 @@ use auth::AccountKey;
 use control::api::{Problem, ServerState, SignInCheck};
 
 use crate::account_id::account_id;
-use crate::bridge_state::BridgeState;
 use crate::probe;
 use crate::registry::Server;
+use crate::session::SessionContext;
 use crate::sign_in;
 
 /// How long the server may take to accept the tokens of its account.
@@ -20,17 +20,20 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// Returns a problem if there is no such server.
-pub(super) async fn check(bridge: &Arc<BridgeState>, name: &str) -> Result<SignInCheck, Problem> {
-    let server = bridge.config.server(name)?;
+pub(super) async fn check(
+    context: &Arc<SessionContext>,
+    name: &str,
+) -> Result<SignInCheck, Problem> {
+    let server = context.config.server(name)?;
     // Reads the vault.
-    bridge.identity.accounts().await;
-    let Some(account) = account_to_keep(bridge, &server) else {
+    context.identity.accounts().await;
+    let Some(account) = account_to_keep(context, &server) else {
         return Ok(SignInCheck::Needed);
     };
-    let tested = tokio::time::timeout(TIMEOUT, probe::test(bridge, &server)).await;
+    let tested = tokio::time::timeout(TIMEOUT, probe::test(context, &server)).await;
     // The test may have shown that the tokens are rejected. Other failures are left to the sign-in.
     let is_accepted = matches!(tested, Ok(Ok(_)));
-    match is_accepted && account_to_keep(bridge, &server).as_ref() == Some(&account) {
+    match is_accepted && account_to_keep(context, &server).as_ref() == Some(&account) {
         true => Ok(SignInCheck::SignedIn {
             account: account_id(&account),
         }),
@@ -39,11 +42,11 @@ pub(super) async fn check(bridge: &Arc<BridgeState>, name: &str) -> Result<SignI
 }
 
 /// Returns the account for the server. Returns `None` if it is known to need another sign-in.
-fn account_to_keep(bridge: &BridgeState, server: &Server) -> Option<AccountKey> {
+fn account_to_keep(context: &SessionContext, server: &Server) -> Option<AccountKey> {
     let target = server.target();
-    let account = bridge.identity.account_for(&target)?.key;
+    let account = context.identity.account_for(&target)?.key;
     let lacks_scopes = server.challenge().is_some_and(|challenge| {
-        !bridge
+        !context
             .identity
             .missing_scopes(&target, &challenge)
             .is_empty()
@@ -51,7 +54,7 @@ fn account_to_keep(bridge: &BridgeState, server: &Server) -> Option<AccountKey> 
     let is_wanted = lacks_scopes
         || server.awaits_scopes()
         || server.state() == ServerState::SignInNeeded
-        || bridge.sign_ins.awaits(server.name.as_str())
-        || sign_in::refused_after_sign_in(bridge, server).is_some();
+        || context.sign_ins.awaits(server.name.as_str())
+        || sign_in::refused_after_sign_in(&context.identity, server).is_some();
     (server.config.auth.is_interactive() && !is_wanted).then_some(account)
 }

@@ -227,10 +227,10 @@ impl Task {
         else {
             return;
         };
-        let (sign_ins, server) = (&self.bridge.sign_ins, &self.server.name);
+        let (sign_ins, server) = (&self.context.sign_ins, &self.server.name);
         match elicitation::action(response) {
             ElicitationAction::Accepted => {
-                sign_ins.accept(server, &request.name, self.bridge.options.clock.unix());
+                sign_ins.accept(server, &request.name, self.context.sign_in.clock.unix());
                 let name = request.name;
                 self.elicitation.stage = Stage::Shown { name, call };
             }
@@ -254,10 +254,10 @@ impl Task {
             return Some((message, false));
         };
         let is_shown = matches!(back.answer, Some(ElicitationAction::Accepted));
-        let (sign_ins, server) = (&self.bridge.sign_ins, &self.server.name);
+        let (sign_ins, server) = (&self.context.sign_ins, &self.server.name);
         match back.answer {
             Some(ElicitationAction::Accepted) => {
-                sign_ins.accept(server, &back.id, self.bridge.options.clock.unix());
+                sign_ins.accept(server, &back.id, self.context.sign_in.clock.unix());
             }
             Some(ElicitationAction::Declined | ElicitationAction::Unable) => {
                 match sign_ins.decline(server, &back.id, Instant::now()) {
@@ -285,7 +285,7 @@ impl Task {
     /// The host will send nothing more, and cannot be asked any longer.
     pub(super) fn end_elicitations(&mut self) {
         if self.sign_in.is_some() && self.outbox.queued_calls().next().is_some() {
-            self.bridge.sign_ins.join(&self.server.name, None);
+            self.context.sign_ins.join(&self.server.name, None);
         }
         if !matches!(self.elicitation.stage, Stage::Shown { .. }) {
             self.end_elicitation(false);

@@ -22,10 +22,10 @@ impl Task {
             ConnectionState::SignInNeeded { problem } => {
                 let problem = problem.clone();
                 self.want_sign_in_for_calls();
-                match sign_in::refused_after_sign_in(&self.bridge, &self.server) {
+                match sign_in::refused_after_sign_in(&self.context.identity, &self.server) {
                     Some(refused_after_sign_in) => (refused_after_sign_in, self.sign_in.is_some()),
                     None => (
-                        self.bridge
+                        self.context
                             .sign_ins
                             .with_next_step(&self.server.name, problem),
                         true,
@@ -224,7 +224,7 @@ impl Task {
         let problem = match &self.connection {
             ConnectionState::SignInNeeded { problem } => {
                 let problem = problem.clone();
-                self.bridge
+                self.context
                     .sign_ins
                     .with_next_step(&self.server.name, problem)
             }

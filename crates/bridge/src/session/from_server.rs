@@ -124,7 +124,7 @@ impl Task {
 
     fn remember(&self, request: &Message, answer: &Message) {
         if self.server.record_answer(request, answer) {
-            self.bridge.notifications.state_changed();
+            self.context.notifications.state_changed();
         }
     }
 
@@ -141,7 +141,7 @@ impl Task {
     /// its own. Called once per token of this session.
     fn record_token_accepted(&self, authorization: &Authorization) {
         self.server.record_accepted_token(authorization.number());
-        let identity = &self.bridge.identity;
+        let identity = &self.context.identity;
         identity.accepted(&self.server.target(), authorization);
     }
 

@@ -33,14 +33,14 @@ impl Task {
         }
         let target = self.server.target();
         if self
-            .bridge
+            .context
             .identity
             .missing_scopes(&target, challenge)
             .is_empty()
         {
             return self.repeat_with_newer_token(id);
         }
-        let is_under_way = self.bridge.sign_ins.awaits(self.server.name.as_str());
+        let is_under_way = self.context.sign_ins.awaits(self.server.name.as_str());
         if !is_under_way && !self.server.may_step_up(challenge) {
             return false;
         }
@@ -71,7 +71,7 @@ impl Task {
     /// Sends a call once more if there is a newer token than the one it was sent with: the last
     /// sign-in has requested all scopes that the server names. Returns false if there is none.
     fn repeat_with_newer_token(&mut self, id: &RequestId) -> bool {
-        let newest = self.bridge.identity.newest_token(&self.server.target());
+        let newest = self.context.identity.newest_token(&self.server.target());
         let pending = self.outbox.pending.get(id);
         let used = pending.and_then(|pending| pending.authorization.as_ref());
         if newest <= used.map(Authorization::number) {

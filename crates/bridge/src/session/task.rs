@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::connection::{AfterToken, Authorized, Backoff, ConnectionState, HostProtocol};
+use super::context::SessionContext;
 use super::elicitation::Elicitation;
 use super::outbox::{Outbox, RequestTimeout};
 use super::subscriptions::Subscriptions;
 use super::timeouts::Timeouts;
 use super::{CHANNEL_CAPACITY, HANDSHAKE_WAIT, HostInput, HostMessage, OwnIds, SessionKind, Task};
-use crate::bridge_state::BridgeState;
 use crate::pending_sign_ins::{ElicitationRequest, OngoingSignIn, SignInOutcome};
 use crate::registry::Server;
 use crate::session_registry::Listing;
@@ -64,7 +64,7 @@ enum Event {
 }
 
 pub(super) async fn run(
-    bridge: Arc<BridgeState>,
+    context: Arc<SessionContext>,
     server: Arc<Server>,
     listing: Listing,
     kind: SessionKind,
@@ -72,10 +72,10 @@ pub(super) async fn run(
     to_host: mpsc::Sender<HostMessage>,
     memory: Account,
 ) {
-    let (up, events) = connect(&bridge, &server, &memory);
-    let timeouts = Timeouts::from_settings(&bridge.config.settings(), &listing);
+    let (up, events) = connect(&context, &server, &memory);
+    let timeouts = Timeouts::from_settings(&context.config.settings(), &listing);
     let session_guard =
-        (kind == SessionKind::Host).then(|| bridge.sessions.register(&server.name, listing));
+        (kind == SessionKind::Host).then(|| context.sessions.register(&server.name, listing));
     let mut task = Task {
         up,
         events,
@@ -99,7 +99,7 @@ pub(super) async fn run(
         accepted: None,
         listen_again: false,
         own_ids: OwnIds::default(),
-        bridge,
+        context,
         server,
         kind,
         to_host,
@@ -111,7 +111,7 @@ pub(super) async fn run(
 }
 
 fn connect(
-    bridge: &BridgeState,
+    context: &SessionContext,
     server: &Server,
     memory: &Account,
 ) -> (Upstream, mpsc::Receiver<UpstreamEvent>) {
@@ -124,17 +124,17 @@ fn connect(
         nonce: Uuid::new_v4().simple().to_string().into(),
         memory: memory.clone(),
     };
-    let up = Upstream::open(bridge.client.clone(), options, events_in);
+    let up = Upstream::open(context.upstream.clone(), options, events_in);
     (up, events)
 }
 
 impl Task {
     async fn drive(&mut self, mut from_host: mpsc::Receiver<Message>) {
-        let mut news = self.bridge.notifications.account_changes();
-        let mut refreshes = self.bridge.identity.refreshes();
-        let mut resumes = self.bridge.sessions.resumes();
+        let mut news = self.context.notifications.account_changes();
+        let mut refreshes = self.context.identity.refreshes();
+        let mut resumes = self.context.sessions.resumes();
         let (shutdown, to_host) = (
-            self.bridge.background.shutdown().clone(),
+            self.context.background.shutdown().clone(),
             self.to_host.clone(),
         );
         while !self.is_over() {
@@ -211,7 +211,7 @@ impl Task {
             || self.delayed_result.is_some()
             || !self.unread.is_empty();
         if owes != self.pending_guard.is_some() {
-            self.pending_guard = owes.then(|| self.bridge.sessions.track_pending());
+            self.pending_guard = owes.then(|| self.context.sessions.track_pending());
         }
     }
 
@@ -235,7 +235,7 @@ impl Task {
 
     /// Follows a change of the configuration: continues with the new server, or ends the session.
     fn on_replaced(&mut self) {
-        let successor = self.bridge.config.registry().successor(&self.server);
+        let successor = self.context.config.registry().successor(&self.server);
         if let Some(next) = &successor
             && next.config == self.server.config
         {
@@ -257,10 +257,10 @@ impl Task {
 
     fn move_to(&mut self, server: Arc<Server>) {
         self.server = server;
-        let (up, events) = connect(&self.bridge, &self.server, &self.memory);
+        let (up, events) = connect(&self.context, &self.server, &self.memory);
         let old = std::mem::replace(&mut self.up, up);
         self.events = events;
-        self.bridge.background.spawn(old.close());
+        self.context.background.spawn(old.close());
         self.account = None;
         self.accepted = None;
         self.unreachable = None;
@@ -360,7 +360,7 @@ impl Task {
 
     pub(super) fn show(&self, state: ServerState) {
         if self.server.set_state(state) {
-            self.bridge.notifications.state_changed();
+            self.context.notifications.state_changed();
         }
     }
 }

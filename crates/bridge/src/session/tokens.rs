@@ -24,7 +24,7 @@ impl Task {
     /// Requests the headers for the server. Reports `refused` first, a token that the server has
     /// rejected.
     pub(super) fn pending_headers(&self, refused: Option<Authorization>) -> HeadersFuture {
-        let (identity, target) = (self.bridge.identity.clone(), self.server.target());
+        let (identity, target) = (self.context.identity.clone(), self.server.target());
         let server = Arc::clone(&self.server);
         Box::pin(async move {
             // Headers without secrets were set when the connection was opened.
@@ -124,7 +124,7 @@ impl Task {
     pub(super) fn on_refreshed(&mut self) {
         let target = self.server.target();
         if matches!(self.connection, ConnectionState::SignInNeeded { .. })
-            && self.bridge.identity.has_usable_token(&target)
+            && self.context.identity.has_usable_token(&target)
         {
             self.retry_token();
         }
@@ -132,7 +132,8 @@ impl Task {
 
     /// Returns the problem of a server that answers 401 to everything.
     pub(super) fn unauthorized(&self) -> Problem {
-        let refused_after_sign_in = sign_in::refused_after_sign_in(&self.bridge, &self.server);
+        let refused_after_sign_in =
+            sign_in::refused_after_sign_in(&self.context.identity, &self.server);
         let problem =
             refused_after_sign_in.unwrap_or_else(|| server_problem::unauthorized(&self.server));
         self.with_foreign_scopes(problem)
@@ -141,7 +142,7 @@ impl Task {
     /// Adds the scopes of other resources that the server requested when it rejected a token. No
     /// sign-in can grant them.
     pub(super) fn with_foreign_scopes(&self, problem: Problem) -> Problem {
-        let identity = &self.bridge.identity;
+        let identity = &self.context.identity;
         problem::with_foreign_scopes(problem, &identity.foreign_scopes(&self.server.target()))
     }
 
@@ -149,7 +150,7 @@ impl Task {
     pub(super) fn record_challenge(&self, challenge: Option<&str>) {
         self.server.record_challenge(challenge.map(str::to_owned));
         if let Some(challenge) = challenge {
-            let identity = &self.bridge.identity;
+            let identity = &self.context.identity;
             identity.record_challenge(&self.server.target(), challenge);
         }
     }
@@ -227,7 +228,7 @@ impl Task {
         self.outbox.drop_one_way();
         let target = self.server.target();
         let never =
-            !self.server.was_signed_in() && self.bridge.identity.account_for(&target).is_none();
+            !self.server.was_signed_in() && self.context.identity.account_for(&target).is_none();
         self.elicitation.detect_modern_host(&self.outbox);
         let is_modern = matches!(self.protocol, HostProtocol::Modern);
         let is_asked_later = is_modern && self.elicitation.is_for_calls();
@@ -236,7 +237,7 @@ impl Task {
         if never
             && !is_asked_later
             && self.kind == SessionKind::Host
-            && !self.bridge.clients.desktop_attached()
+            && !self.context.clients.desktop_attached()
         {
             self.want_sign_in(SignInTrigger::FirstConnection, None);
         }
@@ -262,11 +263,11 @@ impl Task {
         let sender = self.elicitation_sender(call);
         match (&self.sign_in, sender) {
             (None, sender) => {
-                self.sign_in = sign_in::begin(&self.bridge, &self.server, trigger, sender);
+                self.sign_in = sign_in::begin(&self.context.sign_in, &self.server, trigger, sender);
             }
             // The host is asked already, and does not wait for another turn.
             (Some(_), Some(_)) if self.elicitation.is_open() => {}
-            (Some(_), sender) => self.bridge.sign_ins.join(&self.server.name, sender),
+            (Some(_), sender) => self.context.sign_ins.join(&self.server.name, sender),
         }
     }
 
@@ -274,7 +275,7 @@ impl Task {
     /// account is no longer the server's.
     pub(super) fn on_accounts_changed(&mut self) {
         let needs_secrets = self.server.needs_secrets();
-        let now = self.bridge.identity.account_for(&self.server.target());
+        let now = self.context.identity.account_for(&self.server.target());
         let is_lost = self.account.is_some() && self.account != now.map(|account| account.key);
         if is_lost {
             self.account = None;

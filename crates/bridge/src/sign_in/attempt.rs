@@ -10,9 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::cancelled;
-use crate::bridge_state::BridgeState;
-use crate::browser::{self, BrowserError, NoBrowserReason};
+use super::{SignInContext, cancelled};
+use crate::browser::{BrowserError, NoBrowserReason};
 use crate::pending_sign_ins::{DeliveryPlan, Page, PageDelivery, PagePrompt, SignInPrompt};
 use crate::registry::Server;
 use crate::server_problem;
@@ -22,7 +21,7 @@ const APPROVAL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Signs in. Starts another flow whenever the user chooses a delivery that needs one.
 pub(super) async fn run(
-    bridge: &Arc<BridgeState>,
+    context: &Arc<SignInContext>,
     server: &Server,
     selection: AccountSelection,
     mut plans: watch::Receiver<DeliveryPlan>,
@@ -31,7 +30,7 @@ pub(super) async fn run(
     loop {
         let flow = plans.borrow_and_update().flow;
         let attempt = Attempt {
-            bridge,
+            context,
             server,
             selection: selection.clone(),
             plan: plans.clone(),
@@ -40,7 +39,7 @@ pub(super) async fn run(
             ended = attempt.run() => return attempt.conclude(ended),
             () = until(&mut plans, |plan| plan.flow != flow) => {}
             () = cancel.cancelled() => return Err(cancelled(server)),
-            () = bridge.background.shutdown().cancelled() => return Err(cancelled(server)),
+            () = context.background.shutdown().cancelled() => return Err(cancelled(server)),
         }
     }
 }
@@ -57,17 +56,17 @@ async fn until(
 }
 
 /// Opens the page again at the user's request: the tab may have been closed.
-pub(super) fn reopen(bridge: &Arc<BridgeState>, server: &Arc<Server>, page: Url) {
-    let (bridge, server) = (Arc::clone(bridge), Arc::clone(server));
+pub(super) fn reopen(context: &Arc<SignInContext>, server: &Arc<Server>, page: Url) {
+    let (context, server) = (Arc::clone(context), Arc::clone(server));
     tokio::spawn(async move {
-        if let Err(error) = bridge.open_page(&page).await {
+        if let Err(error) = context.browser.open(&page).await {
             tracing::warn!(server = %server.name, %error, "open the sign-in page by hand");
         }
     });
 }
 
 struct Attempt<'a> {
-    bridge: &'a BridgeState,
+    context: &'a SignInContext,
     server: &'a Server,
     selection: AccountSelection,
     plan: watch::Receiver<DeliveryPlan>,
@@ -105,17 +104,13 @@ impl Attempt<'_> {
         })?;
         // Removes the prompt, so that it is not answered again.
         self.show(SignInPrompt::Replaced);
-        Ok(self.bridge.identity.approve(&approval).await?)
+        Ok(self.context.identity.approve(&approval).await?)
     }
 
     async fn once(&self) -> Ended {
-        let (command, availability) = (
-            self.bridge.options.browser.as_deref(),
-            self.bridge.options.browser_availability,
-        );
         match self.delivery() {
             PageDelivery::Host | PageDelivery::Direct(SignInWay::Local) => {
-                match browser::may_open(command, availability) {
+                match self.context.browser.may_open() {
                     Ok(()) => self.local().await,
                     Err(why) => self.remote(Some(why)).await,
                 }
@@ -132,7 +127,7 @@ impl Attempt<'_> {
     /// server offers one.
     async fn local(&self) -> Ended {
         let (challenge, target) = (self.server.challenge(), self.server.target());
-        let flow = self.bridge.identity.start_sign_in(
+        let flow = self.context.identity.start_sign_in(
             &target,
             challenge.as_deref(),
             self.selection.clone(),
@@ -181,7 +176,7 @@ impl Attempt<'_> {
 
     async fn page(&self, why: Option<NoBrowserReason>) -> Ended {
         let (challenge, target) = (self.server.challenge(), self.server.target());
-        let identity = &self.bridge.identity;
+        let identity = &self.context.identity;
         let flow =
             identity.start_sign_in_elsewhere(&target, challenge.as_deref(), self.selection.clone());
         let flow = flow.await?;
@@ -207,7 +202,7 @@ impl Attempt<'_> {
 
     async fn start_device_flow(&self) -> Result<DeviceFlow, SignInError> {
         let (challenge, target) = (self.server.challenge(), self.server.target());
-        let identity = &self.bridge.identity;
+        let identity = &self.context.identity;
         let flow = identity.start_device_sign_in(&target, challenge.as_deref());
         flow.await
     }
@@ -215,7 +210,7 @@ impl Attempt<'_> {
     /// Starts a device flow. Returns `None` if the server offers none to this client, or has
     /// rejected the refresh token of the last one.
     async fn device_flow_if_offered(&self) -> Result<Option<DeviceFlow>, SignInError> {
-        if self.bridge.identity.needs_browser(&self.server.target()) {
+        if self.context.identity.needs_browser(&self.server.target()) {
             return Ok(None);
         }
         match self.start_device_flow().await {
@@ -250,12 +245,12 @@ impl Attempt<'_> {
             () = here => {}
             never = self.ask_hosts(page, None) => match never {},
         }
-        let now = self.bridge.options.clock.unix();
-        if !self.bridge.sign_ins.open_here(&self.server.name, now) {
+        let now = self.context.clock.unix();
+        if !self.context.sign_ins.open_here(&self.server.name, now) {
             return Ok(());
         }
-        self.bridge.notifications.state_changed();
-        self.bridge.open_page(page).await
+        self.context.notifications.state_changed();
+        self.context.browser.open(page).await
     }
 
     /// Asks one host after the other, until one shows the page.
@@ -271,13 +266,13 @@ impl Attempt<'_> {
         };
         let page = page.clone();
         let prompt = Arc::new(PagePrompt { page, text });
-        let timeout = Duration::from_secs(self.bridge.config.settings().sign_in_wait_seconds);
+        let timeout = Duration::from_secs(self.context.config.settings().sign_in_wait_seconds);
         loop {
-            let active = self.bridge.sign_ins.next_elicitation(name, &prompt).await;
+            let active = self.context.sign_ins.next_elicitation(name, &prompt).await;
             // A host that does not respond is skipped once another host waits.
             let is_wanted = async {
                 tokio::time::sleep(timeout).await;
-                self.bridge.sign_ins.until_wanted_elsewhere(name).await;
+                self.context.sign_ins.until_wanted_elsewhere(name).await;
             };
             tokio::select! {
                 () = active.until_refused() => {}
@@ -289,23 +284,23 @@ impl Attempt<'_> {
     fn show_opened(&self, page: Page, browser_problem: Option<String>) {
         self.show(SignInPrompt::Opened {
             page,
-            opened: self.bridge.options.clock.unix(),
+            opened: self.context.clock.unix(),
             browser_problem,
         });
     }
 
     fn show(&self, prompt: SignInPrompt) {
-        self.bridge.sign_ins.set_prompt(&self.server.name, prompt);
-        self.bridge.notifications.state_changed();
+        self.context.sign_ins.set_prompt(&self.server.name, prompt);
+        self.context.notifications.state_changed();
     }
 
     fn conclude(&self, ended: Ended) -> Result<(), Problem> {
         if ended.as_ref().is_err_and(SignInError::is_timed_out) {
-            self.bridge.sign_ins.time_out(&self.server.name);
+            self.context.sign_ins.time_out(&self.server.name);
         }
         let account = ended.map_err(|error| server_problem::from_sign_in(self.server, &error))?;
         self.server.signed_in(&account.key);
-        let first = self.bridge.identity.newest_token(&self.server.target());
+        let first = self.context.identity.newest_token(&self.server.target());
         self.server.record_first_token(first);
         Ok(())
     }

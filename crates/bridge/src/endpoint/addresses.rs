@@ -44,7 +44,7 @@ impl Addresses {
         ))
     }
 
-    pub(crate) fn set_http(&self, http: Result<String, Problem>) {
+    pub(super) fn set_http(&self, http: Result<String, Problem>) {
         *self.lock_http() = http;
         self.notifications.state_changed();
     }
@@ -55,7 +55,7 @@ impl Addresses {
     }
 
     /// Sets the URL of the HTTP socket. It is set once.
-    pub(crate) fn set_socket(&self, url: String) {
+    pub(super) fn set_socket(&self, url: String) {
         self.socket.get_or_init(|| url);
     }
 
