@@ -10,7 +10,7 @@ use crate::error::AuthorizationError;
 use crate::explanation::Explanation;
 use crate::target::{Authorization, Target};
 use crate::token::Tokens;
-use crate::token::grant_entry::{header, next_serial};
+use crate::token::bearer::{header, next_serial};
 use crate::token::pause::{AFTER_REFUSAL, AFTER_UNREACHABLE};
 use crate::token::refused::Refused;
 use crate::vault::VaultError;

@@ -13,7 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::grant::Grant;
-use super::grant_entry::GrantError;
+use super::grant_error::GrantError;
 use super::source::Source;
 use super::verdicts::Verdict;
 use crate::approval::{AudienceChange, PinKey, PinnedAudience};

@@ -5,10 +5,12 @@
 //! Does not own: how the first code was obtained, and where records are.
 
 mod audience;
+pub(crate) mod bearer;
 pub(crate) mod endpoint;
 pub(crate) mod form;
 mod grant;
-pub(crate) mod grant_entry;
+mod grant_entry;
+mod grant_error;
 mod grant_store;
 mod multi_resource;
 pub(crate) mod pause;

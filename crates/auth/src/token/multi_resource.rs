@@ -12,7 +12,8 @@ use model::{EndpointUrl, Issuer};
 
 use super::endpoint::{EndpointError, TokenEndpoint, Unavailable};
 use super::grant::{Grant, GrantKey};
-use super::grant_entry::{GrantEntry, GrantError};
+use super::grant_entry::GrantEntry;
+use super::grant_error::GrantError;
 use super::pause::AFTER_REFUSAL;
 use super::source::Source;
 use crate::account::AccountKey;

@@ -6,20 +6,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Clock, EndpointUrl, Issuer};
+use model::{Clock, EndpointUrl};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
 use super::endpoint::TokenEndpoint;
-use super::grant_entry::{GrantEntry, GrantError, Refresh, RefreshOutcome, TokenStatus};
+use super::grant_entry::{GrantEntry, Refresh, RefreshOutcome, TokenStatus};
+use super::grant_error::GrantError;
 use super::grant_store::GrantStore;
 use super::verdicts::Verdicts;
 use crate::approval::Approval;
 use crate::audience::{ConfiguredServers, ForeignScopes};
 use crate::callback_ports::Ports;
 use crate::discovery::KnownIssuers;
-use crate::error::{AuthorizationError, SignInReason};
+use crate::error::AuthorizationError;
 use crate::http::HttpClients;
 use crate::target::{Authorization, IsOtherUser, Target, TargetKey};
 use crate::vault::VaultError;
@@ -287,60 +288,6 @@ impl Source {
         };
         if let Err(error) = kept {
             tracing::error!(%error, "the refreshed tokens could not be stored for now");
-        }
-    }
-}
-
-impl From<JoinError> for GrantError {
-    fn from(error: JoinError) -> Self {
-        Self::Unreachable {
-            reason: error.to_string(),
-            retry_after: None,
-        }
-    }
-}
-
-impl GrantError {
-    /// Converts the error for a server whose grant is from `issuer`.
-    pub(super) fn for_server(self, target: &Target, issuer: &Issuer) -> AuthorizationError {
-        let server = target.url().shown().to_owned();
-        match self {
-            Self::SignInNeeded(reason, explanation) => AuthorizationError::SignInNeeded {
-                server,
-                reason,
-                explanation,
-            },
-            Self::ForeignAudience { audience, owner } => AuthorizationError::ForeignAudience {
-                server,
-                audience,
-                owner,
-            },
-            Self::RegistrationLost => AuthorizationError::SignInNeeded {
-                server,
-                reason: SignInReason::Revoked,
-                explanation: None,
-            },
-            Self::Unreachable {
-                reason,
-                retry_after,
-            } => AuthorizationError::Unreachable {
-                server,
-                issuer: issuer.to_string(),
-                reason,
-                retry_after,
-            },
-            Self::Forbidden(explanation) => AuthorizationError::Forbidden {
-                server,
-                explanation,
-            },
-            Self::Misconfigured {
-                reason,
-                explanation,
-            } => AuthorizationError::Misconfigured {
-                server,
-                reason,
-                explanation,
-            },
         }
     }
 }
