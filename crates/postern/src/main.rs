@@ -14,6 +14,7 @@ mod exe_path;
 mod fd_limit;
 mod flatpak;
 mod logging;
+mod random;
 mod signals;
 mod terminal;
 mod ui;

@@ -11,14 +11,16 @@ use mcp::memory::Budget;
 use mcp::upstream::{Client, ClientOptions, Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Kind, LATEST_LEGACY, Message, RequestId};
 use model::config::{Proxy, Transport};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
-use super::files::{SERVER, random};
+use super::files::SERVER;
 use super::stack::DemoStack;
 use crate::context::{Context, VERSION};
+use crate::random;
 use crate::terminal;
 
 /// The timeout of a request.
@@ -85,7 +87,7 @@ impl DemoClient {
             transport,
             headers: Vec::new(),
             learned: Arc::default(),
-            nonce: random()?.into(),
+            nonce: random::secret()?.expose_secret().into(),
             memory: Budget::default().account(),
         };
         let (sender, events) = mpsc::channel(16);

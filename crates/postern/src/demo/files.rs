@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::Home;
 use emulator::demo;
+use secrecy::ExposeSecret;
 use toml_edit::DocumentMut;
+
+use crate::random;
 
 /// The server's name, at the bridge and at the gateway.
 pub(super) const SERVER: &str = "snippets";
@@ -79,7 +80,7 @@ pub(super) fn write_gateway_files(folder: &Path, addresses: &Addresses) -> anyho
     std::fs::create_dir_all(file.with_file_name(""))?;
     let key = functions_key_file(folder);
     if !key.exists() {
-        files::replace(&key, random()?.as_bytes())?;
+        files::replace(&key, random::secret()?.expose_secret().as_bytes())?;
     }
     files::replace(
         &file.with_file_name("entra-client-secret"),
@@ -161,16 +162,6 @@ fn with_server_at(url: &str, earlier: &str) -> anyhow::Result<String> {
         .context("the server is not a table")?;
     server.insert("url", toml_edit::value(url));
     Ok(document.to_string())
-}
-
-pub(super) fn random() -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]

@@ -14,8 +14,6 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::peer::{self, Owner};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
@@ -23,6 +21,7 @@ use tokio::time::Instant;
 
 use super::page;
 use crate::error::CliError;
+use crate::random;
 
 /// The lifetime of a one-time link. [`page::expired_link`] mentions it too.
 pub(super) const LINK_LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -47,14 +46,14 @@ impl AccessPolicy {
     pub(super) fn new(address: SocketAddr) -> Result<Self, CliError> {
         Ok(Self {
             address,
-            token: Arc::new(random()?),
+            token: Arc::new(random::secret().map_err(CliError::new)?),
             link: Arc::default(),
         })
     }
 
     /// Creates a link that opens the page once. It replaces the previous link.
     pub(super) fn new_link(&self) -> Result<String, CliError> {
-        let code = random()?;
+        let code = random::secret().map_err(CliError::new)?;
         let address = format!("http://{}/enter/{}", self.address, code.expose_secret());
         *self.lock() = Some(OneTimeLink {
             code,
@@ -113,17 +112,6 @@ impl AccessPolicy {
             .unwrap_or_default();
         equal(self.token.expose_secret(), shown)
     }
-}
-
-/// Returns a new random secret.
-fn random() -> Result<SecretString, CliError> {
-    let mut bytes = [0; 32];
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| CliError::new("the system's random number generator failed"))?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
 fn equal(secret: &str, shown: &str) -> bool {
