@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
 
@@ -23,39 +22,22 @@ use crate::fault::Fault;
 use crate::fault_injection::Attempt;
 use crate::flow;
 use crate::page;
-use crate::parameters::Parameters;
+use crate::parameters::{EncodedParameters, Parameters};
 use crate::redirect::{RedirectTarget, ResponseMode};
 use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
 use crate::sign_in::SignIn;
 
-pub(crate) async fn get(
-    State(entra): State<Arc<Entra>>,
-    Path(tenant): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    authorize(
-        &entra,
-        &tenant,
-        query.unwrap_or_default().as_bytes(),
-        &headers,
-    )
-}
-
-pub(crate) async fn post(
+pub(crate) async fn authorize(
     State(entra): State<Arc<Entra>>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    EncodedParameters(encoded): EncodedParameters,
 ) -> Response {
-    authorize(&entra, &tenant, &body, &headers)
-}
-
-fn authorize(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> Response {
-    let trace = RequestTrace::new(headers, entra.clock.now());
-    let checked = Parameters::parse(encoded)
-        .and_then(|parameters| Ok((client(entra, tenant, &parameters)?, parameters)));
+    let entra = &*entra;
+    let trace = RequestTrace::new(&headers, entra.clock.now());
+    let checked = Parameters::parse(&encoded)
+        .and_then(|parameters| Ok((client(entra, &tenant, &parameters)?, parameters)));
     let (client, parameters) = match checked {
         Ok(checked) => checked,
         Err(fault) => return page::show_fault(&trace, &fault),
@@ -67,7 +49,7 @@ fn authorize(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -
     } = client;
     match check(entra, authority, app, &mut target, &parameters) {
         Ok(request) => {
-            let browser = Browser::read(entra, headers);
+            let browser = Browser::read(entra, &headers);
             let next = flow::begin(&request, &browser, authority.allowed_users(app));
             let started = entra.clock.unix();
             SignIn {

@@ -291,7 +291,7 @@ fn router(entra: Arc<Entra>) -> Router {
         )
         .route(
             "/{tenant}/oauth2/v2.0/authorize",
-            get(authorize::get).post(authorize::post),
+            get(authorize::authorize).post(authorize::authorize),
         )
         .route("/{tenant}/login", post(sign_in::post))
         .route(
@@ -317,7 +317,7 @@ fn router(entra: Arc<Entra>) -> Router {
         .route("/metadata/identity/oauth2/token/", get(imds::token))
         .route(
             "/{tenant}/oauth2/v2.0/logout",
-            get(logout::get).post(logout::post),
+            get(logout::logout).post(logout::logout),
         )
         .route(
             "/oidc/userinfo",

@@ -5,59 +5,40 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
 use crate::browser::Browser;
 use crate::entra::Entra;
 use crate::page::{self, Notice};
-use crate::parameters::Parameters;
+use crate::parameters::{EncodedParameters, Parameters};
 use crate::redirect::RedirectTarget;
 use crate::request_trace::RequestTrace;
 
-pub(crate) async fn get(
-    State(entra): State<Arc<Entra>>,
-    Path(tenant): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    log_out(
-        &entra,
-        &tenant,
-        query.unwrap_or_default().as_bytes(),
-        &headers,
-    )
-}
-
-pub(crate) async fn post(
+pub(crate) async fn logout(
     State(entra): State<Arc<Entra>>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    EncodedParameters(encoded): EncodedParameters,
 ) -> Response {
-    log_out(&entra, &tenant, &body, &headers)
-}
-
-fn log_out(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> Response {
     let parsed = entra
-        .authority(tenant)
-        .and_then(|_| Parameters::parse(encoded));
+        .authority(&tenant)
+        .and_then(|_| Parameters::parse(&encoded));
     let parameters = match parsed {
         Ok(parameters) => parameters,
         Err(fault) => {
-            return page::show_fault(&RequestTrace::new(headers, entra.clock.now()), &fault);
+            return page::show_fault(&RequestTrace::new(&headers, entra.clock.now()), &fault);
         }
     };
-    let mut browser = Browser::read(entra, headers);
+    let mut browser = Browser::read(&entra, &headers);
     let hinted = parameters
         .optional("logout_hint")
         .and_then(|hint| entra.cloud.member_named(hint));
     browser.sign_out(hinted.map(|member| member.user.object_id));
-    let mut response = post_logout_target(entra, &parameters)
+    let mut response = post_logout_target(&entra, &parameters)
         .map_or_else(signed_out, |target| target.send(Vec::new()));
-    browser.set_cookies(entra, &mut response);
+    browser.set_cookies(&entra, &mut response);
     response
 }
 

@@ -1,5 +1,9 @@
 //! The parameters of a request from its query or form body. Each is unique and not empty.
 
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use http::Method;
 use model::RepeatedParameter;
 use secrecy::SecretString;
 
@@ -42,6 +46,22 @@ impl Parameters {
     /// Returns a parameter that must not be printed.
     pub(crate) fn secret(&self, name: &str) -> Option<SecretString> {
         self.optional(name).map(SecretString::from)
+    }
+}
+
+/// The encoded parameters of an endpoint that answers GET and POST: the body of a POST, and the
+/// query of other requests.
+pub(crate) struct EncodedParameters(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for EncodedParameters {
+    type Rejection = BytesRejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, BytesRejection> {
+        if request.method() == Method::POST {
+            return Bytes::from_request(request, state).await.map(Self);
+        }
+        let query = request.uri().query().unwrap_or_default();
+        Ok(Self(Bytes::copy_from_slice(query.as_bytes())))
     }
 }
 
