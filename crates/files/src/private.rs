@@ -14,10 +14,17 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 #[must_use]
 pub fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    options.mode(0o600);
+    close_new(&mut options);
     options
 }
+
+#[cfg(unix)]
+fn close_new(options: &mut OpenOptions) {
+    options.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn close_new(_options: &mut OpenOptions) {}
 
 /// Creates a folder and its missing parents, each with mode 0700. An existing folder keeps its mode.
 ///
@@ -67,7 +74,8 @@ pub fn is_private(_metadata: &Metadata) -> bool {
     true
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
