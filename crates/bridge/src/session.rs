@@ -5,6 +5,10 @@
 //! events. A rejected token or a lost server is an event, not an error. Does not own: how bytes
 //! reach the host (`endpoint`), or the server (`mcp::upstream`).
 //!
+//! A request of the host enters in `from_host`, waits in `outbox`, and ends in `task` (`fail`) or
+//! with the server's response in `from_server`. `tokens` gets the headers and asks for a sign-in,
+//! `fallback` answers in place of the server, `step_up` handles missing scopes.
+//!
 //! Rules where the specification is silent:
 //! - A handshake waits [`HANDSHAKE_WAIT`] for the server. Then it is answered from the cache, or
 //!   with the minimum that a host needs. Lists and subscriptions likewise. Once the server is live,
