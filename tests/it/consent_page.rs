@@ -54,7 +54,7 @@ async fn sign_in_needs_no_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_tabs_sign_in_at_once() {
+async fn two_tabs_sign_in_concurrently() {
     let (harness, browser) = tokio::join!(Harness::start(), Browser::open());
     let (mut one, mut two) = (
         Guest::register(&harness).await,
@@ -77,7 +77,7 @@ async fn two_tabs_sign_in_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn form_sent_twice_brings_one_code() {
+async fn form_sent_twice_issues_one_code() {
     let (harness, browser) = tokio::join!(Harness::start(), Browser::open());
     let mut guest = Guest::register(&harness).await;
     browser.go_to(&guest.page).await;

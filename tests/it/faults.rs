@@ -83,7 +83,7 @@ async fn cut_stream_with_event_ids_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_responses_give_one_answer_each() {
+async fn malformed_responses_cause_one_response_each() {
     let relay = Relay::start().await;
     let mut host = Host::connect(&relay.bridge, "odd").await;
     for form in [
@@ -113,7 +113,7 @@ async fn malformed_responses_give_one_answer_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_killed_during_calls_gives_errors() {
+async fn server_killed_during_calls_returns_errors() {
     let relay = Relay::start().await;
     let mut host = Host::connect(&relay.bridge, "killed").await;
     for round in 1..=3 {

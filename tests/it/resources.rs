@@ -139,7 +139,7 @@ fn reports() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn challenge_with_foreign_scope_brings_no_foreign_token() {
+async fn challenge_with_foreign_scope_gets_no_foreign_token() {
     let setup = Setup::start().await;
     setup.sign_in_to_files().await;
     for foreign in [
@@ -242,7 +242,7 @@ async fn discovered_server_asking_for_graph_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resource_is_free_once_server_named_by_url_is_removed() {
+async fn removed_server_releases_its_resource() {
     let setup = Setup::start().await;
     let by_url = setup.start_api(&[]).await;
     let scope = format!("{}/read", by_url.url());

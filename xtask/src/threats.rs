@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn write_renews_the_column_of_tests_and_nothing_else() {
+    fn write_changes_only_tests_column() {
         let renamed = TABLE.replace("t1_callback", "t1_answer");
         assert_eq!(written(&renamed, &tests()), TABLE);
     }

@@ -165,7 +165,7 @@ mod tests {
     use super::usual_places;
 
     #[test]
-    fn usual_places_stay_at_origin() {
+    fn usual_paths_stay_at_origin() {
         let places = |url: &str| -> Vec<String> {
             let places = usual_places(&url.parse().unwrap());
             places.iter().map(EndpointUrl::to_string).collect()

@@ -244,7 +244,7 @@ mod tests {
     use super::{about, from_failure};
 
     #[test]
-    fn about_names_server_once() {
+    fn problem_names_server_once() {
         let failure = UpstreamError::Unreachable {
             reason: "no route".to_owned(),
             sent: false,

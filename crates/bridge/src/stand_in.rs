@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn result_says_what_happened_in_words() {
+    fn stand_in_result_describes_outcome() {
         let server: ServerName = "notes".parse().unwrap();
         let call = call("sign_in_notes", "");
         let listed = message(

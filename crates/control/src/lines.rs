@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn buffer_of_long_line_is_kept_for_a_second() {
+    async fn buffer_of_long_line_is_kept_for_one_second() {
         let (mut lines, mut far) = after_long_line(MAX_KEPT_LINE - 1).await;
         write_more(&mut lines, &mut far).await;
         assert!(lines.buffer.try_reclaim(MAX_KEPT_LINE));

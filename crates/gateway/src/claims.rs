@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn state_is_claimed_once_and_forgotten_when_it_has_expired() {
+    fn state_is_claimed_once_and_expires() {
         let claims = Claims::default();
         let state = |number: usize| Digest::of(&number.to_string());
         assert!(claims.claim(state(0), 10, 1));

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn d3_t3_only_a_cookie_of_ours_with_the_same_meaning_is_read() {
+    fn d3_t3_cookie_of_other_key_or_purpose_is_ignored() {
         let keys = keys();
         let cookies = Cookies::new(&"https://g.example".parse().unwrap());
         let set = cookies.set(&keys, Cookie::Browser, "value");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn sign_in_has_cookie_while_it_is_short_and_few_are_there() {
+    fn sign_in_beyond_size_limits_gets_no_cookie() {
         let cookies = Cookies::new(&"https://g.example".parse().unwrap());
         let set = |length: usize, sent: &HeaderMap| {
             cookies.set_sign_in("state", &"x".repeat(length), 600, sent)
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_http_the_name_carries_the_port() {
+    fn loopback_http_cookie_name_contains_port() {
         let cookies = Cookies::new(&"http://127.0.0.1:4180".parse().unwrap());
         let set = cookies.set(&keys(), Cookie::Browser, "x");
         let text = set.to_str().unwrap();

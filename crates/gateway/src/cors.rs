@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_of_parameters_are_allowed_as_they_are_asked_for() {
+    fn preflight_allows_requested_parameter_headers() {
         let allowed = |asked: &str| {
             let headers = [(ACCESS_CONTROL_REQUEST_HEADERS, asked.parse().unwrap())];
             let response = preflight("GET", &headers.into_iter().collect());

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t45_t67_only_our_own_host_is_answered() {
+    fn t45_t67_foreign_host_header_is_rejected() {
         let asked = |uri: &'static str, hosts: &[&'static str]| {
             let hosts = hosts.iter().map(|host| (HOST, host.parse().unwrap()));
             let mut headers = HeaderMap::new();

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_read_strictly() {
+    fn duplicate_or_malformed_parameter_is_rejected() {
         let read = |text: &str, name| {
             Parameters::parse(text.as_bytes()).map(|p| p.get(name).map(str::to_owned))
         };
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn d19_d21_a_redirect_keeps_its_query_and_values_stay_values() {
+    fn d19_d21_redirect_keeps_query_and_encodes_values() {
         for (base, expected) in [
             (
                 "https://c.example/cb",

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_make_room_and_those_of_sessions_last() {
+    fn idle_connections_close_first_and_session_ones_last() {
         let places = Places::new(4);
         let used = taken(&places, None);
         let known = taken(&places, None);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_that_session_uses_never_makes_room() {
+    fn connection_in_use_by_session_is_never_closed() {
         let places = Places::new(10);
         let all: Vec<_> = (0..10).map(|_| taken(&places, None)).collect();
         let open: Vec<_> = all.iter().map(of_session).collect();
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn session_gets_no_place_that_another_connection_took() {
+    fn session_cannot_take_place_of_another_connection() {
         let places = Places::new(2);
         let used = [taken(&places, None), taken(&places, None)];
         let _sessions = used.each_ref().map(of_session);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_in_use_stay_while_few_idle_ones_make_room() {
+    fn connections_in_use_stay_while_idle_ones_exist() {
         let places = Places::new(1_000);
         let all: Vec<_> = (0..1_000)
             .map(|_| places.take(None).expect("a place"))
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_without_session_are_bounded_and_the_oldest_end() {
+    fn requests_without_session_are_limited_and_oldest_end() {
         let places = Places::new(100);
         let flooding = taken(&places, None);
         let _open: Vec<_> = (0..MAX_ANONYMOUS).map(|_| begun(&flooding)).collect();
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_closes_that_breaks_off_many_requests() {
+    fn connection_that_aborts_many_requests_is_closed() {
         let places = Places::new(100);
         let (flooding, proxy) = (taken(&places, address(1)), taken(&places, None));
         for place in [&flooding, &proxy] {
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn address_has_part_of_the_places() {
+    fn places_per_address_are_limited() {
         let places = Places::new(40);
         let mut all: Vec<_> = (0..10).map(|_| taken(&places, address(1))).collect();
         all.push(taken(&places, address(1)));
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn flood_of_connections_stays_within_the_places() {
+    fn connection_flood_stays_within_limit() {
         let places = Places::new(1_000);
         let mut all = Vec::new();
         for _ in 0..5_000 {
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_do_not_close_take_no_more_than_as_many_again() {
+    fn unclosed_connections_take_at_most_twice_limit() {
         let places = Places::new(100);
         let all: Vec<_> = std::iter::from_fn(|| places.take(None)).collect();
         assert_eq!(all.len(), 2 * 100 + RESERVE);
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn places_fit_into_descriptors() {
+    fn places_fit_within_descriptor_limit() {
         for (max, limit, expected) in [
             (10_000, None, 10_000),
             (10_000, Some(65_536), 10_000),

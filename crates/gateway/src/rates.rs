@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn company_behind_one_address_signs_in_and_a_flood_from_it_ends() {
+    fn rates_allow_shared_address_and_stop_flood() {
         let rates = Rates::new();
         let company = visitor("192.0.2.1", "192.0.2.0");
         for rate in [&rates.registrations, &rates.callbacks] {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn network_has_limit_of_its_own() {
+    fn rates_limit_each_network() {
         let rates = Rates::new();
         let of_network: u32 = (0..8)
             .map(|number| {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_cannot_be_guessed_without_end() {
+    fn rates_limit_wrong_codes_per_address() {
         let rates = Rates::new();
         let visitor = visitor("192.0.2.1", "192.0.2.0");
         let wrong = counted(&rates.wrong_codes, &visitor, 10_000);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_forgotten() {
+    fn rates_drop_old_addresses() {
         let rates = Rates::new();
         let addresses = &rates.callbacks.usual.of_address;
         for number in 0..10_000_000 {

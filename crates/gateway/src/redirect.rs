@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn t39_only_safe_schemes_can_be_registered() {
+    fn t39_redirect_uri_with_unsafe_scheme_is_rejected() {
         for good in [
             "https://client.example/cb",
             "https://client.example/cb?tenant=1",
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn gateway_on_this_computer_has_many_names() {
+    fn own_origin_includes_all_loopback_names() {
         let own = OwnOrigin::new(&"http://127.0.0.1:4180".parse().unwrap());
         for uri in [
             "http://127.0.0.1:4180/authorize",
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn t14_t15_d24_a_redirect_matches_exactly_but_for_a_loopback_port() {
+    fn t14_t15_d24_redirect_uri_match_ignores_only_loopback_port() {
         let registered = [
             "https://client.example/cb",
             "http://127.0.0.1/cb",
@@ -558,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_is_shown_and_let_through_by_the_page() {
+    fn destination_has_matching_csp_source() {
         for (uri, source) in [
             ("https://client.example/cb", "https://client.example"),
             (

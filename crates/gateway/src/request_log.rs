@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_without_session_have_few_lines_and_are_counted() {
+    fn requests_without_session_are_logged_up_to_limit() {
         let log = RequestLog::default();
         let lines = |status| {
             let lines = (0..1_000).filter(|_| log.takes(status));

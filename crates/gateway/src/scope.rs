@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_gets_what_it_asked_for_and_the_server_has() {
+    fn granted_scopes_are_requested_ones_that_server_offers() {
         for (asked, offered, granted) in [
             ("", "a b", Some("a b")),
             ("a", "a b", Some("a")),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn t85_what_is_missing_is_named_exactly() {
+    fn t85_missing_scopes_are_exact() {
         let has = Scopes::from_words("a c");
         assert_eq!(
             has.missing(&Scopes::from_words("a b c d")).to_string(),

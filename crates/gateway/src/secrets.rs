@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn values_come_from_files_variables_and_the_configuration() {
+    fn secret_is_read_from_file_variable_or_configuration() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), "from-file\r\n").unwrap();
         let value = |source| resolve(source, folder.path()).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn t60_a_missing_or_placeholder_secret_stops_the_start() {
+    fn t60_missing_or_placeholder_secret_prevents_start() {
         let folder = tempfile::tempdir().unwrap();
         for (source, hint) in [
             ("file = \"absent\"", "relative to gateway.toml"),

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_in_queries_are_secrets() {
+    fn url_query_values_are_secrets() {
         let values = |text: &str| -> Vec<String> {
             let url = text.parse().unwrap();
             let values = query_values(&url);

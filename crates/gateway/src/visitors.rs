@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn t75_only_a_named_proxy_is_believed_and_from_the_right() {
+    fn t75_forwarding_header_counts_from_trusted_proxy_only() {
         let visitors = visitors(ForwardedHeader::XForwardedFor);
         for (peer, lists, expected) in [
             ("198.51.100.1", &[][..], "198.51.100.1"),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_as_rfc_7239_writes_it() {
+    fn forwarded_header_is_parsed_as_in_rfc_7239() {
         let visitors = visitors(ForwardedHeader::Forwarded);
         for (text, expected) in [
             ("for=192.0.2.9", "192.0.2.9"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn those_behind_a_proxy_that_is_not_named_share_one_limit() {
+    fn visitors_behind_unlisted_proxy_share_one_limit() {
         let visitors = visitors(ForwardedHeader::XForwardedFor);
         for peer in ["127.0.0.1", "192.168.0.1", "100.64.0.1", "fd00::1"] {
             let given = [(X_FORWARDED_FOR, "192.0.2.9")];
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_around_addresses_and_may_be_trusted() {
+    fn visitor_has_network_that_may_be_trusted() {
         let visitors = visitors(ForwardedHeader::XForwardedFor);
         let visitor = |peer: &str| visitors.visitor(peer.parse().unwrap(), &HeaderMap::new());
         let here = visitor("203.0.113.77");

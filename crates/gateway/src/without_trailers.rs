@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn t59_a_body_passes_and_its_trailers_do_not() {
+    async fn t59_body_is_forwarded_without_trailers() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-postern-user", HeaderValue::from_static("evil"));
         let frames = [

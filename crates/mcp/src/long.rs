@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn id_is_found_wherever_it_stands() {
+    fn id_is_found_at_any_position() {
         let seven = || RequestId::from_json("7").unwrap();
         for request in [
             r#"{"jsonrpc":"2.0","id":7,"method":"x","params":{"id":8,"a":["\"id\":9","}",{}]}}"#,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_have_none() {
+    fn invalid_message_has_no_id() {
         for other in [
             r#"{"method":"x","params":{"id":7}}"#,
             r#"[{"id":7,"method":"x"}]"#,

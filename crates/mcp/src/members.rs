@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_have_no_members() {
+    fn invalid_object_has_no_members() {
         for text in ["", "1", "[]", r#"{"a":1"#, r#"{"a":1} 2"#, r#"{"a":1,}"#] {
             assert_eq!(found(text, "a"), None, "{text}");
         }

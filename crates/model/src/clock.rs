@@ -117,7 +117,7 @@ mod tests {
     use super::{AheadClock, ManualClock};
 
     #[test]
-    fn ahead_clock_keeps_its_distance() {
+    fn ahead_clock_keeps_its_offset() {
         let base = ManualClock::new(SystemTime::UNIX_EPOCH);
         let ahead = AheadClock::new(base.clock());
         let clock = ahead.clock();

@@ -51,7 +51,7 @@ fn every_example_is_valid() {
 }
 
 #[test]
-fn every_link_leads_to_a_file() {
+fn every_link_leads_to_file() {
     let root = root();
     let mut count = 0;
     for (name, text) in documents() {

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_task_has_its_turn_each_quarter_of_mib() {
+    async fn other_tasks_run_after_each_quarter_of_mib() {
         let other = Other::spawn();
         let mut turns = Turns::default();
         for _ in 0..3 {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn long_body_comes_in_portions_and_whole() {
+    async fn long_body_arrives_complete_in_portions() {
         let other = Other::spawn();
         let whole = Bytes::from_iter((0..8 * MAX_TURN + 3).map(|at| (at % 251) as u8));
         let mut body = Portioned::new(Full::new(whole.clone()));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_is_served_beside_tasks_that_move_much() {
+    fn socket_is_served_during_large_transfers() {
         const ROUND_TRIPS: usize = 100;
         const MOVERS: usize = 20;
         let mut builder = Builder::new_multi_thread();

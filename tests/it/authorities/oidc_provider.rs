@@ -196,7 +196,7 @@ impl Moment {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bridge_killed_during_refresh_costs_at_most_one_sign_in() {
+async fn bridge_killed_during_refresh_needs_at_most_one_sign_in() {
     let setup = setup(2, "").await;
     let ada = async |browser: &Browser| sign_in(browser, "ada").await;
     setup.sign_in("ada", ada).await;

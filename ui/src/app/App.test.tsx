@@ -14,7 +14,7 @@ const unreachable: Problem = {
   hint: "wait a moment",
 };
 
-test("missing bridge is reported with a hint", () => {
+test("missing bridge is reported with hint", () => {
   renderApp(mockTransport("none"));
   const alert = screen.getByRole("alert");
   expect(alert.textContent).toContain("Postern's background service is not running");
@@ -48,7 +48,7 @@ test("first run adds server and suggests name from URL", async () => {
   expect(screen.getByText("Sign-in needed")).toBeDefined();
 });
 
-test("URL without server proposes the found one", async () => {
+test("URL without server proposes found one", async () => {
   renderApp(mockTransport("first-run"));
   await user.type(screen.getByLabelText("Server URL"), "https://mcp.example.com");
   await user.click(screen.getByRole("button", { name: "Add server" }));
@@ -58,7 +58,7 @@ test("URL without server proposes the found one", async () => {
   expect(screen.getByText("https://mcp.example.com/mcp")).toBeDefined();
 });
 
-test("taken name is reported in the form", async () => {
+test("taken name is reported in form", async () => {
   renderApp(mockTransport("connected"));
   await user.click(screen.getByRole("button", { name: "Add server" }));
   const dialog = await screen.findByRole("dialog");
@@ -112,7 +112,7 @@ test("failed sign-in is reported on every page", async () => {
   expect((await screen.findByRole("alert")).textContent).toContain("The sign-in to snippets timed out");
 });
 
-test("every state has a label", () => {
+test("every state has label", () => {
   renderApp(mockTransport("attention"));
   for (const words of ["Ready", "Sign-in needed", "Not working", "Connecting"]) {
     expect(screen.getByText(words)).toBeDefined();
@@ -120,7 +120,7 @@ test("every state has a label", () => {
   expect(screen.getByLabelText("2 servers need attention")).toBeDefined();
 });
 
-test("every control has a name", () => {
+test("every control has name", () => {
   for (const page of ["servers", "consents", "hosts", "settings"]) {
     const { unmount } = renderApp(mockTransport("connected"), page);
     for (const button of screen.getAllByRole("button")) {

@@ -43,7 +43,7 @@ test("failed call rejects with problem of bridge or its own", async () => {
   await expect(httpTransport("").call({ call: "status" })).rejects.toMatchObject({ kind: "unreachable" });
 });
 
-test("follow reports states and the end of the stream", async () => {
+test("follow reports states and end of stream", async () => {
   const body = `data: ${JSON.stringify(states.connected)}\n\n`;
   vi.stubGlobal("fetch", async () => new Response(body));
   const seen: State[] = [];

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn challenge_words_are_one_short_line() {
+    fn challenge_text_is_one_short_line() {
         let words = |header: &str| challenge_words(header);
         assert_eq!(
             words(r#"Bearer error="invalid_token", error_description="wrong audience""#).unwrap(),

@@ -57,7 +57,7 @@ async fn approve(flow: SignInFlow) -> (Result<Account, SignInError>, String) {
 }
 
 #[tokio::test]
-async fn challenge_never_adds_a_resource() {
+async fn challenge_adds_no_resource() {
     let fixture = Fixture::new().await;
     let target = fixture.entra("7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11", &[]);
     let own = format!("api://the-api/.default {SIGN_IN}");
@@ -207,7 +207,7 @@ async fn remote_sign_in_needs_approval_first() {
 }
 
 #[tokio::test]
-async fn configured_scopes_name_the_resource_of_a_discovered_server() {
+async fn configured_scopes_override_discovered_resource() {
     let fixture = Fixture::new().await;
     let target = fixture.discovered_entra(&["api://mine/read"]);
     fixture

@@ -27,7 +27,7 @@ const MEASURED: u32 = 10;
 const SEED: u64 = 0x5eed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_during_refresh_with_rotation() {
+async fn kill_during_refresh_with_rotation_needs_one_sign_in() {
     let seen = Renewing::start(Rotation::Strict).await.killed(400).await;
     seen.has_all();
     assert_eq!(
@@ -37,14 +37,14 @@ async fn kill_during_refresh_with_rotation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_during_refresh_at_entra() {
+async fn kill_during_refresh_at_entra_needs_no_sign_in() {
     let seen = Renewing::start(Rotation::Lenient).await.killed(400).await;
     seen.has_all();
     assert_eq!(seen.sign_ins, 0, "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_during_vault_creation() {
+async fn kill_during_vault_creation_leaves_usable_vault() {
     let mut chance = Chance::new();
     let (http, clock) = (clients(), ManualClock::new(UNIX_EPOCH));
     let mut seen = [0; 2];

@@ -138,7 +138,7 @@ async fn refused_claims_do_not_affect_other_servers() {
 }
 
 #[tokio::test]
-async fn refused_claims_are_requested_once_a_minute() {
+async fn refused_claims_are_requested_once_per_minute() {
     let (fixture, bad, good) = two_servers().await;
     let body = json!({ "error": "interaction_required" });
     let answer = Trouble::Refusal(StatusCode::BAD_REQUEST, body);

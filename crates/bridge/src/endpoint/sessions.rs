@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn session_unused_for_longest_ends_for_one_too_many() {
+    async fn oldest_unused_session_ends_beyond_limit() {
         let sessions = Sessions::default();
         let open = responses();
         let _stream = open.listen();

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stopped_hosts_are_cut_when_others_need_memory() {
+    async fn stopped_hosts_are_disconnected_when_others_need_memory() {
         let budget = Budget::default();
         let mut stopped = Vec::new();
         for _ in 0..5 {

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn unread_connection_breaks_once_others_wait() {
+    async fn unread_connection_is_closed_when_others_wait() {
         let budget = Budget::default();
         let (near, _far) = tokio::io::duplex(16);
         let mut stalled = Watched::new(near, budget.clone());

@@ -59,7 +59,7 @@ fn cached_list_is_returned_byte_for_byte() {
 }
 
 #[test]
-fn unknown_tools_list_has_stand_in_and_no_other_list_does() {
+fn only_unknown_tools_list_has_stand_in() {
     let unseen = ServerCache::default();
     let tools = response(&unseen, "tools/list", "{}");
     assert!(tools.starts_with(r#"{"tools":[{"#) && tools.contains(r#""name":"sign_in_one""#));

@@ -157,7 +157,7 @@ async fn array_without_session_is_refused() {
 }
 
 #[tokio::test]
-async fn array_to_sse_endpoint_is_answered_on_the_stream() {
+async fn array_to_sse_endpoint_is_answered_on_stream() {
     let (_server, bridge) = start().await;
     let base = bridge.http().await;
     let mut events = Events::open(client().get(format!("{base}/one/sse"))).await;

@@ -109,7 +109,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn connection_without_whole_head_is_closed() {
+async fn connection_with_incomplete_head_is_closed() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     for begun in ["", "POST /one", HEAD] {
@@ -125,7 +125,7 @@ async fn connection_without_whole_head_is_closed() {
 }
 
 #[tokio::test]
-async fn client_of_socket_that_says_nothing_is_closed() {
+async fn silent_socket_client_is_disconnected() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     for face in [SocketKind::Mcp, SocketKind::Control] {
@@ -144,7 +144,7 @@ async fn client_of_socket_that_says_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn request_whose_body_stops_is_answered_408() {
+async fn request_with_stalled_body_gets_408() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut connection = Connection::open(&bridge).await;
@@ -175,7 +175,7 @@ fn eight_connections(options: &mut bridge::Options) {
 }
 
 #[tokio::test]
-async fn stalled_connections_make_room_for_requests() {
+async fn stalled_connections_are_closed_for_new_requests() {
     let server = Server::start().await;
     let bridge = Bridge::start_with(&server.url(), eight_connections).await;
     let mut listening = Connection::open(&bridge).await;

@@ -47,7 +47,7 @@ fn shown(list: &ConsentList) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn consents_of_one_id_at_two_gateways_are_both_listed() {
+async fn equal_consent_ids_of_two_gateways_are_both_listed() {
     let (one, two) = (server(&["1", "2"]).await, server(&["1"]).await);
     let list = list(&bridge(&one, &two).await).await;
     assert_eq!(shown(&list), [("one", "1"), ("one", "2"), ("two", "1")]);

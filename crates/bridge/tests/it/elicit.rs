@@ -186,7 +186,7 @@ async fn page_stays_valid_beside_device_code() {
 }
 
 #[tokio::test]
-async fn host_not_coming_back_is_skipped() {
+async fn host_that_shows_no_page_is_skipped() {
     let server = Server::start().await;
     let bridge = bridge(&server, BrowserAvailability::Desktop).await;
     let mut first = bridge.host("one").await;

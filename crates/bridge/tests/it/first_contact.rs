@@ -90,7 +90,7 @@ async fn first_list_over_http_waits_for_sign_in() {
 }
 
 #[tokio::test]
-async fn list_has_stand_in_once_page_is_older_than_wait() {
+async fn list_has_stand_in_when_sign_in_exceeds_wait() {
     let (_server, bridge) = signed_out("list_wait_seconds = 1").await;
     let mut host = bridge.host("one").await;
     let begun = Instant::now();
@@ -160,7 +160,7 @@ async fn stand_in_signs_in_and_stays_callable() {
 }
 
 #[tokio::test]
-async fn live_server_announces_that_stand_in_is_gone() {
+async fn removed_stand_in_is_announced_as_list_change() {
     let (_server, bridge) = signed_out("list_wait_seconds = 0").await;
     let mut host = bridge.host("one").await;
     host.initialize().await;
@@ -243,7 +243,7 @@ async fn list_is_released_when_sign_in_is_cancelled() {
 }
 
 #[tokio::test]
-async fn stand_in_says_that_server_refuses_its_list() {
+async fn stand_in_reports_that_server_refuses_list() {
     let (server, bridge) = signed_out("sign_in_wait_seconds = 15\nlist_wait_seconds = 0").await;
     server.record.refuse_lists();
     let mut host = bridge.host("one").await;
@@ -270,7 +270,7 @@ async fn stand_in_opens_no_page_if_tokens_are_rejected() {
 }
 
 #[tokio::test]
-async fn reconnect_says_reason_and_then_connects() {
+async fn reconnect_reports_reason_and_then_connects() {
     for is_modern in [false, true] {
         let address = free_address().await;
         let settings = "sign_in_wait_seconds = 15\nserver_wait_seconds = 1";
@@ -310,7 +310,7 @@ async fn reconnect_says_reason_and_then_connects() {
 }
 
 #[tokio::test]
-async fn real_tool_with_name_of_stand_in_wins() {
+async fn real_tool_replaces_stand_in_of_same_name() {
     let server = Server::start().await;
     server.record.tools(&["sign_in_one"]);
     let bridge = Bridge::start(&server.url()).await;
@@ -325,7 +325,7 @@ async fn real_tool_with_name_of_stand_in_wins() {
 }
 
 #[tokio::test]
-async fn probe_is_offered_no_stand_in() {
+async fn probe_gets_no_stand_in() {
     let (_server, bridge) = signed_out("list_wait_seconds = 0").await;
     let name = "one".to_owned();
     let failed = bridge.call(Request::TestServer { name }).await.unwrap_err();
@@ -357,7 +357,7 @@ async fn call_times_out_sooner_for_unreachable_server() {
 }
 
 #[tokio::test]
-async fn call_waits_longer_for_server_that_has_just_answered() {
+async fn call_waits_longer_for_server_that_answered_recently() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::on(listener).await;
@@ -378,7 +378,7 @@ async fn call_waits_longer_for_server_that_has_just_answered() {
 }
 
 #[tokio::test]
-async fn error_message_says_that_page_is_open() {
+async fn error_message_mentions_open_page() {
     let settings = "sign_in_wait_seconds = 1\nlist_wait_seconds = 0";
     let (_server, bridge) = signed_out(settings).await;
     let mut host = bridge.host("one").await;

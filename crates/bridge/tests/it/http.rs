@@ -310,7 +310,7 @@ async fn other_process(base: &str) -> (tokio::process::Child, String) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn session_of_ended_process_is_not_listed_but_goes_on() {
+async fn session_of_ended_process_continues_unlisted() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let base = bridge.http().await;
@@ -336,7 +336,7 @@ async fn session_of_ended_process_is_not_listed_but_goes_on() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn idle_bridge_ends_without_session_of_ended_process() {
+async fn session_of_ended_process_does_not_keep_bridge_running() {
     let server = Server::start().await;
     let bridge = Bridge::start_with(&server.url(), |options| {
         options.idle_exit = Some(std::time::Duration::from_secs(1));

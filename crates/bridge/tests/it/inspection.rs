@@ -276,7 +276,7 @@ async fn inspection_sends_no_credentials() {
 }
 
 #[tokio::test]
-async fn absent_server_cannot_be_used_now() {
+async fn inspection_reports_absent_server_as_unreachable() {
     let (bridge, _server) = bridge().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -289,7 +289,7 @@ async fn absent_server_cannot_be_used_now() {
 }
 
 #[tokio::test]
-async fn taken_name_is_refused_before_server_is_asked() {
+async fn existing_name_is_rejected_before_inspection() {
     let (bridge, _server) = bridge().await;
     let site = Site::start(at_mcp).await;
     let request = Request::InspectServer {
@@ -303,7 +303,7 @@ async fn taken_name_is_refused_before_server_is_asked() {
 }
 
 #[tokio::test]
-async fn silent_server_is_given_up_after_ten_seconds() {
+async fn inspection_of_silent_server_times_out_in_ten_seconds() {
     let (bridge, _server) = bridge().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());

@@ -70,7 +70,7 @@ async fn failed_call_error_has_hint() {
 }
 
 #[tokio::test]
-async fn lost_session_is_initialized_again_unnoticed() {
+async fn lost_session_is_initialized_again_without_error() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;

@@ -39,7 +39,7 @@ async fn changing_list_is_written_once_per_second_and_at_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn large_list_is_passed_on_and_only_outlined() {
+async fn large_list_is_forwarded_and_cached_as_outline() {
     let server = Server::start().await;
     server.record.describe(LARGE);
     let mut bridge = Bridge::start(&server.url()).await;

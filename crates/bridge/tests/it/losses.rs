@@ -10,7 +10,7 @@ use crate::bridge::Bridge;
 use crate::server::Server;
 
 #[tokio::test]
-async fn each_of_two_requests_with_one_id_is_answered() {
+async fn requests_with_equal_id_are_each_answered() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let mut host = bridge.host("one").await;
@@ -27,7 +27,7 @@ async fn each_of_two_requests_with_one_id_is_answered() {
 }
 
 #[tokio::test]
-async fn each_of_two_handshakes_is_answered() {
+async fn repeated_handshake_is_answered_each_time() {
     let (server, listener) = away().await;
     let bridge = Bridge::start(&server).await;
     let mut host = bridge.host("one").await;

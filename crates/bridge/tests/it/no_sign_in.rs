@@ -105,7 +105,7 @@ async fn findings(bridge: &Bridge) -> Vec<(String, DoctorOutcome, String)> {
 }
 
 #[tokio::test]
-async fn server_that_wants_key_is_named_as_such_everywhere() {
+async fn server_requiring_api_key_is_reported_as_such() {
     let server = Server::start(401, MISSING).await;
     let bridge = Bridge::start(&server.url).await;
     let said = "answers 401 and names no way to sign in: X-Api-Key is missing, not no key";
@@ -146,7 +146,7 @@ async fn server_that_wants_key_is_named_as_such_everywhere() {
 }
 
 #[tokio::test]
-async fn refusal_of_wrong_key_repeats_no_key_and_ends_with_right_one() {
+async fn rejected_key_is_not_shown_and_can_be_replaced() {
     let server = Server::start(401, MISSING).await;
     let bridge = Bridge::start(&server.url).await;
     let mut text = std::fs::read_to_string(bridge.home.config_file()).unwrap();
@@ -182,7 +182,7 @@ async fn refusal_of_wrong_key_repeats_no_key_and_ends_with_right_one() {
 }
 
 #[tokio::test]
-async fn forbidding_server_is_quoted_without_advice_to_sign_in() {
+async fn forbidden_error_is_quoted_without_sign_in_hint() {
     let server = Server::start(403, "Your plan\n has no MCP").await;
     let bridge = Bridge::start(&server.url).await;
     let problem = test(&bridge).await.unwrap_err();
@@ -213,7 +213,7 @@ async fn open_server_needs_no_sign_in() {
 }
 
 #[tokio::test]
-async fn missing_server_has_no_findings_of_sign_in() {
+async fn missing_server_has_no_sign_in_findings() {
     let server = Server::start(404, "nothing").await;
     let bridge = Bridge::start(&server.url).await;
     let found = findings(&bridge).await;

@@ -51,7 +51,7 @@ async fn lose(server: &Server, bridge: &Bridge, host: &mut Host) {
 }
 
 #[tokio::test]
-async fn open_session_recovers_by_itself_after_hold() {
+async fn open_session_recovers_after_backoff() {
     let server = Server::start().await;
     let (bridge, clock) = signed_in(&server).await;
     let mut host = bridge.host("one").await;
@@ -65,7 +65,7 @@ async fn open_session_recovers_by_itself_after_hold() {
 }
 
 #[tokio::test]
-async fn modern_session_recovers_by_itself_after_hold() {
+async fn modern_session_recovers_after_backoff() {
     let server = Server::start().await;
     let (bridge, clock) = signed_in(&server).await;
     let mut legacy = bridge.host("one").await;

@@ -170,7 +170,7 @@ fn assert_explained(answer: &Value) {
 }
 
 #[tokio::test]
-async fn server_refusing_every_token_costs_one_page() {
+async fn server_refusing_every_token_opens_one_page() {
     for kind in KINDS {
         let (server, bridge, browser) = signed_in().await;
         let mut caller = Caller::connect(&bridge, kind).await;
@@ -215,7 +215,7 @@ async fn server_refusing_every_token_costs_one_page() {
 }
 
 #[tokio::test]
-async fn first_contact_with_refusing_server_costs_one_page() {
+async fn first_connection_to_refusing_server_opens_one_page() {
     for kind in KINDS {
         let server = Server::start().await;
         server.record.want_sign_in();
@@ -232,7 +232,7 @@ async fn first_contact_with_refusing_server_costs_one_page() {
 }
 
 #[tokio::test]
-async fn calls_refused_alone_cost_one_page() {
+async fn server_refusing_only_calls_opens_one_page() {
     for kind in KINDS {
         let (server, bridge, browser) = signed_in().await;
         let mut caller = Caller::connect(&bridge, kind).await;
@@ -254,7 +254,7 @@ async fn calls_refused_alone_cost_one_page() {
 }
 
 #[tokio::test]
-async fn claims_challenge_without_end_costs_one_page() {
+async fn endless_claims_challenges_open_one_page() {
     for kind in KINDS {
         for what in [Refused::Everything, Refused::Calls] {
             let (server, bridge, browser) = signed_in().await;
@@ -272,7 +272,7 @@ async fn claims_challenge_without_end_costs_one_page() {
 }
 
 #[tokio::test]
-async fn scopes_without_end_cost_one_page_each_and_few_together() {
+async fn endless_scope_challenges_open_few_pages() {
     for kind in KINDS {
         let (server, bridge, browser) = signed_in().await;
         let mut caller = Caller::connect(&bridge, kind).await;
@@ -287,7 +287,7 @@ async fn scopes_without_end_cost_one_page_each_and_few_together() {
 }
 
 #[tokio::test]
-async fn scopes_that_are_not_named_cost_no_page() {
+async fn scope_challenge_without_scope_opens_no_page() {
     for kind in [Kind::Legacy, Kind::Modern] {
         let (server, bridge, browser) = signed_in().await;
         let mut caller = Caller::connect(&bridge, kind).await;
@@ -299,7 +299,7 @@ async fn scopes_that_are_not_named_cost_no_page() {
 }
 
 #[tokio::test]
-async fn refusals_that_alternate_cost_two_pages_at_most() {
+async fn alternating_refusals_open_at_most_two_pages() {
     for kind in KINDS {
         for what in [Refused::Everything, Refused::Calls] {
             let (server, bridge, browser) = signed_in().await;
@@ -317,7 +317,7 @@ async fn refusals_that_alternate_cost_two_pages_at_most() {
 }
 
 #[tokio::test]
-async fn refused_tokens_cost_hosts_over_http_one_page() {
+async fn refused_tokens_of_http_hosts_open_one_page() {
     let (server, bridge, browser) = signed_in().await;
     let url = format!("{}/one/mcp", bridge.http().await);
     let client = auth::http::client([], &model::config::Proxy::None).unwrap();

@@ -73,7 +73,7 @@ async fn unreachable_server_reports_sign_in_needed() {
 }
 
 #[tokio::test]
-async fn missing_scope_needs_sign_in_until_one_brings_it() {
+async fn missing_scope_needs_sign_in_until_granted() {
     for in_vain in [false, true] {
         let server = Server::start().await;
         let bridge = signed_in(&server).await;

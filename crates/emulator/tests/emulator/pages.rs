@@ -191,7 +191,7 @@ async fn sign_in_page_after_one_hour_shows_50089() {
 }
 
 #[tokio::test]
-async fn session_without_stay_signed_in_ends_after_a_day() {
+async fn session_without_stay_signed_in_ends_after_one_day() {
     let harness = Harness::start().await;
     let day = Duration::from_secs(24 * 60 * 60);
     for (stay, lasting, next_day) in [("next", true, "code"), ("back", false, "error")] {

@@ -253,7 +253,7 @@ async fn public_client_with_secret_or_origin_is_rejected() {
 }
 
 #[tokio::test]
-async fn single_page_app_tokens_end_after_a_day() {
+async fn single_page_app_tokens_expire_after_one_day() {
     let harness = Harness::start().await;
     let spa = SPA_ID.to_string();
     let app = [("client_id", spa.as_str()), ("redirect_uri", SPA_CALLBACK)];

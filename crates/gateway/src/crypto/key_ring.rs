@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_opens_for_its_purpose_and_after_a_rotation() {
+    fn sealed_value_opens_for_its_purpose_and_after_rotation() {
         let old = ring(&[("a", 1)]);
         let sealed = old.seal(Purpose::SessionKey, b"hello");
         assert!(sealed.starts_with("v1.a."));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn t51_no_altered_seal_opens() {
+    fn t51_altered_sealed_value_does_not_open() {
         let ring = ring(&[("a", 1)]);
         let sealed = ring.seal(Purpose::SessionKey, b"some claims of a session");
         for position in 0..sealed.len() {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_is_made_once_and_for_its_owner_only() {
+    fn key_file_is_created_once_and_is_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let sealed = KeyRing::open_file(&path)
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_with_one_id_are_refused() {
+    fn duplicate_key_id_is_rejected() {
         let line = |seed: u8| format!("a {}\n", STANDARD.encode([seed, 1].repeat(16)));
         let error = KeyRing::parse(&(line(2) + &line(3)).into()).unwrap_err();
         assert!(
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn t60_weak_and_malformed_keys_are_refused() {
+    fn t60_weak_or_malformed_key_is_rejected() {
         for text in [
             "",
             "a",

@@ -170,7 +170,7 @@ mod tests {
     use super::relayed;
 
     #[test]
-    fn d20_t23_errors_are_relayed_and_scrubbed() {
+    fn d20_t23_relayed_error_contains_only_code_and_number() {
         let long = "AADSTS65004: User 'ada@contoso.example' declined. Trace ID: 1 <script>";
         let text = "The identity provider did not complete the sign-in";
         for (error, description, code, told) in [

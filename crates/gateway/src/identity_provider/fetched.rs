@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_fetch_serves_all_callers_and_outlives_the_first() {
+    async fn fetch_serves_all_callers_and_outlives_first_one() {
         let (fetched, clock) = (Arc::new(Fetched::new("value")), clock().clock());
         let begun = AtomicU32::new(0);
         let (answer, answered) = oneshot::channel();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_value_is_used_while_a_fetch_hangs_and_until_it_is_bad() {
+    async fn stale_value_is_returned_during_fetch_until_it_expires() {
         let (fetched, time) = (Fetched::new("value"), clock());
         let clock = time.clock();
         let first = fetched.get(&clock, || brings(Ok(new(1)))).await;
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failure_is_told_to_all_for_a_moment() {
+    async fn failed_fetch_is_not_repeated_before_pause_ends() {
         let (fetched, time) = (Fetched::new("value"), clock());
         let clock = time.clock();
         let failed = fetched.get(&clock, || brings(Err(failure()))).await;
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn fetch_that_panics_is_a_failure_and_the_next_one_begins() {
+    async fn panicking_fetch_fails_and_next_one_runs() {
         let (fetched, clock) = (Fetched::new("value"), clock().clock());
         let broken = async { panic!("as a defect would") };
         assert!(fetched.get(&clock, || broken).await.is_err());
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn newer_value_is_looked_for_once_in_a_while() {
+    async fn newer_value_is_fetched_once_per_interval() {
         let (fetched, time) = (Fetched::new("value"), clock());
         let clock = time.clock();
         let get = async || fetched.get(&clock, || brings(Ok(new(1)))).await.unwrap();

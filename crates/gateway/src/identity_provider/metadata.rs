@@ -89,7 +89,7 @@ mod tests {
     use super::belongs;
 
     #[test]
-    fn an_issuer_belongs_to_its_authority() {
+    fn metadata_issuer_must_match_authority() {
         let authority = "https://login.microsoftonline.com/organizations/v2.0";
         assert!(belongs(authority, authority));
         assert!(belongs(

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn t6_a_form_of_another_site_is_told_apart() {
+    fn t6_form_of_other_site_is_detected() {
         let own = ("origin", "https://g.example");
         for (given, is_own) in [
             (&[own][..], true),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn t10_only_the_browser_itself_may_go_on_silently() {
+    fn t10_request_of_any_site_is_not_started_by_browser() {
         for (site, silent) in [
             ("none", true),
             ("same-origin", false),

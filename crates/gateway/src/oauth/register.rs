@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn t40_registrations_are_taken_or_refused_by_their_shape() {
+    fn t40_registration_of_wrong_shape_is_rejected() {
         let good = json!({"redirect_uris": ["http://127.0.0.1/cb"], "scope": "x", "jwks_uri": "y"});
         assert_eq!(
             accepted(good).unwrap().redirect_uris,
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn t8_names_are_cut_and_cleaned_and_websites_are_https() {
+    fn t8_client_name_is_cleaned_and_website_must_be_https() {
         let named = |name: &str, uri: &str| {
             let client = json!({"redirect_uris": ["https://c.example/"], "client_name": name, "client_uri": uri});
             let client = accepted(client).unwrap();

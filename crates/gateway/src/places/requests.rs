@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connection_has_time_for_what_it_does() {
+    async fn connection_timeout_depends_on_its_requests() {
         let begun = |connection: &Arc<Connection>| connection.begin(TaskTracker::new().token());
         let of_session = |connection: &Arc<Connection>| {
             let request = begun(connection);

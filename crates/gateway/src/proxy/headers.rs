@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn d10_t59_t61_a_backend_sees_what_we_say_and_not_what_the_caller_says_of_itself() {
+    fn d10_t59_t61_backend_gets_only_allowed_and_own_headers() {
         let callers = headers(&[
             ("accept", "text/event-stream"),
             ("content-type", "application/json"),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn t61_a_caller_sees_nothing_of_the_backends_place() {
+    fn t61_caller_gets_no_backend_url_or_secret() {
         let backends = headers(&[
             ("content-type", "text/event-stream; charset=utf-8"),
             ("cache-control", "no-cache"),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn t71_redirects_and_401_do_not_pass() {
+    fn t71_redirect_and_401_are_not_forwarded() {
         for (status, passes) in [
             (200, true),
             (202, true),

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn d34_t66_announcements_are_rewritten_and_nothing_else() {
+    fn d34_t66_only_endpoint_event_is_rewritten() {
         let long = format!("event: message\ndata: {}\n\n", "x".repeat(3 * MAX_ENDPOINT));
         for (stream, expected) in [
             (
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn t66_an_announcement_that_leads_away_or_hides_cuts_the_stream() {
+    fn t66_foreign_or_hidden_endpoint_event_cuts_stream() {
         let much = "x".repeat(2 * MAX_ENDPOINT);
         for (stream, error) in [
             (

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_reaches_its_own_server_with_all_its_scopes() {
+    fn permit_requires_server_and_scopes_of_session() {
         let (a, b): (ServerName, ServerName) = ("a".parse().unwrap(), "b".parse().unwrap());
         let decided = |has: &str, server, needs: &str| {
             let scopes = Scopes::from_words(has);

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t42_unused_clients_make_room_and_no_client_is_refused() {
+    async fn t42_oldest_unused_clients_are_evicted() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let register = async |number, at| store.register(client(number, at)).await.unwrap();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_in_use_stay_whatever_registers_and_keep_none_from_it() {
+    async fn clients_in_use_are_kept_and_block_no_registration() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let in_use = 2 * UNUSED_CLIENTS;
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn same_metadata_is_same_client() {
+    async fn equal_metadata_returns_same_client() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let first = store.register(client(1, 10)).await.unwrap();

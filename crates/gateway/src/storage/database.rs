@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t54_call_with_a_defect_is_undone_and_the_next_ones_run() {
+    async fn t54_panicking_call_is_rolled_back_and_next_one_runs() {
         let (_folder, store) = store();
         let broken = |tx: &Transaction<'_>| {
             tx.execute("INSERT INTO people VALUES ('half', '{}')", [])?;
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn call_that_waits_too_long_is_given_up_and_not_begun() {
+    async fn queued_call_after_deadline_fails_and_does_not_run() {
         let (_folder, store) = store();
         let (go_on, stopped) = std::sync::mpsc::channel::<()>();
         let blocking = {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn registration_is_quick_beside_many_sessions() {
+    async fn registration_is_fast_with_many_sessions() {
         let (_folder, store) = store();
         fill(&store).await;
         let client = Client {
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sweep_leaves_room_for_others() {
+    async fn sweep_does_not_block_other_calls() {
         let (_folder, store) = store();
         fill(&store).await;
         let sweep = store.sweep(clients::UNUSED + 1000);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn successor_is_kept_for_a_moment_and_use_for_long() {
+    async fn sweep_deletes_successor_but_keeps_spent_token() {
         let (_folder, store) = store();
         fill(&store).await;
         store.sweep(100 + sessions::GRACE).await.unwrap();
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn older_database_is_taken_over_with_its_counts() {
+    async fn older_database_is_migrated_with_row_counts() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let older = Connection::open(&path).unwrap();
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn database_has_one_owner() {
+    async fn database_in_use_cannot_be_opened() {
         let (folder, store) = store();
         let path = folder.path().join("store");
         let error = Store::open(&path).unwrap_err().to_string();

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn t42_the_network_with_most_rows_makes_room() {
+    async fn t42_network_with_most_sign_ins_loses_oldest() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let digest = |number: u64| Digest::of(&number.to_string());
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn among_networks_with_one_row_each_the_oldest_goes() {
+    async fn oldest_sign_in_is_evicted_among_equal_networks() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let row = |number: u64| StoredSignIn {

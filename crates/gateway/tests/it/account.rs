@@ -9,7 +9,7 @@ use super::identity_provider::TENANT;
 use super::world::World;
 
 #[tokio::test]
-async fn userinfo_says_who_signed_in() {
+async fn userinfo_returns_signed_in_user() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let (status, who) = world.get_as("/userinfo", &tokens.access).await;
@@ -30,7 +30,7 @@ async fn userinfo_says_who_signed_in() {
 }
 
 #[tokio::test]
-async fn d17_a_consent_is_shown_and_can_be_taken_back() {
+async fn d17_consent_is_listed_and_can_be_revoked() {
     let world =
         World::start_with(|text| text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n").await;
     let browser = Browser::new();

@@ -7,7 +7,7 @@ use super::client::{Client, STATE};
 use super::world::World;
 
 #[tokio::test]
-async fn a_client_signs_in_and_reaches_the_server() {
+async fn client_signs_in_and_reaches_server() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -38,7 +38,7 @@ async fn a_client_signs_in_and_reaches_the_server() {
 }
 
 #[tokio::test]
-async fn d4_t13_without_a_known_client_and_redirect_there_is_no_redirect() {
+async fn d4_t13_unknown_client_or_redirect_uri_is_not_redirected() {
     let world = World::start().await;
     let client = world.client().await;
     for changes in [
@@ -63,7 +63,7 @@ async fn d4_t13_without_a_known_client_and_redirect_there_is_no_redirect() {
 }
 
 #[tokio::test]
-async fn g3_a_program_gets_the_same_errors_as_json() {
+async fn g3_program_gets_errors_as_json() {
     let world = World::start().await;
     let (status, body) = world.get_json("/authorize?client_id=x").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -74,7 +74,7 @@ async fn g3_a_program_gets_the_same_errors_as_json() {
 }
 
 #[tokio::test]
-async fn d6_d18_t16_t20_other_errors_are_told_to_the_client_with_state_and_issuer() {
+async fn d6_d18_t16_t20_error_redirect_has_state_and_issuer() {
     let world = World::start().await;
     let client = world.client().await;
     let short = "x".repeat(42);
@@ -128,7 +128,7 @@ async fn d6_d18_t16_t20_other_errors_are_told_to_the_client_with_state_and_issue
 }
 
 #[tokio::test]
-async fn link_does_not_lead_to_website_that_was_never_allowed() {
+async fn error_does_not_redirect_to_website_without_consent() {
     let world = World::start().await;
     let client = Client::register(&world, "https://phish.example/cb").await;
     let browser = Browser::new();
@@ -145,7 +145,7 @@ async fn link_does_not_lead_to_website_that_was_never_allowed() {
 }
 
 #[tokio::test]
-async fn link_does_not_start_application_that_was_never_allowed() {
+async fn error_does_not_start_application_without_consent() {
     let world = World::start().await;
     let client = Client::register(&world, "cursor://evil.example/cb").await;
     let browser = Browser::new();
@@ -161,7 +161,7 @@ async fn link_does_not_start_application_that_was_never_allowed() {
 
 /// A client that leads to the sign-in of another one could have its code sent to a port of its choice.
 #[tokio::test]
-async fn redirect_never_leads_through_the_gateway() {
+async fn redirect_uri_at_gateway_origin_is_rejected() {
     let world = World::start().await;
     let port = world.origin.rsplit(':').next().unwrap();
     for own in [
@@ -201,7 +201,7 @@ async fn own_pages_do_not_use_remembered_consent() {
 }
 
 #[tokio::test]
-async fn t17_repeated_parameters_are_refused() {
+async fn t17_duplicate_parameter_is_rejected() {
     let world = World::start().await;
     let client = world.client().await;
     for name in [
@@ -219,7 +219,7 @@ async fn t17_repeated_parameters_are_refused() {
 }
 
 #[tokio::test]
-async fn d8_d21_t17_the_state_is_the_clients_and_comes_back_as_it_was() {
+async fn d8_d21_t17_state_is_returned_unchanged() {
     let world = World::start().await;
     let client = world.client().await;
     let long = "ä".repeat(2048);
@@ -248,7 +248,7 @@ async fn d8_d21_t17_the_state_is_the_clients_and_comes_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn d19_a_redirect_with_a_query_keeps_it() {
+async fn d19_redirect_uri_keeps_its_query() {
     let world = World::start().await;
     let client = Client::register(&world, "http://127.0.0.1/cb?tenant=1").await;
     let back = client.approve(&Browser::new()).await;
@@ -261,7 +261,7 @@ async fn d19_a_redirect_with_a_query_keeps_it() {
 }
 
 #[tokio::test]
-async fn d24_a_loopback_redirect_may_have_any_port() {
+async fn d24_loopback_redirect_uri_accepts_any_port() {
     let world = World::start().await;
     let mut client = Client::register(&world, "http://127.0.0.1/cb").await;
     for port in [1024, 54_321] {
@@ -284,7 +284,7 @@ async fn d24_a_loopback_redirect_may_have_any_port() {
 }
 
 #[tokio::test]
-async fn an_application_with_a_scheme_of_its_own_signs_in() {
+async fn application_with_private_scheme_signs_in() {
     let world = World::start().await;
     let client = Client::register(&world, "cursor://anysphere.cursor-retrieval/cb").await;
     let back = client.approve(&Browser::new()).await;
@@ -295,7 +295,7 @@ async fn an_application_with_a_scheme_of_its_own_signs_in() {
 }
 
 #[tokio::test]
-async fn t45_another_host_is_not_answered_and_changes_nothing() {
+async fn t45_foreign_host_is_rejected_and_changes_no_metadata() {
     let world = World::start().await;
     let well_known = "/.well-known/oauth-authorization-server";
     for path in [well_known, "/authorize", "/consent", "/mcp", "/token"] {

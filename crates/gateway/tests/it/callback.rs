@@ -11,7 +11,7 @@ use super::identity_provider::Behaviour;
 use super::world::World;
 
 #[tokio::test]
-async fn d1_t1_t2_a_sign_in_finishes_only_in_the_browser_that_approved() {
+async fn d1_t1_t2_sign_in_finishes_only_in_approving_browser() {
     let world = World::start().await;
     let client = world.client().await;
     // The attacker approves in their own browser and keeps the URL that leads to Entra.
@@ -34,7 +34,7 @@ async fn d1_t1_t2_a_sign_in_finishes_only_in_the_browser_that_approved() {
 }
 
 #[tokio::test]
-async fn t1_only_an_approval_sets_the_cookie_that_a_callback_needs() {
+async fn t1_only_approval_sets_cookie_for_callback() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -45,7 +45,7 @@ async fn t1_only_an_approval_sets_the_cookie_that_a_callback_needs() {
 }
 
 #[tokio::test]
-async fn t3_t18_t24_a_callback_is_good_once_unaltered_and_in_time() {
+async fn t3_t18_t24_altered_repeated_or_late_callback_is_rejected() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -102,7 +102,7 @@ async fn t3_t18_t24_a_callback_is_good_once_unaltered_and_in_time() {
 }
 
 #[tokio::test]
-async fn two_sign_ins_at_once_in_one_browser_both_finish() {
+async fn concurrent_sign_ins_in_one_browser_finish() {
     let world = World::start().await;
     let (one, two) = (world.client().await, world.client().await);
     let browser = Browser::new();
@@ -115,7 +115,7 @@ async fn two_sign_ins_at_once_in_one_browser_both_finish() {
 }
 
 #[tokio::test]
-async fn d20_t23_an_error_of_the_provider_is_relayed_and_scrubbed() {
+async fn d20_t23_provider_error_reaches_client_without_its_text() {
     let world = World::start().await;
     let client = world.client().await;
     for (error, relayed) in [
@@ -219,7 +219,7 @@ async fn t21_id_token_for_other_application_is_rejected() {
 
 /// A page of any site can have the address asked for; it takes no sign-in from this network's people.
 #[tokio::test]
-async fn callbacks_of_no_sign_in_are_not_counted() {
+async fn callback_with_unknown_state_is_not_rate_limited() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -236,7 +236,7 @@ async fn callbacks_of_no_sign_in_are_not_counted() {
 
 /// A browser that keeps its cookie cannot have Entra asked again and again.
 #[tokio::test]
-async fn state_that_comes_again_is_not_taken_to_entra() {
+async fn replayed_state_sends_no_request_to_entra() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -257,7 +257,7 @@ async fn state_that_comes_again_is_not_taken_to_entra() {
 }
 
 #[tokio::test]
-async fn tenant_is_checked_when_the_browser_comes_back() {
+async fn tenant_is_checked_again_at_callback() {
     let mut world = World::start().await;
     let client = world.client().await;
     let (url, browser) = (client.authorize_url(&[]), Browser::new());
@@ -286,7 +286,7 @@ async fn d29_only_allowed_tenants_sign_in() {
 }
 
 #[tokio::test]
-async fn a_new_key_of_the_provider_is_found_and_made_up_ones_cause_no_traffic() {
+async fn unknown_provider_key_is_fetched_at_limited_rate() {
     let world = World::start().await;
     let client = world.client().await;
     client.sign_in(&Browser::new()).await;
@@ -305,7 +305,7 @@ async fn a_new_key_of_the_provider_is_found_and_made_up_ones_cause_no_traffic() 
 }
 
 #[tokio::test]
-async fn unreachable_provider_is_not_asked_by_each_request() {
+async fn unreachable_provider_gets_one_request_per_pause() {
     let world = World::start().await;
     let client = world.client().await;
     world.provider.behave(Behaviour {

@@ -48,7 +48,7 @@ async fn is_closed(mut stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn idle_connections_make_room_for_new_ones_and_not_streams_of_sessions() {
+async fn idle_connections_close_and_session_streams_stay() {
     let world = small_gateway().await;
     let tokens = world.session().await.1;
     let mut stream = world.open("/mcp", &tokens.access).await.bytes_stream();
@@ -64,7 +64,7 @@ async fn idle_connections_make_room_for_new_ones_and_not_streams_of_sessions() {
 }
 
 #[tokio::test]
-async fn requests_that_never_end_make_room() {
+async fn unfinished_requests_are_closed_for_new_ones() {
     let world = small_gateway().await;
     let tokens = world.session().await.1;
     let unfinished = "POST /register HTTP/1.1\r\nHost: {host}\r\n\
@@ -94,7 +94,7 @@ fn get(url: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn idle_connections_of_http2_make_room() {
+async fn idle_http2_connections_are_closed_for_new_ones() {
     let world = small_gateway().await;
     let tokens = world.session().await.1;
     let mut stream = world.open("/mcp", &tokens.access).await.bytes_stream();
@@ -114,7 +114,7 @@ async fn idle_connections_of_http2_make_room() {
 }
 
 #[tokio::test]
-async fn unfinished_requests_of_http2_are_bounded() {
+async fn unfinished_http2_requests_are_limited() {
     let world = small_gateway().await;
     let tokens = world.session().await.1;
     let url = world.url("/revoke");
@@ -143,7 +143,7 @@ async fn unfinished_requests_of_http2_are_bounded() {
 }
 
 #[tokio::test]
-async fn connection_waits_for_its_next_request_longer_than_front_ends_do() {
+async fn idle_connection_stays_open_for_three_minutes() {
     let world = World::start().await;
     let mut stream = idle_connection(&world).await;
     let host = world.origin.trim_start_matches("http://");
@@ -163,7 +163,7 @@ async fn connection_waits_for_its_next_request_longer_than_front_ends_do() {
 }
 
 #[tokio::test]
-async fn health_checks_are_answered_while_sessions_use_all_connections() {
+async fn health_check_succeeds_while_sessions_use_all_places() {
     let world = World::start_with(|text| {
         format!("max_connections = 100\n{text}\n[servers.silent]\nurl = \"{{backend}}/silent\"\n")
     })
@@ -190,7 +190,7 @@ async fn health_checks_are_answered_while_sessions_use_all_connections() {
 }
 
 #[tokio::test]
-async fn response_that_is_not_read_ends_its_connection() {
+async fn unread_response_closes_its_connection() {
     let world = World::start().await;
     let host = world.origin.trim_start_matches("http://");
     let stream = TcpStream::connect(host).await.unwrap();

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::world::World;
 
 #[tokio::test]
-async fn t7_g4_the_page_says_who_asks_and_cannot_be_framed() {
+async fn t7_g4_consent_page_names_client_and_forbids_framing() {
     let world = World::start().await;
     let metadata = json!({
         "client_name": "Friendly <b>tool</b>\u{202e}", "client_uri": "https://tool.example/about",
@@ -54,7 +54,7 @@ async fn t7_g4_the_page_says_who_asks_and_cannot_be_framed() {
 }
 
 #[tokio::test]
-async fn t9_a_redirect_to_this_computer_is_warned_of() {
+async fn t9_loopback_redirect_shows_warning() {
     let world = World::start().await;
     let client = world.client().await;
     let page = Browser::new().open(&client.authorize_url(&[])).await;
@@ -68,7 +68,7 @@ async fn t9_a_redirect_to_this_computer_is_warned_of() {
 }
 
 #[tokio::test]
-async fn d17_t11_deny_is_told_and_not_sticky() {
+async fn d17_t11_denial_reaches_client_and_is_not_remembered() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -83,7 +83,7 @@ async fn d17_t11_deny_is_told_and_not_sticky() {
 }
 
 #[tokio::test]
-async fn d23_t5_a_page_and_its_form_belong_to_one_browser() {
+async fn d23_t5_consent_form_is_bound_to_its_browser() {
     let world = World::start().await;
     let client = world.client().await;
     let (mine, other) = (Browser::new(), Browser::new());
@@ -111,7 +111,7 @@ async fn d23_t5_a_page_and_its_form_belong_to_one_browser() {
 }
 
 #[tokio::test]
-async fn t5_a_form_brings_one_code_however_often_it_is_sent() {
+async fn t5_consent_form_is_single_use() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -144,7 +144,7 @@ async fn t5_a_form_brings_one_code_however_often_it_is_sent() {
 
 /// Both forms of a transaction come back at once.
 #[tokio::test]
-async fn t26_two_callbacks_at_once_bring_one_code() {
+async fn t26_concurrent_callbacks_issue_one_code() {
     let world = World::start().await;
     let client = world.client().await;
     for _ in 0..20 {
@@ -166,7 +166,7 @@ async fn t26_two_callbacks_at_once_bring_one_code() {
 
 /// What is sealed in a form or a cookie was checked when it was made; since then things may change.
 #[tokio::test]
-async fn request_is_checked_again_when_it_comes_back() {
+async fn request_is_validated_again_at_consent_and_callback() {
     let mut world =
         World::start_with(|text| text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n").await;
     let client = world.client().await;
@@ -233,7 +233,7 @@ async fn many_sign_ins_in_one_browser_all_finish() {
 }
 
 #[tokio::test]
-async fn t6_a_form_of_another_site_is_refused() {
+async fn t6_form_of_other_site_is_rejected() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -279,7 +279,7 @@ async fn t6_a_form_of_another_site_is_refused() {
 }
 
 #[tokio::test]
-async fn d22_what_a_form_says_is_not_printed() {
+async fn d22_invalid_form_value_is_not_shown() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -297,7 +297,7 @@ async fn d22_what_a_form_says_is_not_printed() {
 }
 
 #[tokio::test]
-async fn d2_a_returning_person_signs_in_again_without_the_page() {
+async fn d2_returning_user_signs_in_without_consent_page() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -321,7 +321,7 @@ async fn d2_a_returning_person_signs_in_again_without_the_page() {
 }
 
 #[tokio::test]
-async fn t10_a_remembered_consent_is_never_used_silently_for_a_web_page() {
+async fn t10_web_page_cannot_use_remembered_consent() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -352,7 +352,7 @@ async fn t10_a_remembered_consent_is_never_used_silently_for_a_web_page() {
 }
 
 #[tokio::test]
-async fn t4_a_consent_covers_its_client_redirect_scopes_and_server_only() {
+async fn t4_request_beyond_consent_shows_consent_page() {
     let world = World::start_with(|text| {
         let text = text.replace("title = \"Snippets\"", "scopes = [\"read\", \"write\"]");
         text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n"
@@ -413,7 +413,7 @@ async fn t4_a_consent_covers_its_client_redirect_scopes_and_server_only() {
 }
 
 #[tokio::test]
-async fn t12_other_user_who_signs_in_is_asked() {
+async fn t12_other_user_is_asked_for_consent() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();

@@ -27,7 +27,7 @@ async fn works_with(credential: &str, secrets: &str) -> World {
 }
 
 #[tokio::test]
-async fn g7_a_certificate_signs_assertions() {
+async fn g7_certificate_signs_assertion() {
     let certificate = STANDARD.encode("certificate");
     let secrets = format!(
         "\n[secrets.certificate]\nvalue = '''\n-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n'''\n\
@@ -40,7 +40,7 @@ async fn g7_a_certificate_signs_assertions() {
 }
 
 #[tokio::test]
-async fn g7_a_federated_token_file_is_read_for_every_use() {
+async fn g7_federated_token_file_is_read_for_each_use() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, "federated-1\n").unwrap();
@@ -57,7 +57,7 @@ async fn g7_a_federated_token_file_is_read_for_every_use() {
 }
 
 #[tokio::test]
-async fn g7_a_federated_token_file_is_found_beside_the_configuration() {
+async fn g7_federated_token_file_path_is_relative_to_config() {
     let world =
         World::start_with(|text| text.replace(SECRET, "federated_token_file = \"token\"")).await;
     std::fs::write(world.data_dir().join("token"), "federated-1").unwrap();
@@ -65,7 +65,7 @@ async fn g7_a_federated_token_file_is_found_beside_the_configuration() {
 }
 
 #[tokio::test]
-async fn g7_a_managed_identity_asks_its_machine() {
+async fn g7_managed_identity_gets_token_from_imds() {
     let life = |seconds: u64| 1_800_000_000 + seconds;
     for (extra, header, value, version, expires_on, times) in [
         (
@@ -123,7 +123,7 @@ async fn g7_a_managed_identity_asks_its_machine() {
 }
 
 #[tokio::test]
-async fn t78_a_new_session_key_keeps_sessions_and_a_removed_one_ends_them() {
+async fn t78_added_key_keeps_sessions_and_removed_key_ends_them() {
     let line = |id: &str, seed: &str| format!("{id} {}\n", STANDARD.encode(format!("{seed:x<32}")));
     let (old, new) = (line("old", "1"), line("new", "2"));
     let keys = |text: &str| format!("[secrets.keys]\nvalue = '''\n{text}'''\n");

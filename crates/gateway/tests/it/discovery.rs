@@ -9,7 +9,7 @@ const AS: &str = "/.well-known/oauth-authorization-server";
 const PR: &str = "/.well-known/oauth-protected-resource";
 
 #[tokio::test]
-async fn d15_t44_what_is_advertised_exists() {
+async fn d15_t44_every_advertised_endpoint_exists() {
     let world = World::start().await;
     let (status, metadata) = world.get_json(AS).await;
     assert_eq!(status, StatusCode::OK);
@@ -56,7 +56,7 @@ async fn d15_t44_what_is_advertised_exists() {
 }
 
 #[tokio::test]
-async fn t46_t87_every_resource_has_metadata_with_exactly_its_url() {
+async fn t46_t87_resource_metadata_has_exact_url() {
     let world =
         World::start_with(|text| text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n").await;
     for path in [
@@ -92,7 +92,7 @@ async fn t46_t87_every_resource_has_metadata_with_exactly_its_url() {
 }
 
 #[tokio::test]
-async fn without_a_root_server_the_root_stands_for_the_only_one_or_for_none() {
+async fn root_without_root_server_serves_only_single_server() {
     let only = World::start_with(|text| text.replace("root_server = \"snippets\"", "")).await;
     assert_eq!(only.get_json(PR).await.1["resource"], only.origin);
     assert_eq!(
@@ -107,7 +107,7 @@ async fn without_a_root_server_the_root_stands_for_the_only_one_or_for_none() {
 }
 
 #[tokio::test]
-async fn d16_preflights_allow_what_there_is() {
+async fn d16_preflight_allows_method_of_each_endpoint() {
     let world = World::start().await;
     for (path, method) in [
         (AS, "GET"),
@@ -146,7 +146,7 @@ async fn d16_preflights_allow_what_there_is() {
 }
 
 #[tokio::test]
-async fn t56_without_a_token_nothing_but_the_public_list_answers() {
+async fn t56_only_public_paths_answer_without_token() {
     let world = World::start().await;
     let guarded = [
         "/mcp",
@@ -214,7 +214,7 @@ async fn t56_without_a_token_nothing_but_the_public_list_answers() {
 }
 
 #[tokio::test]
-async fn d13_t83_no_input_is_answered_with_a_server_error() {
+async fn d13_t83_malformed_input_returns_client_error() {
     let world = World::start().await;
     let paths = [
         "/authorize",
@@ -296,7 +296,7 @@ async fn d13_t83_no_input_is_answered_with_a_server_error() {
 }
 
 #[tokio::test]
-async fn unknown_server_is_answered_with_name_of_gateway() {
+async fn unknown_server_error_names_gateway() {
     let world = World::start().await;
     let named = format!("no such server at this gateway ({})", world.origin);
     for path in [

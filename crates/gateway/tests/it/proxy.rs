@@ -10,7 +10,7 @@ use super::client::Client;
 use super::world::{FUNCTIONS_KEY, MESSAGE, World};
 
 #[tokio::test]
-async fn d10_d11_t61_a_backend_gets_our_credential_and_not_the_callers() {
+async fn d10_d11_t61_backend_gets_configured_credential_only() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let request = world.mcp("/mcp?x=1", &tokens.access);
@@ -46,7 +46,7 @@ async fn d10_d11_t61_a_backend_gets_our_credential_and_not_the_callers() {
 }
 
 #[tokio::test]
-async fn g11_t50_a_challenge_says_where_to_sign_in() {
+async fn g11_t50_challenge_contains_metadata_url() {
     let world = World::start().await;
     for (path, resource) in [
         ("/mcp", "/mcp"),
@@ -70,7 +70,7 @@ async fn g11_t50_a_challenge_says_where_to_sign_in() {
 }
 
 #[tokio::test]
-async fn d9_d13_t50_t51_a_bad_session_key_is_always_the_same_401() {
+async fn d9_d13_t50_t51_invalid_access_token_always_gets_same_401() {
     let world = World::start().await;
     let (client, tokens) = world.session().await;
     let mut bad = vec![
@@ -113,7 +113,7 @@ async fn d9_d13_t50_t51_a_bad_session_key_is_always_the_same_401() {
 }
 
 #[tokio::test]
-async fn d28_t53_a_session_is_for_one_server() {
+async fn d28_t53_session_is_rejected_at_other_server() {
     let world =
         World::start_with(|text| text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n").await;
     let client = world.client().await;
@@ -192,7 +192,7 @@ async fn t85_missing_scopes_are_named() {
 }
 
 #[tokio::test]
-async fn t55_a_token_in_the_query_is_refused() {
+async fn t55_token_in_query_is_rejected() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     for path in ["/mcp", "/userinfo"] {
@@ -212,7 +212,7 @@ async fn t55_a_token_in_the_query_is_refused() {
 }
 
 #[tokio::test]
-async fn t65_an_mcp_session_belongs_to_its_person_and_client() {
+async fn t65_mcp_session_is_bound_to_user_and_client() {
     let world = World::start().await;
     let (client, tokens) = world.session().await;
     let answer = world.mcp("/mcp", &tokens.access).send().await.unwrap();
@@ -255,7 +255,7 @@ async fn t65_an_mcp_session_belongs_to_its_person_and_client() {
 }
 
 #[tokio::test]
-async fn t42_t70_requests_have_a_limit_and_responses_flow() {
+async fn t42_t70_long_request_is_rejected_and_response_streamed() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let most = vec![b'x'; 16 << 20];
@@ -294,7 +294,7 @@ async fn t42_t70_requests_have_a_limit_and_responses_flow() {
 }
 
 #[tokio::test]
-async fn t71_backends_that_redirect_refuse_or_are_down_are_named_and_nothing_of_them_is_told() {
+async fn t71_backend_failure_is_reported_without_its_content() {
     let world = World::start_with(|text| {
         text + "\n[servers.lost]\nurl = \"{backend}/redirect\"\n[servers.locked]\nurl = \"{backend}/locked\"\n\
                 [servers.down]\nurl = \"http://127.0.0.1:1/mcp\"\ntitle = \"The one that is down\"\n"
@@ -328,7 +328,7 @@ async fn t71_backends_that_redirect_refuse_or_are_down_are_named_and_nothing_of_
 }
 
 #[tokio::test]
-async fn a_backend_that_never_answers_is_given_up() {
+async fn silent_backend_times_out() {
     let world = World::start_with(|text| {
         text.replace("url = \"{backend}/mcp\"", "url = \"{backend}/silent\"")
     })
@@ -345,7 +345,7 @@ async fn a_backend_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn t69_a_connection_without_a_request_is_closed() {
+async fn t69_connection_without_request_is_closed() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = World::start().await;
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -408,7 +408,7 @@ async fn t54_requests_fail_while_store_fails() {
 }
 
 #[tokio::test]
-async fn t67_a_web_page_calls_only_from_an_allowed_origin() {
+async fn t67_web_page_needs_allowed_origin() {
     let world = World::start_with(|text| {
         text.replace(
             "root_server",
@@ -488,7 +488,7 @@ async fn raw(world: &World, request: String) -> String {
 }
 
 #[tokio::test]
-async fn t68_what_frames_a_request_twice_smuggles_nothing() {
+async fn t68_ambiguous_framing_smuggles_no_request() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let smuggled = "POST /snippets/mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";

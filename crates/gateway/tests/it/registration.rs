@@ -41,7 +41,7 @@ async fn d14_t41_registration_follows_rfc_7591() {
 }
 
 #[tokio::test]
-async fn d13_d14_t42_bad_registrations_are_refused() {
+async fn d13_d14_t42_invalid_registration_is_rejected() {
     let world = World::start().await;
     let post = |body: Vec<u8>| {
         let request = world
@@ -98,7 +98,7 @@ async fn d13_d14_t42_bad_registrations_are_refused() {
 
 /// Hosts register at each sign-in, with the port that they listen at just then.
 #[tokio::test]
-async fn same_metadata_is_same_client_and_ports_are_repeated() {
+async fn equal_metadata_returns_same_client_for_any_port() {
     let world = World::start().await;
     let register = async |name: &str, port: u16| {
         let uris = [
@@ -117,7 +117,7 @@ async fn same_metadata_is_same_client_and_ports_are_repeated() {
 }
 
 #[tokio::test]
-async fn flood_of_registrations_from_one_address_ends() {
+async fn registration_flood_from_one_address_is_rejected() {
     let world = World::start_with(|text| {
         "trusted_proxies = [\"127.0.0.1\"]\ntrusted_networks = [\"203.0.113.0/24\"]\n".to_owned()
             + &text

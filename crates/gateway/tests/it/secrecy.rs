@@ -26,7 +26,7 @@ impl Write for Log {
 }
 
 #[test]
-fn d12_t76_t77_nothing_secret_is_logged_or_lies_open_in_the_store() {
+fn d12_t76_t77_no_secret_is_logged_or_stored_readable() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

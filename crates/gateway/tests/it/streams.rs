@@ -11,7 +11,7 @@ use super::browser::{self, Browser};
 use super::world::{MESSAGE, World};
 
 #[tokio::test]
-async fn g10_d34_legacy_sse_works_through_the_gateway() {
+async fn g10_d34_http_sse_works_through_gateway() {
     let world = World::start().await;
     let (client, tokens) = world.session().await;
     for prefix in ["/mcp", "/snippets"] {
@@ -76,7 +76,7 @@ async fn g10_d34_legacy_sse_works_through_the_gateway() {
 
 /// What a caller was told is good in its session alone, and for the backend of today.
 #[tokio::test]
-async fn message_endpoint_ends_with_its_session_and_its_backend() {
+async fn message_endpoint_is_bound_to_session_and_backend() {
     let mut world = World::start().await;
     let (access, path, other) = {
         let (client, tokens) = world.session().await;
@@ -107,7 +107,7 @@ async fn message_endpoint_ends_with_its_session_and_its_backend() {
 }
 
 #[tokio::test]
-async fn t66_an_endpoint_elsewhere_cuts_the_stream() {
+async fn t66_endpoint_on_other_host_cuts_stream() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let answer = world.open("/mcp/sse", &tokens.access).await;
@@ -122,7 +122,7 @@ async fn t66_an_endpoint_elsewhere_cuts_the_stream() {
 }
 
 #[tokio::test]
-async fn t66_a_compressed_stream_does_not_hide_its_endpoint() {
+async fn t66_compressed_stream_is_rejected() {
     let world =
         World::start_with(|text| text.replace("{backend}/sse", "{backend}/compressed")).await;
     let (_, tokens) = world.session().await;
@@ -132,7 +132,7 @@ async fn t66_a_compressed_stream_does_not_hide_its_endpoint() {
 }
 
 #[tokio::test]
-async fn t69_streams_flow_both_ways_and_end_with_the_caller() {
+async fn t69_stream_is_not_buffered_and_ends_with_caller() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let answer = world.open("/mcp", &tokens.access).await;
@@ -148,7 +148,7 @@ async fn t69_streams_flow_both_ways_and_end_with_the_caller() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_its_session_does() {
+async fn stream_ends_when_access_token_is_revoked() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let answer = world.open("/mcp", &tokens.access).await;
@@ -161,7 +161,7 @@ async fn a_stream_ends_when_its_session_does() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_session_however_old_it_is() {
+async fn old_stream_ends_when_refresh_token_is_revoked() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
     let answer = world.open("/mcp", &tokens.access).await;
@@ -177,7 +177,7 @@ async fn a_stream_ends_with_its_session_however_old_it_is() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_the_key_it_was_opened_with() {
+async fn stream_ends_when_its_access_token_expires() {
     let world = World::start_with(|text| format!("keep_alive_seconds = 0\n{text}")).await;
     let (_, tokens) = world.session().await;
     let answer = world.open("/mcp", &tokens.access).await;
@@ -229,7 +229,7 @@ async fn with_streamed_answers(drain_seconds: u32) -> (World, String) {
 }
 
 #[tokio::test]
-async fn calls_finish_while_the_gateway_drains_and_streams_end_last() {
+async fn draining_gateway_finishes_calls_before_ending_streams() {
     let (mut world, access) = with_streamed_answers(20).await;
     let call = world.mcp("/streamed/mcp", &access).send().await.unwrap();
     let answering = world.backend.stream();
@@ -259,7 +259,7 @@ async fn calls_finish_while_the_gateway_drains_and_streams_end_last() {
 }
 
 #[tokio::test]
-async fn call_that_takes_too_long_is_cut_when_the_gateway_ends() {
+async fn call_beyond_drain_timeout_is_cut() {
     let (mut world, access) = with_streamed_answers(0).await;
     let call = world.mcp("/streamed/mcp", &access).send().await.unwrap();
     let _answering = world.backend.stream();
@@ -268,7 +268,7 @@ async fn call_that_takes_too_long_is_cut_when_the_gateway_ends() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_the_gateway_does() {
+async fn stream_ends_when_gateway_stops() {
     let mut world = World::start().await;
     let tokens = world.session().await.1;
     let answer = world.open("/mcp", &tokens.access).await;
@@ -277,7 +277,7 @@ async fn a_stream_ends_when_the_gateway_does() {
 }
 
 #[tokio::test]
-async fn call_without_answer_is_told_that_the_gateway_ends() {
+async fn unanswered_call_gets_error_when_gateway_stops() {
     let mut world = World::start_with(|text| {
         format!("drain_seconds = 0\n{text}\n[servers.silent]\nurl = \"{{backend}}/silent\"\n")
     })
@@ -295,7 +295,7 @@ async fn call_without_answer_is_told_that_the_gateway_ends() {
 }
 
 #[tokio::test]
-async fn call_finishes_that_was_being_sent_when_the_gateway_was_told_to_end() {
+async fn call_being_sent_finishes_during_drain() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (mut world, access) = with_streamed_answers(20).await;
     let host = world.origin.trim_start_matches("http://").to_owned();
@@ -329,7 +329,7 @@ async fn call_finishes_that_was_being_sent_when_the_gateway_was_told_to_end() {
 }
 
 #[tokio::test]
-async fn subscription_is_stream_that_the_gateway_does_not_wait_for() {
+async fn subscription_does_not_delay_drain() {
     let (mut world, access) = with_streamed_answers(600).await;
     let subscription = world.mcp("/streamed/mcp", &access);
     let subscription = subscription.header("mcp-method", "subscriptions/listen");

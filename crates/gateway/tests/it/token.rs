@@ -17,7 +17,7 @@ fn refused(answer: &(StatusCode, Value), error: &str) {
 }
 
 #[tokio::test]
-async fn d5_t26_code_is_redeemed_once_and_its_replay_ends_what_it_opened() {
+async fn d5_t26_code_replay_is_rejected_and_ends_session() {
     let world = World::start().await;
     let client = world.client().await;
     let code = client.code(&Browser::new()).await;
@@ -33,7 +33,7 @@ async fn d5_t26_code_is_redeemed_once_and_its_replay_ends_what_it_opened() {
 }
 
 #[tokio::test]
-async fn t26_of_two_that_redeem_at_once_exactly_one_wins() {
+async fn t26_concurrent_redemptions_of_code_succeed_once() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
@@ -50,7 +50,7 @@ async fn t26_of_two_that_redeem_at_once_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn d5_t27_t28_a_code_is_bound_to_all_it_was_issued_for() {
+async fn d5_t27_t28_code_is_bound_to_its_request_and_expires() {
     let world =
         World::start_with(|text| text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n").await;
     let client = world.client().await;
@@ -86,7 +86,7 @@ async fn d5_t27_t28_a_code_is_bound_to_all_it_was_issued_for() {
 }
 
 #[tokio::test]
-async fn d7_d13_t29_t30_requests_that_are_not_whole_are_refused_and_spend_nothing() {
+async fn d7_d13_t29_t30_invalid_request_is_rejected_and_keeps_code() {
     let world = World::start().await;
     let client = world.client().await;
     let code = client.code(&Browser::new()).await;
@@ -114,7 +114,7 @@ async fn d7_d13_t29_t30_requests_that_are_not_whole_are_refused_and_spend_nothin
 }
 
 #[tokio::test]
-async fn a_code_is_redeemed_without_the_redirect_as_in_oauth_2_1() {
+async fn code_without_redirect_uri_is_redeemed() {
     let world = World::start().await;
     let client = world.client().await;
     let code = client.code(&Browser::new()).await;
@@ -176,7 +176,7 @@ async fn t82_revocation_finishes_when_client_hangs_up() {
 }
 
 #[tokio::test]
-async fn d25_t31_t32_refresh_tokens_rotate_and_nothing_is_cached() {
+async fn d25_t31_t32_refresh_rotates_token_and_forbids_caching() {
     let world = World::start().await;
     let (client, first) = world.session().await;
     world.advance(600);
@@ -205,7 +205,7 @@ async fn d25_t31_t32_refresh_tokens_rotate_and_nothing_is_cached() {
 }
 
 #[tokio::test]
-async fn t32_a_lost_reply_is_repeated_for_a_moment_and_reuse_after_it_ends_the_session() {
+async fn t32_refresh_token_reuse_after_grace_ends_session() {
     let world = World::start().await;
     let (client, first) = world.session().await;
     let refresh = || client.refresh(&first.refresh, &[]);
@@ -232,7 +232,7 @@ async fn t32_a_lost_reply_is_repeated_for_a_moment_and_reuse_after_it_ends_the_s
 }
 
 #[tokio::test]
-async fn t32_once_the_successor_was_used_the_old_token_is_reuse_at_once() {
+async fn t32_refresh_token_reuse_after_successor_ends_session() {
     let world = World::start().await;
     let (client, first) = world.session().await;
     let (_, answer) = client.refresh(&first.refresh, &[]).await;
@@ -246,7 +246,7 @@ async fn t32_once_the_successor_was_used_the_old_token_is_reuse_at_once() {
 }
 
 #[tokio::test]
-async fn t33_a_refresh_widens_nothing_and_is_bound_to_its_client() {
+async fn t33_refresh_cannot_change_scope_resource_or_client() {
     let world = World::start_with(|text| {
         let text = text.replace("title = \"Snippets\"", "scopes = [\"read\", \"write\"]");
         text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n"
@@ -312,7 +312,7 @@ async fn d27_t34_concurrent_requests_refresh_entra_tokens_once() {
 }
 
 #[tokio::test]
-async fn upstream_tokens_of_five_minutes_are_not_renewed_with_each_request() {
+async fn short_lived_provider_token_is_not_refreshed_per_request() {
     let world = World::start().await;
     let life = |seconds| Behaviour {
         life: Some(seconds),
@@ -334,7 +334,7 @@ async fn upstream_tokens_of_five_minutes_are_not_renewed_with_each_request() {
 }
 
 #[tokio::test]
-async fn upstream_tokens_are_renewed_before_they_expire() {
+async fn provider_token_is_refreshed_before_expiry() {
     let world = World::start().await;
     let (client, tokens) = world.session().await;
     world.advance(3590);
@@ -354,7 +354,7 @@ async fn upstream_tokens_are_renewed_before_they_expire() {
 }
 
 #[tokio::test]
-async fn t35_when_entra_ends_a_session_it_is_over_here_too() {
+async fn t35_session_ends_when_entra_ends_it() {
     let world = World::start().await;
     let (client, tokens) = world.session().await;
     let gone = json!({"error": "invalid_grant", "suberror": "bad_token", "error_codes": [50173]});
@@ -371,7 +371,7 @@ async fn t35_when_entra_ends_a_session_it_is_over_here_too() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_down_is_no_reason_to_end_a_session() {
+async fn unreachable_provider_does_not_end_session() {
     let world = World::start_with(|text| text).await;
     world.provider.behave(Behaviour {
         life: Some(1000),
@@ -412,7 +412,7 @@ async fn a_provider_that_is_down_is_no_reason_to_end_a_session() {
 }
 
 #[tokio::test]
-async fn d15_d27_revoking_either_token_ends_the_session_and_tells_nothing() {
+async fn d15_d27_revocation_of_either_token_ends_session() {
     let world = World::start().await;
     let stranger = world.client().await;
     for pick in [
@@ -445,7 +445,7 @@ async fn d15_d27_revoking_either_token_ends_the_session_and_tells_nothing() {
 }
 
 #[tokio::test]
-async fn t82_sessions_and_spent_codes_survive_a_restart() {
+async fn t82_sessions_and_spent_codes_survive_restart() {
     let mut world = World::start().await;
     let (id, tokens, code) = {
         let client = world.client().await;
@@ -472,7 +472,7 @@ async fn t82_sessions_and_spent_codes_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn sessions_end_when_their_tenant_is_not_allowed_any_more() {
+async fn session_ends_when_its_tenant_is_disallowed() {
     let mut world = World::start().await;
     let (client, first) = {
         let (client, tokens) = world.session().await;
@@ -507,7 +507,7 @@ async fn sessions_end_when_their_tenant_is_not_allowed_any_more() {
 }
 
 #[tokio::test]
-async fn t38_guessing_is_slowed_down_and_right_codes_are_not() {
+async fn t38_wrong_codes_are_limited_and_valid_code_is_not() {
     let world = World::start().await;
     let client = world.client().await;
     let code = client.code(&Browser::new()).await;

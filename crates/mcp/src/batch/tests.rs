@@ -43,7 +43,7 @@ fn messages_of_array_keep_their_bytes_and_order() {
 }
 
 #[test]
-fn one_message_is_no_array() {
+fn single_message_is_not_batch() {
     let text = r#" {"jsonrpc":"2.0","id":1,"method":"a","params":[[]]}"#;
     assert!(matches!(host(text), Ok(Parsed::Message(one)) if one.bytes() == text));
 }
@@ -74,7 +74,7 @@ fn invalid_element_is_error_of_its_own() {
 }
 
 #[test]
-fn array_that_is_no_batch_is_one_error() {
+fn invalid_array_is_one_error() {
     for (text, code) in [
         ("[]", -32600),
         (" [ ] ", -32600),
@@ -99,7 +99,7 @@ fn array_that_is_no_batch_is_one_error() {
 }
 
 #[test]
-fn server_may_send_any_number_and_answer_in_array_of_one() {
+fn server_batch_may_have_any_length() {
     let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
     let one = Parsed::from_server(format!("[{answer}]").into()).unwrap();
     assert!(matches!(one, Parsed::Message(message) if message.bytes() == answer));

@@ -46,7 +46,7 @@ async fn message_counts_until_its_last_copy_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_over_every_limit_is_read_once_at_a_time() {
+async fn only_one_message_over_limit_is_read_at_once() {
     let budget = Budget::with_limit(4 * MIB);
     let account = budget.account_with_limit(2 * MIB);
     let long = read(&account, 64 * MIB).await.expect("one may exceed");
@@ -79,7 +79,7 @@ async fn full_budget_leaves_each_account_its_floor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_stopped_account_leaves_others_the_whole_budget() {
+async fn stopped_account_leaves_whole_budget_to_others() {
     let budget = Budget::default();
     let (stopped, other) = (budget.account(), budget.account());
     let mut queued = Vec::new();
@@ -93,7 +93,7 @@ async fn one_stopped_account_leaves_others_the_whole_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn held_memory_is_overdue_once_others_wait() {
+async fn held_memory_is_overdue_when_others_wait() {
     let budget = Budget::with_limit(4 * MIB);
     let begun = Instant::now();
     let accounts = [budget.account(), budget.account()];
@@ -119,7 +119,7 @@ async fn held_memory_is_overdue_once_others_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_that_is_given_up_keeps_nothing() {
+async fn abandoned_wait_keeps_no_memory() {
     let budget = Budget::with_limit(2 * MIB);
     let accounts = [budget.account(), budget.account(), budget.account()];
     let all = (
@@ -194,7 +194,7 @@ async fn session(account: Account, seed: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_in_any_order_all_get_through() {
+async fn readers_in_any_order_all_finish() {
     for seed in 1..=20 {
         let budget = Budget::with_limit(6 * MIB);
         let mut sessions = JoinSet::new();

@@ -205,7 +205,7 @@ fn built_messages_can_be_parsed() {
 }
 
 #[test]
-fn deep_nesting_does_not_overflow_the_stack() {
+fn deep_nesting_does_not_overflow_stack() {
     let deep = format!(
         r#"{{"jsonrpc":"2.0","method":"m","params":{}{}}}"#,
         "[".repeat(200_000),
@@ -245,7 +245,7 @@ fn line_break_in_name_is_rejected() {
 }
 
 #[test]
-fn passes_over_large_message_let_other_tasks_run() {
+fn parsing_large_message_lets_other_tasks_run() {
     let text = format!(
         r#"{{"jsonrpc":"2.0","id":1,"result":{{"x":"{}"}}}}"#,
         "x".repeat(8 << 20)

@@ -113,7 +113,7 @@ fn encoded_event_decodes_to_same_data() {
 }
 
 #[test]
-fn parts_together_are_the_encoded_event() {
+fn joined_parts_equal_encoded_event() {
     let text = "one\ntwo\r\nthree\r";
     let long = "x".repeat(MAX_PART - 20);
     let lines = "{\r\n}\n".repeat(MAX_PART);

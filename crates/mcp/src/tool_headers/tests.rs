@@ -142,7 +142,7 @@ fn odd_sibling_hides_no_value() {
 }
 
 #[test]
-fn annotation_name_elsewhere_means_nothing() {
+fn annotation_name_outside_schema_is_ignored() {
     for properties in [
         json!({ "x-mcp-header": { "type": "string" } }),
         json!({ "a": { "type": "object", "default": { "x-mcp-header": "" } } }),

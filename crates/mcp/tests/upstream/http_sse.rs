@@ -190,7 +190,7 @@ async fn endpoint_of_other_origin_is_rejected() {
 }
 
 #[tokio::test]
-async fn first_error_stands_if_both_transports_fail() {
+async fn first_error_is_returned_if_both_transports_fail() {
     for get in [405, 404, 500, 200] {
         let mut server = Server::start().await;
         let mut host = Host::new(&server, "/nothing", Transport::Auto);

@@ -135,7 +135,7 @@ async fn refused_request_becomes_handshake_and_is_answered() {
 }
 
 #[tokio::test]
-async fn modern_errors_stand() {
+async fn modern_error_is_returned_without_handshake() {
     let unknown = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
     let wrong = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no such tool"}}"#;
     let version = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"no"}}"#;

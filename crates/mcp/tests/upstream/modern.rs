@@ -13,7 +13,7 @@ fn request(id: i64, method: &str, mut params: Value) -> Message {
 }
 
 #[tokio::test]
-async fn headers_repeat_the_body() {
+async fn headers_repeat_body() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     for (method, params, name) in [
@@ -74,7 +74,7 @@ async fn requests_need_no_session_and_no_handshake() {
 }
 
 #[tokio::test]
-async fn json_rpc_error_is_the_response() {
+async fn json_rpc_error_is_returned_as_response() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     for (status, code) in [(400, -32022), (400, -32020), (404, -32601), (403, -1)] {

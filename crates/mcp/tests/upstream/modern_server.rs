@@ -147,7 +147,7 @@ async fn downgraded_server_gets_handshake_again() {
 }
 
 #[tokio::test]
-async fn refusal_stands_if_discovery_fails() {
+async fn refusal_is_returned_if_discovery_fails() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&initialize());

@@ -117,7 +117,7 @@ async fn unknown_issuer_is_untrusted_and_names_extra_ca_files() {
 }
 
 #[tokio::test]
-async fn authority_as_server_is_told_what_to_reissue() {
+async fn ca_certificate_error_names_certificate_to_reissue() {
     let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let (url, certificate, _calls) = start_with(&[b"http/1.1"], "localhost", parameters).await;

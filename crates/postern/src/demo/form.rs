@@ -134,7 +134,7 @@ mod tests {
         <form action="/y"><button>Go</button></form>"#;
 
     #[test]
-    fn form_is_parsed_filled_and_submitted_like_in_a_browser() {
+    fn form_is_filled_and_submitted_like_in_browser() {
         let mut forms = Form::all(PAGE);
         assert_eq!(forms.len(), 2);
         assert_eq!(

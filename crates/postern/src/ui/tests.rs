@@ -131,7 +131,7 @@ async fn link_opens_page_once_and_expires() {
 }
 
 #[tokio::test]
-async fn link_code_is_not_an_api_token() {
+async fn link_code_is_rejected_as_api_token() {
     let ui = Ui::new();
     let link = ui.new_link();
     let code = link.strip_prefix("/enter/").unwrap();

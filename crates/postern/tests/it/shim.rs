@@ -210,7 +210,7 @@ async fn yielding_bridge_answers_pending_requests() {
 }
 
 #[tokio::test]
-async fn pending_answers_are_delivered_after_stdin_ended() {
+async fn pending_responses_are_delivered_after_stdin_ends() {
     let (_bridge, mut session, mut host) = established().await;
     host.send(&call(1)).await;
     session.receive().await.unwrap();

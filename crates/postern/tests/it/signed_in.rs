@@ -90,7 +90,7 @@ async fn consents_list_names_unasked_servers_in_one_line() {
 }
 
 #[tokio::test]
-async fn consent_is_revoked_by_its_id_or_its_server_alone() {
+async fn consent_is_revoked_by_id_or_server_name() {
     let installation = Installation::unused();
     let _demo = SignedIn::start(&installation).await;
     for by_id in [false, true] {
@@ -148,7 +148,7 @@ async fn sign_in_while_signed_in_names_account_and_starts_nothing() {
 }
 
 #[tokio::test]
-async fn sign_in_while_signed_in_asks_at_a_terminal() {
+async fn sign_in_while_signed_in_asks_at_terminal() {
     let installation = Installation::unused();
     let _demo = SignedIn::start(&installation).await;
     for (answer, signs_in) in [("n\n", false), ("\n", false), ("y\n", true)] {
@@ -201,7 +201,7 @@ async fn at_terminal(installation: &Installation, command: &str, answer: &str) -
 }
 
 #[tokio::test]
-async fn device_code_that_is_not_offered_names_paste() {
+async fn unsupported_device_code_error_suggests_paste() {
     let installation = Installation::unused();
     let _demo = SignedIn::start(&installation).await;
     installation.run(&["sign-out"]).await;

@@ -16,7 +16,7 @@ test("consent is revoked after confirmation", async () => {
   expect(screen.getByRole("button", { name: "Revoke the consent for snippets" })).toBeDefined();
 });
 
-test("empty list has a placeholder", async () => {
+test("empty list has placeholder", async () => {
   renderApp(mockTransport("signed-out"), "consents");
   expect(await screen.findByText("No consents")).toBeDefined();
 });

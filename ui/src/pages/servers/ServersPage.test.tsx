@@ -25,7 +25,7 @@ test("tool call with form shows result", async () => {
   });
 });
 
-test("JSON arguments must be an object", async () => {
+test("JSON arguments must be object", async () => {
   renderApp(mockTransport("connected"));
   await user.click(screen.getByRole("button", { name: /^snippets/ }));
   await user.click(await screen.findByRole("button", { name: "Try get_snippet" }));

@@ -33,7 +33,7 @@ test("complex schema has no fields", () => {
   expect(fieldsOf('{"type":"object"}')).toEqual([]);
 });
 
-test("arguments are a JSON object", () => {
+test("arguments are JSON object", () => {
   expect(checkArguments('{"a":1}')).toBeNull();
   expect(checkArguments("[1]")).not.toBeNull();
   expect(checkArguments("{")).not.toBeNull();

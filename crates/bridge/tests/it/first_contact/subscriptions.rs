@@ -87,7 +87,7 @@ async fn subscription_before_sign_in_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn subscription_that_server_refuses_is_told_changes() {
+async fn refused_subscription_gets_changes() {
     let (server, bridge) = signed_out("list_wait_seconds = 0").await;
     server.record.refuse_subscriptions();
     let mut host = bridge.host("one").await;
@@ -102,7 +102,7 @@ async fn subscription_that_server_refuses_is_told_changes() {
 }
 
 #[tokio::test]
-async fn subscription_that_server_grants_more_for_ends_gracefully() {
+async fn subscription_ends_gracefully_when_server_grants_more() {
     let (server, bridge) = signed_out("list_wait_seconds = 0").await;
     server.record.grant(everything(), &[]);
     let mut host = bridge.host("one").await;
@@ -137,7 +137,7 @@ async fn subscription_at_late_legacy_server_gets_changes() {
 }
 
 #[tokio::test]
-async fn subscription_is_sent_again_after_failure_that_passes() {
+async fn subscription_is_retried_after_temporary_failure() {
     let (server, bridge) = signed_out("list_wait_seconds = 0").await;
     server
         .record
@@ -186,7 +186,7 @@ async fn open_subscription_restarts_for_next_account() {
 }
 
 #[tokio::test]
-async fn silent_server_is_answered_for_in_modern_era() {
+async fn silent_server_gets_stand_in_in_modern_era() {
     // A listener that accepts and says nothing.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());

@@ -115,7 +115,7 @@ fn server_with_client_credentials_has_no_account_to_sign_out() {
 }
 
 #[test]
-fn several_accounts_need_a_name() {
+fn several_accounts_require_name() {
     let accounts = [account("1", "a"), account("2", "b")];
     let (exit, text) = error(target(None, &state(&accounts, &[])));
     assert_eq!(exit, ExitStatus::Usage);

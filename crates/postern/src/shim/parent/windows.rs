@@ -56,7 +56,7 @@ mod tests {
     use super::processes;
 
     #[test]
-    fn this_process_is_among_all() {
+    fn process_list_contains_this_process() {
         let this = std::env::current_exe().unwrap();
         let all = processes().unwrap();
         let found = all

@@ -90,7 +90,7 @@ fn handshake_is_replayed_and_hidden_from_host() {
 }
 
 #[test]
-fn bridge_lost_during_replay_keeps_handshake() {
+fn lost_bridge_during_replay_keeps_handshake() {
     let mut state = established();
     for sent in [true, false] {
         assert!(state.bridge_lost(None).is_empty());
@@ -137,7 +137,7 @@ fn initialized_without_bridge_is_sent_once() {
 }
 
 #[test]
-fn bridge_lost_fails_pending_call_and_repeats_list() {
+fn lost_bridge_fails_pending_call_and_repeats_list() {
     let mut state = established();
     from_host(&mut state, &[CALL, LIST]);
     drain(&mut state);
@@ -210,7 +210,7 @@ fn cancelled_request_is_not_pending() {
 }
 
 #[test]
-fn bridge_lost_cancels_server_request_and_late_response_is_dropped() {
+fn lost_bridge_cancels_server_request_and_drops_response() {
     let mut state = established();
     let question = r#"{"jsonrpc":"2.0","id":7,"method":"elicitation/create","params":{}}"#;
     from_bridge(&mut state, question);

@@ -33,7 +33,7 @@ fn outbox(calls: impl IntoIterator<Item = QueuedMessage>) -> Outbox {
 }
 
 #[tokio::test]
-async fn progress_belongs_to_request_that_gave_token() {
+async fn progress_is_matched_to_last_request_with_token() {
     let mut outbox = outbox([call(1, "a"), call(2, 7), call(3, "7")]);
     let id = RequestId::number;
     assert_eq!(outbox.subject_of(&progress("a")), Some(id(1)));
