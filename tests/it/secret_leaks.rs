@@ -69,7 +69,7 @@ async fn sign_in_stores_logs_and_passes_no_secret() {
     };
     let secrets = seen();
     for (kind, at_least) in [
-        ("session key", 1),
+        ("access token", 1),
         ("stored secret", 1),
         // Entra's for the gateway, and the gateway's for the bridge.
         ("authorization code", 2),
@@ -168,7 +168,7 @@ async fn credentials_and_device_codes_are_not_leaked() {
         ("device code", 1),
         ("refresh token", 1),
         // Two applications and a user.
-        ("session key", 3),
+        ("access token", 3),
         ("private key", 20),
     ] {
         let count = secrets.count(kind);

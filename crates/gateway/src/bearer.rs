@@ -1,7 +1,7 @@
-//! Session keys: the access tokens of this gateway, and who a request with one comes from.
+//! The access tokens of this gateway, and who a request with one comes from.
 //!
-//! Invariants: [`Authenticated`] is made here only, from a key that opened and a session that
-//! lives; whatever is wrong with a key, the answer is the same.
+//! Invariants: [`Authenticated`] is made here only, from a token that opened and a session that
+//! lives. Every invalid token gets the same response.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::scope::Scopes;
 use crate::sessions::{LiveSession, SessionError};
 use crate::storage::Seconds;
 
-/// How long a session key is good, in seconds.
+/// How long an access token is valid, in seconds.
 pub(crate) const LIFETIME: Seconds = 3600;
 
-/// The sealed content of a session key.
+/// The sealed content of an access token.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     session: String,
@@ -28,23 +28,24 @@ struct Claims {
     expires_at: Seconds,
 }
 
-/// Makes a session key.
+/// Makes an access token for a session.
 pub(crate) fn issue(gateway: &GatewayState, session: &str, scopes: &Scopes) -> SecretString {
     let claims = Claims {
         session: session.to_owned(),
         scopes: scopes.clone(),
         expires_at: gateway.now() + LIFETIME,
     };
-    gateway.keys.seal_json(Purpose::SessionKey, &claims).into()
+    gateway.keys.seal_json(Purpose::AccessToken, &claims).into()
 }
 
-/// Returns the session a session key belongs to, whether it lives or not.
+/// Returns the id of the session that an access token belongs to, also of a session that has ended.
+/// Returns `None` if the token does not open.
 pub(crate) fn session_of(gateway: &GatewayState, token: &str) -> Option<String> {
-    let claims: Claims = gateway.keys.open_json(Purpose::SessionKey, token)?;
+    let claims: Claims = gateway.keys.open_json(Purpose::AccessToken, token)?;
     Some(claims.session)
 }
 
-/// A caller with a good session key.
+/// A caller with a valid access token.
 pub(crate) struct Authenticated {
     session: Arc<LiveSession>,
     scopes: Scopes,
@@ -56,31 +57,31 @@ impl Authenticated {
         &self.session
     }
 
-    /// Returns what the key was issued for; never more than the session's.
+    /// Returns the scopes of the token. They are never more than those of the session.
     pub(crate) fn scopes(&self) -> &Scopes {
         &self.scopes
     }
 
-    /// Returns when the key stops being good; a session never ends by itself before its keys do.
+    /// Returns when the token expires. No session expires before its tokens do.
     pub(crate) fn expires_at(&self) -> Seconds {
         self.expires_at
     }
 }
 
-/// Why a caller is not let in.
+/// Why a caller is rejected.
 #[derive(Debug)]
 pub(crate) enum BearerError {
-    /// No token was given.
+    /// The request has no token.
     Anonymous,
-    /// One was given that is no good.
+    /// The token is invalid, has expired or was revoked.
     InvalidToken,
-    /// One was given in the query, where logs and histories keep it.
+    /// The token is in the query, where logs and histories keep it.
     TokenInQuery,
-    /// There is no way to tell at the moment.
+    /// The gateway cannot check the token now.
     Unavailable,
 }
 
-/// Finds out who a request comes from (RFC 6750 section 2.1).
+/// Returns the caller that a request comes from (RFC 6750 §2.1).
 pub(crate) async fn authenticate(
     gateway: &Arc<GatewayState>,
     headers: &HeaderMap,
@@ -90,7 +91,7 @@ pub(crate) async fn authenticate(
         return Err(BearerError::TokenInQuery);
     }
     let token = bearer(headers)?;
-    let claims: Option<Claims> = gateway.keys.open_json(Purpose::SessionKey, token);
+    let claims: Option<Claims> = gateway.keys.open_json(Purpose::AccessToken, token);
     let claims = claims.filter(|claims| claims.expires_at > gateway.now());
     let claims = claims.ok_or(BearerError::InvalidToken)?;
     let session = gateway.sessions.find(&claims.session).await?;

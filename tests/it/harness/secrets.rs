@@ -14,7 +14,7 @@ use super::{Servers, program, recording_proxy::RecordingProxy};
 
 /// The text before a secret in requests to the gateway, and the kind of the secret.
 const IN_REQUESTS: [(&str, &str); 12] = [
-    ("Bearer ", "session key"),
+    ("Bearer ", "access token"),
     ("x-desk-key: ", "stored secret"),
     ("code=", "authorization code"),
     ("code_verifier=", "PKCE verifier"),
@@ -30,7 +30,7 @@ const IN_REQUESTS: [(&str, &str); 12] = [
 
 /// The same for its responses, redirects included.
 const IN_RESPONSES: [(&str, &str); 8] = [
-    ("\"access_token\":\"", "session key"),
+    ("\"access_token\":\"", "access token"),
     ("\"refresh_token\":\"", "refresh token"),
     ("\"id_token\":\"", "id token"),
     ("\"client_secret\":\"", "client secret"),

@@ -24,8 +24,8 @@ const VERSION: &str = "v1";
 /// What a seal is for; it opens for nothing else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// An access token.
-    SessionKey,
+    /// An access token of the gateway.
+    AccessToken,
     /// Tokens of Entra in the store.
     UpstreamTokens,
     /// A sign-in at Entra, in a cookie or in the store.
@@ -47,7 +47,8 @@ pub(crate) enum Purpose {
 impl Purpose {
     fn label(self) -> &'static str {
         match self {
-            Self::SessionKey => "session-key",
+            // The label is part of what is sealed: another one would end all sessions.
+            Self::AccessToken => "session-key",
             Self::UpstreamTokens => "upstream-tokens",
             Self::SignIn => "sign-in",
             Self::Successor => "successor",
@@ -247,24 +248,24 @@ mod tests {
     #[test]
     fn sealed_value_opens_for_its_purpose_and_after_rotation() {
         let old = ring(&[("a", 1)]);
-        let sealed = old.seal(Purpose::SessionKey, b"hello");
+        let sealed = old.seal(Purpose::AccessToken, b"hello");
         assert!(sealed.starts_with("v1.a."));
-        assert_ne!(sealed, old.seal(Purpose::SessionKey, b"hello"));
+        assert_ne!(sealed, old.seal(Purpose::AccessToken, b"hello"));
         let rotated = ring(&[("b", 2), ("a", 1)]);
         assert_eq!(
-            *rotated.open(Purpose::SessionKey, &sealed).unwrap(),
+            *rotated.open(Purpose::AccessToken, &sealed).unwrap(),
             b"hello"
         );
-        assert!(rotated.seal(Purpose::SessionKey, b"").starts_with("v1.b."));
+        assert!(rotated.seal(Purpose::AccessToken, b"").starts_with("v1.b."));
         assert!(old.open(Purpose::BrowserCookie, &sealed).is_none());
         assert!(
             ring(&[("b", 2)])
-                .open(Purpose::SessionKey, &sealed)
+                .open(Purpose::AccessToken, &sealed)
                 .is_none()
         );
         assert!(
             ring(&[("a", 2)])
-                .open(Purpose::SessionKey, &sealed)
+                .open(Purpose::AccessToken, &sealed)
                 .is_none()
         );
     }
@@ -272,25 +273,25 @@ mod tests {
     #[test]
     fn t51_altered_sealed_value_does_not_open() {
         let ring = ring(&[("a", 1)]);
-        let sealed = ring.seal(Purpose::SessionKey, b"some claims of a session");
+        let sealed = ring.seal(Purpose::AccessToken, b"some claims of a session");
         for position in 0..sealed.len() {
             for bit in 0..8 {
                 let mut bytes = sealed.clone().into_bytes();
                 bytes[position] ^= 1 << bit;
                 if let Ok(text) = String::from_utf8(bytes) {
-                    assert!(ring.open(Purpose::SessionKey, &text).is_none(), "{text}");
+                    assert!(ring.open(Purpose::AccessToken, &text).is_none(), "{text}");
                 }
             }
         }
         for cut in 0..sealed.len() {
-            assert!(ring.open(Purpose::SessionKey, &sealed[..cut]).is_none());
+            assert!(ring.open(Purpose::AccessToken, &sealed[..cut]).is_none());
         }
         for longer in [
             format!("{sealed}."),
             format!("{sealed}A"),
             format!("{sealed}="),
         ] {
-            assert!(ring.open(Purpose::SessionKey, &longer).is_none());
+            assert!(ring.open(Purpose::AccessToken, &longer).is_none());
         }
     }
 

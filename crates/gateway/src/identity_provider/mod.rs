@@ -3,7 +3,7 @@
 //! Owns: Entra's metadata and keys, the authorization URL, redeeming and refreshing, and the
 //! checks of the id token. Does not own: who asked, and what is kept.
 //!
-//! Invariants: `resource` is never sent, because Entra takes it for an GatewayState ID URI
+//! Invariants: `resource` is never sent, because Entra takes it for an App ID URI
 //! (AADSTS9010010); nothing Entra says reaches a caller before it is reduced to [`EntraError`].
 
 mod credential;

@@ -1,6 +1,6 @@
-//! `/account/consents`: what a user allowed the client that asks, and taking it back.
+//! `/account/consents`: lists and revokes the consents of a user.
 //!
-//! A session key shows and revokes the consents of its own client only: one client must not see
+//! An access token shows and revokes the consents of its own client only. One client must not see
 //! or cut off another.
 
 use axum::extract::Path;

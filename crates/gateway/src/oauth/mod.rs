@@ -1,8 +1,8 @@
 //! The authorization server: one file per endpoint.
 //!
-//! The way of a sign-in: [`authorize`] checks a request, [`consent`] asks the user, [`sign_in`]
-//! sends the browser to Entra, [`callback`] takes it back and issues a code, [`token`] redeems that
-//! for a session key.
+//! A sign-in passes these modules: [`authorize`] checks the request. [`consent`] asks the user.
+//! [`sign_in`] sends the browser to Entra. [`callback`] takes the response and issues a code.
+//! [`token`] redeems the code for an access token.
 
 mod account;
 mod authorize;

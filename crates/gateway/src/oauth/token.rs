@@ -1,8 +1,8 @@
-//! `POST /token`: a code, or a refresh token, for a session key (RFC 6749 section 4.1.3 and 6).
+//! `POST /token`: redeems a code or a refresh token for an access token (RFC 6749 §4.1.3 and §6).
 //!
 //! Invariants: the first request spends a code, and a second one ends the session that the first one
-//! opened. A refresh token is spent likewise, but for a moment a lost response is repeated. Nothing is
-//! granted beyond what the user agreed to.
+//! opened. A refresh token is spent likewise, but a lost response is repeated for a short time.
+//! Nothing is granted beyond what the user agreed to.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

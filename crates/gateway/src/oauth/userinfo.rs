@@ -1,4 +1,4 @@
-//! `GET /userinfo`: the user of a session key.
+//! `GET /userinfo`: the user of an access token.
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};

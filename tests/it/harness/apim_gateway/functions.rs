@@ -1,4 +1,4 @@
-//! Its MCP server: HTTP+SSE of 2024 with the three tools of the demo. It checks the session key
+//! Its MCP server: HTTP+SSE of 2024 with the three tools of the demo. It checks the access token
 //! first.
 
 use std::{
@@ -79,16 +79,16 @@ fn refusal(gateway: &Gateway, headers: &HeaderMap) -> Option<Response> {
         return Some(complaint(StatusCode::UNAUTHORIZED, "Not authorized"));
     };
     let header = header.to_str().unwrap_or_default();
-    let key = header.strip_prefix("Bearer ").unwrap_or(header);
-    // A key that cannot be decrypted causes an exception in the policy.
+    let token = header.strip_prefix("Bearer ").unwrap_or(header);
+    // A token that cannot be decrypted causes an exception in the policy.
     let is_sealed = BASE64_STANDARD
-        .decode(key)
+        .decode(token)
         .is_ok_and(|bytes| bytes.len() == 48);
     if !is_sealed {
         return Some(StatusCode::INTERNAL_SERVER_ERROR.into_response());
     }
     let cache = gateway.cache();
-    let session = cache.find(&format!("Session-{key}"));
+    let session = cache.find(&format!("Session-{token}"));
     let tokens = session.and_then(|session| cache.find(&format!("EntraToken-{session}")));
     if tokens.is_some() {
         return None;

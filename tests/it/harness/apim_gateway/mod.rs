@@ -2,7 +2,7 @@
 //! sample for Azure Functions, reproduced as far as a client can see.
 //!
 //! Implements MCP 2025-03-26: no protected resource metadata, a bare 401, a registration answered
-//! with 200, a consent page before Entra, an empty refresh token, an opaque session key that
+//! with 200, a consent page before Entra, an empty refresh token, an opaque access token that
 //! expires after an hour, HTTP+SSE only. It also reproduces a defect: a browser that consented to a
 //! client skips the consent page the next time, and its callback then fails. Entra is the emulator.
 //! The gateway has a secret where the deployment has a managed identity.

@@ -127,11 +127,11 @@ pub(super) async fn callback(
     let Some(tokens) = redeem(&gateway, code, &verifier).await else {
         return error(StatusCode::BAD_REQUEST, "token_error", "Entra refused");
     };
-    let (session, key) = (guid().replace('-', ""), session_key());
+    let (session, token) = (guid().replace('-', ""), access_token());
     let redirect_uri = {
         let mut cache = gateway.cache();
-        cache.keep(format!("AccessToken-{ours}"), &key);
-        cache.keep(format!("Session-{key}"), &session);
+        cache.keep(format!("AccessToken-{ours}"), &token);
+        cache.keep(format!("Session-{token}"), &session);
         cache.keep(format!("EntraToken-{session}"), &tokens);
         let client = cache.find(&format!("McpClientAuthData-{ours}"));
         let client: Value = serde_json::from_str(&client.unwrap_or_default()).unwrap_or_default();
@@ -201,8 +201,8 @@ fn callback_uri(gateway: &Gateway) -> String {
     format!("{}/oauth-callback", gateway.origin)
 }
 
-/// Returns a session key: 48 random bytes in standard base64.
-fn session_key() -> String {
+/// Returns an opaque access token: 48 random bytes in standard base64.
+fn access_token() -> String {
     let mut bytes = [0; 48];
     rand::fill(&mut bytes).expect("random bytes");
     BASE64_STANDARD.encode(bytes)
