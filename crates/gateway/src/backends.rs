@@ -1,4 +1,4 @@
-//! Sending to backends: streamed both ways, nothing decompressed, no redirect followed.
+//! Sends requests to backends. Streams both ways, decompresses nothing and follows no redirect.
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,17 +19,18 @@ use crate::without_trailers::WithoutTrailers;
 pub(crate) const MAX_REQUEST_BODY: usize = 16 << 20;
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Node.js and uvicorn close after five seconds, and a call that is on its way just then is lost.
+/// How long a connection may be idle. Node.js and uvicorn close after five seconds, and a call that is
+/// sent at that moment is lost.
 const IDLE_TIME: Duration = Duration::from_secs(4);
-/// How long a backend may take until its answer begins. Tools may work for long, and callers
-/// have limits of their own; this one is for backends that never answer.
+/// How long a backend may take until its response begins. Tools may work for long, and callers have
+/// limits of their own. This limit is for backends that never respond.
 const HEAD_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// The connections to all backends.
 pub(crate) struct Backends(Client<HttpsConnector<HttpConnector>, Limited<WithoutTrailers<Body>>>);
 
-/// A request as it goes to a backend. Its headers are made by
-/// `proxy::permit::BackendCredential` and what may pass of the caller's.
+/// A request to a backend. Its headers come from `proxy::permit::BackendCredential` and from those of
+/// the caller that may be forwarded.
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
@@ -42,7 +43,7 @@ pub(crate) struct Outgoing {
 pub(crate) enum SendError {
     /// The caller sent more than [`MAX_REQUEST_BODY`].
     TooLarge,
-    /// The backend is not there, or hung up.
+    /// The backend cannot be reached, or closed the connection.
     Unreachable(String),
     /// The backend took longer than [`HEAD_TIME`].
     Late,
@@ -85,7 +86,7 @@ impl Backends {
             if is_too_large(&error) {
                 SendError::TooLarge
             } else {
-                // hyper says something only in its causes.
+                // The cause is only in the sources of hyper's error.
                 let causes: Vec<_> = chain(&error).map(ToString::to_string).collect();
                 SendError::Unreachable(causes.join(": "))
             }

@@ -1,9 +1,9 @@
-//! Which sign-ins came back from Entra: each may go on once.
+//! Which sign-ins have returned from Entra. Each may continue once.
 //!
-//! Owns: their states, in memory, for as long as their cookies could come again. Does not own: that a
-//! transaction brings one code, which the store holds.
+//! Owns: their states, in memory, for as long as their cookies are valid. Does not own: that a
+//! transaction issues one code. The store ensures that.
 //!
-//! A state that comes again would have Entra asked again, as often as a visitor likes.
+//! Without this, a visitor could make the gateway ask Entra again and again with one state.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::crypto::Digest;
 use crate::storage::Seconds;
 
-/// How many are kept. Beyond that a state may come again until older ones have expired.
+/// How many states are stored. Beyond that, a state may be used again until older ones have expired.
 const MAX_CLAIMS: usize = 100_000;
 
 #[derive(Default)]
@@ -19,13 +19,13 @@ pub(crate) struct Claims(Mutex<Claimed>);
 
 #[derive(Default)]
 struct Claimed {
-    /// Until when each could come again.
+    /// When each state expires.
     states: HashMap<Digest, Seconds>,
     forgot_at: Seconds,
 }
 
 impl Claims {
-    /// Returns whether the state comes for the first time. It is good until `expires_at`.
+    /// Returns true if the state is used for the first time. It is valid until `expires_at`.
     pub(crate) fn claim(&self, state: Digest, expires_at: Seconds, now: Seconds) -> bool {
         let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if claimed.forgot_at != now {

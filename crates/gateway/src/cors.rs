@@ -33,11 +33,11 @@ pub(crate) fn public<S: Clone + Send + Sync + 'static>(
 const ALLOWED: &str = "Authorization, Content-Type, Last-Event-ID, MCP-Protocol-Version, Mcp-Method, \
      Mcp-Name, Mcp-Session-Id, baggage, traceparent, tracestate";
 
-/// The longest list of names that is repeated, in bytes.
+/// The maximum length of the list of names that is repeated, in bytes.
 const MAX_REPEATED: usize = 1024;
 
-/// The answer to a preflight. Names that begin with `Mcp-Param-` are the tools' own (MCP 2026-07-28):
-/// those that are asked for are repeated.
+/// Returns the response to a preflight. Names that begin with `Mcp-Param-` are defined by tools (MCP
+/// 2026-07-28), so the requested ones are repeated.
 pub(crate) fn preflight(methods: &'static str, asked: &HeaderMap) -> Response {
     let asked = asked.get(ACCESS_CONTROL_REQUEST_HEADERS);
     let asked = asked

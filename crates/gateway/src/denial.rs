@@ -1,6 +1,6 @@
-//! What a client is told instead of a code.
+//! The error that a client gets instead of a code.
 
-/// An error that the client is told by redirect (RFC 6749 section 4.1.2.1).
+/// An error that the client gets by redirect (RFC 6749 §4.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Denial {
     pub(crate) error: &'static str,

@@ -1,4 +1,4 @@
-//! The end of a gateway: requests finish, then streams end.
+//! The shutdown of a gateway: requests finish, then streams end.
 //!
 //! Owns: which requests it waits for and for how long. Does not own: connections and listeners.
 
@@ -9,16 +9,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::timeouts::GRACE;
 
-/// How a gateway ends.
+/// The shutdown of a gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain {
-    /// Told to end.
+    /// Cancelled when the shutdown begins.
     pub(crate) shutdown: CancellationToken,
-    /// The requests that are carried out. Each has a token of it, but for streams.
+    /// The pending requests. Each has a token of it, except for streams.
     pub(crate) calls: TaskTracker,
-    /// How long they may go on.
+    /// How long pending requests may take.
     pub(crate) time: Duration,
-    /// Cancelled when they have ended, or that time is over: streams end then.
+    /// Cancelled when all pending requests have ended, or that time is over. Streams end then.
     pub(crate) cut: CancellationToken,
 }
 
@@ -36,7 +36,7 @@ impl Drain {
     pub(crate) async fn run(&self) {
         self.calls.close();
         let ended = async {
-            // One may have begun since the last one ended.
+            // Another request may have begun since the last one ended.
             while !self.calls.is_empty() {
                 self.calls.wait().await;
             }
@@ -45,13 +45,13 @@ impl Drain {
             let calls = self.calls.len();
             tracing::warn!(
                 calls,
-                "requests are cut off that took longer than drain_seconds"
+                "requests that took longer than drain_seconds are aborted"
             );
         }
         self.cut.cancel();
     }
 
-    /// Waits until a connection is cut.
+    /// Waits until connections are to be closed: [`GRACE`] after the streams were cut.
     pub(crate) async fn is_over(&self) {
         self.cut.cancelled().await;
         tokio::time::sleep(GRACE).await;

@@ -1,4 +1,4 @@
-//! What every request handler works with.
+//! The state that all request handlers share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,21 +29,21 @@ use crate::storage::{Seconds, Store};
 use crate::timeouts::GRACE;
 use crate::visitors::{Visitor, Visitors};
 
-/// A running gateway's parts.
+/// The parts of a running gateway.
 pub(crate) struct GatewayState {
-    /// The issuer, which is the origin of every URL of the gateway. It is configured, and never taken
-    /// from a request.
+    /// The issuer, which is the origin of every URL of the gateway. It is configured, and never
+    /// derived from a request.
     pub(crate) issuer: String,
-    /// Where no redirect may lead.
+    /// The origin of the gateway, to which no redirect may lead.
     pub(crate) own_origin: OwnOrigin,
-    /// The name people see.
+    /// The name that users see.
     pub(crate) name: String,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) servers: Servers,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) store: Store,
     pub(crate) entra: Arc<Entra>,
-    /// Where a consent form may lead to on its way to Entra.
+    /// The origins to which a consent form may lead on its way to Entra.
     pub(crate) entra_form_action: String,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) cookies: Cookies,
@@ -56,13 +56,14 @@ pub(crate) struct GatewayState {
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
     pub(crate) drain: Drain,
-    /// How long an event stream may be silent.
+    /// How long an event stream may be silent before it gets a comment.
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) places: Arc<Places>,
 }
 
 impl GatewayState {
-    /// Returns `None` if `shutdown` is cancelled before the data folder is free.
+    /// Opens the store and the keys. Returns `None` if `shutdown` is cancelled before the data folder
+    /// is free.
     pub(crate) async fn new(
         options: Options,
         shutdown: CancellationToken,
@@ -77,10 +78,11 @@ impl GatewayState {
         config.validate()?;
         files::create_private_folder(&data_dir)
             .with_context(|| format!("cannot create the data folder {}", data_dir.display()))?;
-        // Takes the folder for this process: two first starts at once would each make keys.
+        // Opening the store locks the folder for this process. Otherwise, two gateways that start at
+        // the same time would each create keys.
         let drain_time = Duration::from_secs(config.drain_seconds.into());
         let drain = Drain::new(shutdown.clone(), drain_time);
-        // The one before may be draining.
+        // The previous gateway may still drain.
         let patience = drain_time + 2 * GRACE;
         let database = data_dir.join("gateway.sqlite");
         let Some(store) = Store::open_when_free(&database, patience, &shutdown).await? else {

@@ -1,5 +1,5 @@
-//! Which Host, and which Origin, a request may name: only ours, so that no other name that
-//! resolves here (DNS rebinding) reaches anything.
+//! The Host and Origin that a request may name: only those of the gateway. So another name that
+//! resolves to this address (DNS rebinding) reaches nothing.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use crate::gateway_state::GatewayState;
 
-/// Lets a request pass that was sent to our own host. `/healthz` and `/readyz` are asked under any
-/// name.
+/// Passes on a request for the gateway's own host, and rejects any other. `/healthz` and `/readyz`
+/// accept any host.
 pub(crate) async fn check(
     State(gateway): State<Arc<GatewayState>>,
     request: Request,
@@ -31,8 +31,8 @@ pub(crate) async fn check(
     }
 }
 
-/// Returns whether every name that a request gives for its host is `ours`, with the usual port or
-/// without; it gives one at least.
+/// Returns true if a request names a host, and each name in it is `ours`, with or without the usual
+/// port.
 fn is_for(ours: &str, usual_port: &str, uri: &Uri, headers: &HeaderMap) -> bool {
     let named = uri
         .authority()

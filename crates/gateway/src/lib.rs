@@ -1,11 +1,11 @@
-//! The gateway: an OAuth authorization server in front of Microsoft Entra ID, and a reverse
-//! proxy for MCP servers that only its own sessions pass.
+//! The gateway: an OAuth authorization server in front of Microsoft Entra ID, and a reverse proxy for
+//! MCP servers that accepts only its own sessions.
 //!
-//! Owns: registration, consent, the sign-in at Entra, sessions, and the way to the backends.
-//! Does not own: reading `gateway.toml` and the environment, TLS (it ends in front of this),
-//! MCP messages, which pass through unread.
+//! Owns: registration, consent, the sign-in at Entra, sessions, and requests to the backends. Does not
+//! own: reading `gateway.toml` and the environment, TLS (which ends in front of the gateway), and the
+//! content of MCP messages.
 //!
-//! No token of Entra ever leaves it, and no token of a caller ever reaches a backend.
+//! No token of Entra ever leaves the gateway, and no token of a caller ever reaches a backend.
 
 mod backends;
 mod bearer;
@@ -51,7 +51,7 @@ use gateway_state::GatewayState;
 
 pub use secrets::{SecretError, Secrets};
 
-/// What a gateway is started with.
+/// The options of a gateway.
 #[derive(Debug)]
 pub struct Options {
     /// `gateway.toml`.
@@ -63,18 +63,19 @@ pub struct Options {
     pub secrets: Secrets,
     /// The time.
     pub clock: Clock,
-    /// How many descriptors the process may have, if the system limits them. Connections that they do not
-    /// suffice for find no place.
+    /// How many descriptors the process may have, if the system limits them. The number of connections
+    /// is limited accordingly.
     pub descriptors: Option<u64>,
 }
 
-/// Serves until `shutdown` is cancelled. Then no connection is accepted any more, requests may finish
-/// within the `drain_seconds` of the configuration, and after them streams end. `ready` is called once,
-/// when everything that could stop the start is done.
+/// Serves until `shutdown` is cancelled. Then it accepts no more connections, lets requests finish
+/// within the `drain_seconds` of the configuration, and ends streams after that. Calls `ready` once,
+/// when the start can no longer fail.
 ///
 /// # Errors
-/// If the configuration does not hold, a secret is missing, or the data folder cannot be used.
-/// No error of a request ends it.
+///
+/// If the configuration is invalid, a secret is missing, or the data folder cannot be used. No error
+/// of a request ends it.
 pub async fn serve(
     options: Options,
     listener: TcpListener,
@@ -102,7 +103,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// Logs every ten seconds what requests and connections of visitors had no line of their own.
+/// Logs every ten seconds how many requests and connections had no log line of their own.
 async fn summarize_visits(gateway: Arc<GatewayState>) {
     let mut interval = tokio::time::interval(Duration::from_secs(10));
     loop {
@@ -118,7 +119,7 @@ async fn sweep_expired(gateway: Arc<GatewayState>) {
     loop {
         interval.tick().await;
         if let Err(error) = gateway.store.sweep(gateway.now()).await {
-            tracing::error!(%error, "what has expired could not be removed");
+            tracing::error!(%error, "expired rows could not be removed");
         }
         gateway.sessions.forget_unused(bearer::LIFETIME);
     }

@@ -1,4 +1,5 @@
-//! Pages for people: consent and errors. No script, nothing from elsewhere, not frameable.
+//! HTML pages: consent and errors. They have no script, load nothing from elsewhere and cannot be
+//! framed.
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +17,7 @@ use crate::redirect::Destination;
 use crate::scope::Scopes;
 use crate::storage::StoreError;
 
-/// The page on which a user decides.
+/// The consent page.
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub(crate) struct ConsentPage<'a> {
@@ -29,7 +30,7 @@ pub(crate) struct ConsentPage<'a> {
     pub(crate) destination: &'a Destination,
     pub(crate) redirect_uri: &'a str,
     pub(crate) scopes: &'a Scopes,
-    /// Why the user is asked again.
+    /// The notice why the user is asked again.
     pub(crate) notice: Option<&'static str>,
     /// The sealed content of the form.
     pub(crate) request: &'a str,
@@ -46,7 +47,7 @@ struct ErrorPage<'a> {
     back: Option<&'a Back>,
 }
 
-/// Where a user may go back to, if they want.
+/// A link back to the client.
 #[derive(Debug)]
 pub(crate) struct Back {
     /// The host of a website, or the scheme of an application with its host.
@@ -54,22 +55,21 @@ pub(crate) struct Back {
     pub(crate) url: String,
 }
 
-/// What is told to the user at the browser, because there is no client to tell it to, or none
-/// that may be trusted with it.
+/// An error that the user at the browser sees, because no client may get it.
 #[derive(Debug)]
 pub(crate) enum PageError {
     Parameters(ParameterError),
     UnknownClient,
     UnknownRedirect,
-    /// The request cannot be granted, and no user has allowed its client anything yet.
+    /// The request is rejected, and no user has consented to its client yet.
     Denied(Denial, Back),
-    /// The page was answered before, is too old, or was opened in another browser.
+    /// The form was already sent, is too old, or belongs to another browser.
     Expired,
-    /// The browser that comes back is not the one that approved, or it comes back twice.
+    /// The browser that returns is not the one that approved, or it returns twice.
     OtherBrowser,
-    /// A form of another site.
+    /// Another site sent the form.
     CrossSite,
-    /// A form that is not ours.
+    /// The form is not one of the gateway.
     Form(StatusCode),
     /// Too many requests from this address or its network.
     TooOften(TooOften),
@@ -90,7 +90,7 @@ const TELL: &str = "If you did not expect this, close the page. Otherwise the ap
     developer has to correct it.";
 
 impl PageError {
-    /// A page for a browser, JSON for a program.
+    /// Returns a page for a browser, and JSON for a program.
     pub(crate) fn answer(self, gateway: &GatewayState, headers: &HeaderMap) -> Response {
         if let Self::Store(error) = &self {
             tracing::error!(%error, "the store failed");
@@ -117,12 +117,12 @@ impl PageError {
         response
     }
 
-    /// Returns whether the same request may succeed later.
+    /// Returns true if the same request may succeed later.
     pub(crate) fn is_temporary(&self) -> bool {
         matches!(self, Self::Store(_) | Self::TooOften(_))
     }
 
-    /// Returns after how many seconds it is worth trying again, if it is.
+    /// Returns after how many seconds to retry, if a retry may succeed.
     fn wait(&self) -> Option<u64> {
         match self {
             Self::Store(_) => Some(5),
@@ -145,8 +145,8 @@ impl PageError {
             Self::Parameters(error) => told(
                 bad,
                 "invalid_request",
-                "This sign-in link is not complete",
-                &format!("What the application sent cannot be used: {error}."),
+                "Invalid sign-in request",
+                &format!("The request of the application is invalid: {error}."),
                 TELL,
             ),
             Self::UnknownClient => told(
@@ -154,13 +154,13 @@ impl PageError {
                 "invalid_client",
                 "This application is not known here",
                 "The application's registration does not exist or has expired.",
-                "Remove the server from the application and add it again, so that it registers anew.",
+                "Remove the server from the application and add it again, so that it registers again.",
             ),
             Self::UnknownRedirect => told(
                 bad,
                 "invalid_request",
                 "This application may not receive the sign-in",
-                "The address it wants the answer at is not one that it registered.",
+                "The application has not registered the redirect URI of this request.",
                 TELL,
             ),
             Self::Denied(denial, back) => ErrorView {
@@ -170,7 +170,7 @@ impl PageError {
                     denial.error,
                     "This sign-in cannot begin",
                     &format!(
-                        "What the application asks for cannot be granted: {}.",
+                        "The request of the application cannot be granted: {}.",
                         denial.description
                     ),
                     "No user has signed in with this application here yet. If you did not expect this, close the page.",
@@ -180,7 +180,7 @@ impl PageError {
                 forbidden,
                 "access_denied",
                 "This request is no longer open",
-                "It was answered before, has expired, or was opened in another browser.",
+                "It was already answered, has expired, or was opened in another browser.",
                 TRY_AGAIN,
             ),
             Self::OtherBrowser => told(
@@ -194,7 +194,7 @@ impl PageError {
             Self::CrossSite => told(
                 forbidden,
                 "access_denied",
-                "This answer came from another site",
+                "This form was sent from another site",
                 "Only this gateway's own page can allow or deny. Nothing was granted.",
                 TRY_AGAIN,
             ),
@@ -202,21 +202,21 @@ impl PageError {
                 status,
                 "invalid_request",
                 "This form cannot be read",
-                "It is not the one from this gateway's page. Nothing was granted.",
+                "It does not come from this gateway's page. Nothing was granted.",
                 TRY_AGAIN,
             ),
             Self::TooOften(_) => told(
                 StatusCode::TOO_MANY_REQUESTS,
                 "temporarily_unavailable",
                 "Too many sign-ins from your network",
-                "The gateway takes a limited number of them from one address. Nothing was granted.",
+                "The gateway accepts a limited number of them from one address. Nothing was granted.",
                 "Wait a minute and load this page again.",
             ),
             Self::Store(_) => told(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",
                 "The gateway cannot answer at the moment",
-                "Its records are not available. Nothing was granted.",
+                "Its database is not available. Nothing was granted.",
                 "Try again in a minute.",
             ),
         }
@@ -235,7 +235,7 @@ impl From<StoreError> for PageError {
     }
 }
 
-/// A page whose forms may lead to `form_action`.
+/// Returns a page whose forms may lead to `form_action`.
 pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) -> Response {
     let Ok(body) = page.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

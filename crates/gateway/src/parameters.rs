@@ -1,5 +1,5 @@
-//! Parameters of a query or a form (RFC 6749 section 3.1): each at most once, in UTF-8, and an
-//! empty one counts as absent.
+//! Parameters of a query or a form (RFC 6749 §3.1). Each may occur once, in UTF-8, and an empty one
+//! counts as absent.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ pub(crate) enum ParameterError {
 }
 
 impl Parameters {
-    /// Reads `application/x-www-form-urlencoded`.
+    /// Parses `application/x-www-form-urlencoded`.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, ParameterError> {
         let parameters = model::Parameters::decode_strictly(text);
         let parameters = parameters.map_err(|_| ParameterError::Malformed)?;
@@ -35,8 +35,8 @@ impl Parameters {
     }
 }
 
-/// `base` with `parameters` added to its query, and nothing else of it touched. Every value is
-/// encoded so that both ways of decoding, forms and URLs, give it back.
+/// Returns `base` with `parameters` added to its query, and otherwise unchanged. Values are encoded so
+/// that form decoding and URL decoding both restore them.
 pub(crate) fn append(base: &str, parameters: &[(&str, &str)]) -> String {
     let mut text = base.to_owned();
     for (name, value) in parameters {

@@ -1,11 +1,11 @@
-//! Which connections a gateway has and how long each may go on, and which of them makes room for a new
-//! one.
+//! The connections of a gateway: how long each may stay open, and which of them closes for a new one.
 //!
-//! Owns: how many there are, and of which address; the requests that are open on each. Does not own:
-//! the sockets, and what a request is about.
+//! Owns: the number of connections, in total and per address, and the open requests of each. Does not
+//! own: the sockets, and the content of requests.
 //!
-//! Invariants: a connection that a session uses right now never makes room. If all are of that kind, new
-//! ones get the reserve, which no session can use: health checks and sign-ins go on.
+//! Invariants: a connection that a session is using is never closed for another one. If all
+//! connections are of that kind, new ones get a reserve that no session can use. So health checks and
+//! sign-ins continue.
 
 mod requests;
 
@@ -22,18 +22,18 @@ use requests::{Kind, Rank};
 
 /// How many requests without a session may be open. Each holds some KiB.
 const MAX_ANONYMOUS: usize = 4096;
-/// One address may have this part of all places: a company may have one.
+/// One address may have one part in so many of all places. A company may share one address.
 const PART_OF_ADDRESS: usize = 4;
-/// How many places there are for others when sessions use all.
+/// How many more places there are for requests without a session when sessions use all others.
 const RESERVE: usize = 32;
-/// At once so many parts of a thousand make room, so that a flood of connections has few looks at all
-/// of them.
+/// How many thousandths of all places are freed at once, so that a flood of connections causes few
+/// searches through all of them.
 const MADE_AT_ONCE: usize = 10;
 /// How many descriptors are for the store, the log, the listener and the identity provider.
 const OTHER_DESCRIPTORS: usize = 64;
 
-/// Returns how many places there can be: a connection needs a descriptor, and one to its backend.
-/// `limit` is what the process may have.
+/// Returns the number of places. A connection needs a descriptor, and another one to its backend.
+/// `limit` is the process's maximum.
 pub(crate) fn places_within(max: usize, limit: Option<u64>) -> usize {
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
         return max;
@@ -50,14 +50,14 @@ pub(crate) fn places_within(max: usize, limit: Option<u64>) -> usize {
     possible.min(max)
 }
 
-/// The places.
+/// The places for connections.
 #[derive(Debug)]
 pub(crate) struct Places {
     max: usize,
     taken: Mutex<Taken>,
     /// How many requests without a session are open.
     anonymous: Arc<AtomicUsize>,
-    /// What times are counted from.
+    /// The origin of all times.
     start: Instant,
 }
 
@@ -68,26 +68,26 @@ struct Taken {
     of_address: HashMap<IpAddr, usize>,
     /// How many of the connections are in the reserve.
     in_reserve: usize,
-    /// How many that made room are not closed yet.
+    /// How many connections were told to close and are still open.
     leaving: usize,
     events: Events,
 }
 
-/// What happened since the last summary.
+/// The events since the last summary.
 #[derive(Debug, Default)]
 struct Events {
     /// Connections that were closed for others.
     closed: u64,
-    /// Connections that found no place.
+    /// Connections that got no place.
     refused: u64,
-    /// An address that has all it may have.
+    /// An address that has reached its limit.
     full_address: Option<IpAddr>,
-    /// Connections that could not be accepted, and why the last one could not.
+    /// How many connections could not be accepted, and the last error.
     failed: u64,
     failure: String,
 }
 
-/// A connection's place. Dropped, it is free.
+/// A connection's place. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -105,8 +105,8 @@ impl Places {
         })
     }
 
-    /// Returns a place for a connection, if need be that of another one. `address` is `None` where no
-    /// limit of one address holds: at a proxy, and where many people share it.
+    /// Returns a place for a connection, and closes another one if necessary. `address` is `None` if
+    /// the limit per address does not apply: for a proxy, and for an address that many users share.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
         let mut taken = self.taken();
         let Some(kind) = self.make_room_for(address, &mut taken) else {
@@ -151,7 +151,8 @@ impl Places {
         has_reserve.then_some(Kind::Reserve)
     }
 
-    /// Notes that a connection could not be accepted. Closes idle ones: there may be no descriptor left.
+    /// Records that a connection could not be accepted. Closes idle ones, because descriptors may be
+    /// exhausted.
     pub(crate) fn record_failure(&self, error: &std::io::Error) {
         let mut taken = self.taken();
         taken.events.failed += 1;
@@ -159,13 +160,13 @@ impl Places {
         taken.make_room(part_at_once(self.max), |_| true);
     }
 
-    /// Logs what happened to connections since the last time.
+    /// Logs the events since the last summary.
     pub(crate) fn summarize(&self) {
         let events = std::mem::take(&mut self.taken().events);
         if let Some(address) = events.full_address {
             tracing::warn!(
                 %address,
-                "this address has all connections that one address may have; hint: if it is a \
+                "this address has reached its limit of connections; hint: if it is a \
                  proxy's, name it in trusted_proxies; if many people share it, in trusted_networks"
             );
         }
@@ -198,9 +199,9 @@ fn part_at_once(places: usize) -> usize {
 }
 
 impl Taken {
-    /// Frees up to `many` places of idle connections: those unused for longest, and of those that no
-    /// session has used before others. Without idle ones, frees that of the connection whose request
-    /// without a session is the oldest. Returns whether there was one.
+    /// Frees up to `many` places of idle connections. Closes those that no session has used first, and
+    /// the longest unused ones first. If no connection is idle, closes the one with the oldest request
+    /// without a session. Returns false if there was none.
     fn make_room(&mut self, many: usize, may: impl Fn(&Connection) -> bool) -> bool {
         let mut candidates: Vec<_> = self
             .connections
@@ -246,8 +247,8 @@ impl Taken {
 }
 
 impl Place {
-    /// Notes that a request has begun. `call` is held until it has ended. If there are too many without a
-    /// session, the connection with the oldest makes room.
+    /// Records that a request has begun. Holds `call` until it has ended. If too many requests have no
+    /// session, closes the connection with the oldest one.
     pub(crate) fn begin(&self, call: TaskTrackerToken) -> OpenRequest {
         let request = self.connection.begin(call);
         if self.places.anonymous.load(Ordering::Relaxed) > MAX_ANONYMOUS {

@@ -1,8 +1,8 @@
-//! How often a visitor may do what costs the gateway something before a user has signed in.
+//! Rate limits for everything that costs the gateway something before a user has signed in.
 //!
-//! Owns: the limits, by address and by network. Does not own: which address a request comes from.
+//! Owns: the limits per address and per network. Does not own: which address a request comes from.
 //!
-//! There is no limit for all visitors together: one visitor could use it up for the others.
+//! There is no limit for all visitors together, because one visitor could exhaust it.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -17,25 +17,25 @@ use crate::visitors::Visitor;
 
 type Limiter = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, MonotonicClock>;
 
-/// What one address may do: a company of thousands may have one, and they come within minutes.
+/// The limit of one address. A company of thousands may share it, and all may arrive within minutes.
 const OF_ADDRESS: Allowance = Allowance {
     burst: 6_000,
     per_second: 2,
 };
 
-/// How many codes that are not good one address may present.
+/// How many invalid codes one address may present.
 const WRONG_CODES_OF_ADDRESS: Allowance = Allowance {
     burst: 300,
     per_second: 1,
 };
 
-/// How many times as much a network may do.
+/// The limit of a network, as a multiple of that of an address.
 const NETWORK_FACTOR: u32 = 4;
 
-/// How many times as much may be done where many people share an address.
+/// The limit of an address that many users share, as a multiple of the usual one.
 const SHARED_FACTOR: u32 = 10;
 
-/// After how many counts the addresses are forgotten that were not counted lately.
+/// After how many counts addresses that were not counted recently are removed.
 const FORGET_EVERY: u32 = 10_000;
 
 #[derive(Clone, Copy)]
@@ -46,27 +46,27 @@ struct Allowance {
 
 /// The limits of a gateway.
 pub(crate) struct Rates {
-    /// Of clients that register for the first time.
+    /// The registrations of new clients.
     pub(crate) registrations: Rate,
-    /// Of sign-ins that come back from Entra.
+    /// The callbacks from Entra.
     pub(crate) callbacks: Rate,
-    /// Of sign-ins that are kept in the store, and of looks for one.
+    /// The sign-ins that are written to the store, and lookups of them.
     pub(crate) stored_sign_ins: Rate,
-    /// Of codes that are not good.
+    /// The invalid codes.
     pub(crate) wrong_codes: Rate,
 }
 
-/// A visitor has done something too often.
+/// A visitor has exceeded a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooOften {
-    /// After how long it may be done again.
+    /// How long the visitor has to wait.
     pub(crate) wait: Duration,
 }
 
 /// One limit.
 pub(crate) struct Rate {
     usual: Limits,
-    /// Where many people share an address.
+    /// For addresses that many users share.
     shared: Limits,
     counted: AtomicU32,
 }
@@ -81,7 +81,7 @@ impl Rates {
         Self {
             registrations: Rate::new(OF_ADDRESS),
             callbacks: Rate::new(OF_ADDRESS),
-            // Twice for each sign-in.
+            // Each sign-in counts twice.
             stored_sign_ins: Rate::new(OF_ADDRESS.times(2)),
             wrong_codes: Rate::new(WRONG_CODES_OF_ADDRESS),
         }
@@ -104,10 +104,11 @@ impl Rate {
         }
     }
 
-    /// Counts one more for a visitor.
+    /// Counts one event of a visitor.
     ///
     /// # Errors
-    /// If that is too often for its address or its network.
+    ///
+    /// If that exceeds the limit of its address or its network.
     pub(crate) fn count(&self, visitor: &Visitor) -> Result<(), TooOften> {
         if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             self.usual.forget();

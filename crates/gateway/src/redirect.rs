@@ -1,16 +1,16 @@
-//! Redirect URIs: which may be registered, which matches, and how one is shown.
+//! Redirect URIs: which may be registered, which matches a request, and how one is shown.
 //!
-//! Invariants: a redirect URI is compared as the text it is. A parsed form only decides whether
-//! it may be registered, and what the consent page says of it. No redirect leads back to the
-//! gateway: there an answer to one client would begin the sign-in of another.
+//! Invariants: a redirect URI is compared as text. Its parsed form only determines whether it may be
+//! registered, and what the consent page shows. No redirect leads back to the gateway, because there
+//! the response to one client would begin the sign-in of another.
 
 use std::net::IpAddr;
 
 use model::is_loopback_host;
 use url::{Host, Url};
 
-/// Schemes of URLs that run code, read files, reach over the network, or start something other
-/// than the client, as a browser or a store does.
+/// Schemes that run code, read files, access the network, or start something other than the client,
+/// such as a browser or a store.
 const FORBIDDEN: &[&str] = &[
     "about",
     "afp",
@@ -111,8 +111,8 @@ const FORBIDDEN: &[&str] = &[
     "yandexbrowser",
 ];
 
-/// The first word of schemes by which browsers and stores are told to open a page, as in
-/// `firefox-focus` and `chrome-search`.
+/// The first word of schemes that make browsers and stores open a page, as in `firefox-focus` and
+/// `chrome-search`.
 const LAUNCHERS: &[&str] = &[
     "brave",
     "chrome",
@@ -135,7 +135,7 @@ const LAUNCHERS: &[&str] = &[
     "yandex",
 ];
 
-/// The longest redirect URI, in bytes.
+/// The maximum length of a redirect URI, in bytes.
 const MAX_LENGTH: usize = 2048;
 
 /// Why a redirect URI cannot be registered.
@@ -147,7 +147,7 @@ pub(crate) enum RedirectError {
     Long,
     #[error("a redirect URI has a fragment")]
     Fragment,
-    #[error("a redirect URI carries a user name or a password")]
+    #[error("a redirect URI contains a user name or a password")]
     Credentials,
     #[error(
         "a redirect URI is neither https, nor http on loopback, nor an application's own scheme"
@@ -157,18 +157,18 @@ pub(crate) enum RedirectError {
     Own,
 }
 
-/// Where the gateway itself is, in every spelling that a browser takes there.
+/// The gateway's own origin, in every spelling that leads a browser there.
 #[derive(Debug)]
 pub(crate) struct OwnOrigin(Url);
 
 impl OwnOrigin {
-    /// `public_url` is the issuer.
+    /// Creates it from `public_url`, which is the issuer.
     pub(crate) fn new(public_url: &Url) -> Self {
         Self(public_url.clone())
     }
 
-    /// Returns whether a browser that is sent to `uri` ends up at the gateway. The scheme is not
-    /// looked at: what listens for http at a host may lead on to https.
+    /// Returns true if `uri` leads a browser to the gateway. The scheme is ignored, because an http
+    /// server of a host may redirect to https.
     pub(crate) fn includes(&self, uri: &str) -> bool {
         Url::parse(uri).is_ok_and(|uri| {
             let is_web = matches!(uri.scheme(), "http" | "https");
@@ -180,7 +180,7 @@ impl OwnOrigin {
     }
 }
 
-/// Returns whether two URLs are of one host. All names of this computer are one.
+/// Returns true if two URLs have the same host. All loopback names count as one host.
 fn is_same_host(one: &Url, other: &Url) -> bool {
     let [one, other] = [one, other].map(|url| url.host().map(|host| plain_host(&host)));
     match (one, other) {
@@ -191,7 +191,8 @@ fn is_same_host(one: &Url, other: &Url) -> bool {
     }
 }
 
-/// Normalizes a host: removes the dot at the end of a name, and IPv6 around IPv4.
+/// Normalizes a host: removes the dot at the end of a name, and converts IPv4-mapped IPv6 addresses to
+/// IPv4.
 fn plain_host(host: &Host<&str>) -> Host<String> {
     match host {
         Host::Domain(name) => Host::Domain(name.trim_end_matches('.').to_ascii_lowercase()),
@@ -223,7 +224,7 @@ pub(crate) fn check(uri: &str, own: &OwnOrigin) -> Result<(), RedirectError> {
     }
 }
 
-/// Checks what can be said of a URI without knowing the gateway.
+/// Checks a URI as far as that is possible without knowing the gateway.
 pub(crate) fn check_text(uri: &str) -> Result<(), RedirectError> {
     if uri.len() > MAX_LENGTH {
         return Err(RedirectError::Long);
@@ -242,7 +243,7 @@ pub(crate) fn check_text(uri: &str) -> Result<(), RedirectError> {
         return Err(RedirectError::Credentials);
     }
     match url.scheme() {
-        // A browser reads `https:/path` and `https:path` as paths of the page that leads there.
+        // A browser resolves `https:/path` and `https:path` against the page with the link.
         "http" | "https" if !names_host(uri) => Err(RedirectError::Malformed),
         "https" if has_plain_host(&url) => Ok(()),
         "http" if url.host_str().is_some_and(is_loopback_host) => Ok(()),
@@ -251,7 +252,7 @@ pub(crate) fn check_text(uri: &str) -> Result<(), RedirectError> {
     }
 }
 
-/// Returns whether the text has `//` and a host after its scheme. A parser adds what is missing.
+/// Returns true if the text has `//` and a host after its scheme. A parser would add what is missing.
 fn names_host(uri: &str) -> bool {
     let after = uri.split_once(':').map_or("", |(_, after)| after);
     after
@@ -259,8 +260,8 @@ fn names_host(uri: &str) -> bool {
         .is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', ':']))
 }
 
-/// Returns the registered URI that `asked` stands for: the same text, or, on a loopback address,
-/// the same but for the port (RFC 8252 section 7.3).
+/// Returns the registered URI that matches `asked`: the same text, or, for a loopback address, the
+/// same except for the port (RFC 8252 §7.3).
 pub(crate) fn find<'a>(registered: &'a [String], asked: &str) -> Option<&'a str> {
     let same = |uri: &&String| {
         uri.as_str() == asked
@@ -269,8 +270,8 @@ pub(crate) fn find<'a>(registered: &'a [String], asked: &str) -> Option<&'a str>
     registered.iter().find(same).map(String::as_str)
 }
 
-/// Returns what a redirect URI is registered as: the text, but for the port of a loopback address,
-/// which may be another one each time.
+/// Returns the form in which a redirect URI is registered: the text, without the port of a loopback
+/// address, which may differ each time.
 pub(crate) fn registered(uri: &str) -> String {
     match without_port(uri) {
         Some((host, path)) => format!("http://{host}{path}"),
@@ -278,7 +279,7 @@ pub(crate) fn registered(uri: &str) -> String {
     }
 }
 
-/// Returns a loopback URI around its port: host, and path with query. `None` if it is not one.
+/// Returns the host of a loopback URI, and its path with query. Returns `None` for other URIs.
 fn without_port(uri: &str) -> Option<(&str, &str)> {
     let rest = uri.strip_prefix("http://")?;
     let host = ["127.0.0.1", "[::1]", "localhost"]
@@ -299,8 +300,8 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
     (path.is_empty() || path.starts_with(['/', '?'])).then_some((&rest[..host.len()], path))
 }
 
-/// Returns whether the host can stand in a header and on a page as it is; a URL may hold more than
-/// DNS.
+/// Returns true if the host can be shown in a header and on a page unchanged. The host of a URL may
+/// contain more characters than DNS allows.
 fn has_plain_host(url: &Url) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
     url.host_str().is_some_and(|host| host.bytes().all(plain))
@@ -313,21 +314,21 @@ fn is_of_an_application(scheme: &str) -> bool {
     };
     scheme.len() >= 3
         && !LAUNCHERS.iter().copied().any(begins_with)
-        // Websites, and extensions of Firefox, may register these for themselves.
+        // Websites and Firefox extensions may register these schemes for themselves.
         && !scheme.starts_with("web+")
         && !scheme.starts_with("ext+")
-        // One protocol over another, as in git+ssh.
+        // One protocol over another, as in `git+ssh`.
         && !scheme.split('+').any(|part| FORBIDDEN.contains(&part))
-        // A page handed to a program, as in x-safari-https.
+        // A page for another program, as in `x-safari-https`.
         && !scheme.split('-').any(|part| matches!(part, "http" | "https"))
 }
 
-/// Where a redirect leads to, for a user.
+/// The target of a redirect, as shown to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// A program on the user's own computer, at this host.
+    /// A program on the user's computer, at this host.
     ThisComputer(String),
-    /// Whatever application claims a scheme; it may send the answer on to anywhere.
+    /// Any application that has registered the scheme. It may forward the response.
     Application {
         /// The scheme.
         scheme: String,
@@ -339,7 +340,7 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Of a URI that was registered.
+    /// Returns the destination of a registered URI.
     pub(crate) fn of(uri: &str) -> Self {
         let Ok(url) = Url::parse(uri) else {
             return Self::Website(String::new());
@@ -362,8 +363,8 @@ impl Destination {
         }
     }
 
-    /// Returns what a `form-action` of Content Security Policy has to name, so that a form may be
-    /// answered with a redirect there. IPv6 addresses have no notation in it.
+    /// Returns the source for `form-action` (Content Security Policy) that allows a redirect there
+    /// after a form. IPv6 addresses cannot be expressed in it.
     pub(crate) fn csp_source(&self) -> String {
         match self {
             Self::ThisComputer(host) if host.starts_with('[') => "http:".to_owned(),
@@ -500,7 +501,7 @@ mod tests {
             assert!(!own.includes(uri), "{uri}");
         }
         let own = self::own();
-        // Plain http usually leads on to https.
+        // Plain http usually redirects to https.
         assert!(own.includes("http://gateway.example/authorize"));
         assert!(!own.includes("https://other.gateway.example/cb"));
         assert!(!own.includes("https://gateway.example:8443/cb"));

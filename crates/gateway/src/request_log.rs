@@ -1,9 +1,10 @@
-//! How many lines the requests of visitors get in the log.
+//! Limits the log lines for requests of visitors.
 //!
-//! Owns: the number of lines in a time, and what is said of the rest. Does not own: what a line says.
+//! Owns: the number of lines per interval, and the summary of the others. Does not own: the content of
+//! a line.
 //!
-//! A visitor that asks a thousand times a second must not fill the disk with it. Requests of sessions
-//! have all their lines.
+//! A visitor that sends a thousand requests per second must not fill the disk. Requests of sessions
+//! are always logged.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 
-/// How many requests without a session have a line until the next summary: of those that were answered,
-/// of those that were refused, and of those that failed.
+/// How many requests without a session are logged until the next summary, separately for successes,
+/// rejections and failures.
 const LINES: u32 = 100;
 
 #[derive(Default)]
@@ -21,14 +22,14 @@ pub(crate) struct RequestLog(Mutex<Noted>);
 /// Requests without a session since the last summary.
 #[derive(Default)]
 struct Noted {
-    /// How many had a line, by the first digit of their status.
+    /// How many were logged, by the first digit of their status.
     lines: BTreeMap<u16, u32>,
-    /// How many had none, by status.
+    /// How many were not logged, by status.
     others: BTreeMap<u16, u64>,
 }
 
 impl RequestLog {
-    /// Returns whether a request without a session that was answered with this status gets a line.
+    /// Returns true if a request without a session and with this status is to be logged.
     pub(crate) fn takes(&self, status: StatusCode) -> bool {
         let status = status.as_u16();
         let mut noted = self.noted();
@@ -41,7 +42,7 @@ impl RequestLog {
         false
     }
 
-    /// Logs how many requests had no line, and resets the counts.
+    /// Logs how many requests were not logged, and resets the counts.
     pub(crate) fn summarize(&self) {
         let Noted { others, .. } = std::mem::take(&mut *self.noted());
         let mut statuses = String::new();

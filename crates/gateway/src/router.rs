@@ -1,4 +1,4 @@
-//! Every route, and what happens to every request.
+//! All routes, and what applies to every request.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::places::OpenRequest;
 use crate::storage::StoreError;
 use crate::{host_header, oauth, proxy};
 
-/// How much of a method and of a path is logged, in characters. Those that the gateway knows are short.
+/// The maximum length of a method and of a path in the log, in characters. Those that the gateway
+/// knows are short.
 const MAX_METHOD: usize = 16;
 const MAX_PATH: usize = 200;
 
@@ -30,8 +31,8 @@ pub(crate) fn router(gateway: Arc<GatewayState>) -> Router {
         .with_state(gateway)
 }
 
-/// Says whether the process can go on. Does not wait for the store: to restart a gateway whose store
-/// is busy makes it worse.
+/// Reports whether the process works. Does not wait for the store, because restarting a gateway with a
+/// busy store makes matters worse.
 async fn health(State(gateway): State<Arc<GatewayState>>) -> (StatusCode, &'static str) {
     match gateway.store.is_open() {
         true => (StatusCode::OK, "ok\n"),
@@ -39,7 +40,7 @@ async fn health(State(gateway): State<Arc<GatewayState>>) -> (StatusCode, &'stat
     }
 }
 
-/// Says whether requests can be answered now: without the store none can.
+/// Reports whether requests can be answered now. That requires the store.
 async fn ready(State(gateway): State<Arc<GatewayState>>) -> (StatusCode, &'static str) {
     if gateway.drain.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n");
@@ -54,7 +55,7 @@ async fn ready(State(gateway): State<Arc<GatewayState>>) -> (StatusCode, &'stati
     }
 }
 
-/// Logs what was asked and answered. The query is left out: codes and states travel in it.
+/// Logs the request and the status. Omits the query, because it may contain codes and states.
 async fn note(State(gateway): State<Arc<GatewayState>>, request: Request, next: Next) -> Response {
     let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
     let method = shortened(request.method().as_str(), MAX_METHOD);
@@ -67,7 +68,7 @@ async fn note(State(gateway): State<Arc<GatewayState>>, request: Request, next: 
     response
 }
 
-/// Returns as much of a text as the log has room for.
+/// Shortens a text for the log.
 fn shortened(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),

@@ -1,11 +1,11 @@
-//! Scopes: words that are asked for, granted and needed.
+//! Scopes: words that a client requests, the gateway grants and a server requires.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Words of OpenID Connect that clients ask for out of habit. They mean nothing at a server
-/// here, and are not worth refusing a client for.
+/// Scopes of OpenID Connect that many clients request by default. They have no meaning at a server
+/// here, and are no reason to reject a client.
 const IGNORED: [&str; 6] = [
     "address",
     "email",
@@ -20,7 +20,7 @@ const IGNORED: [&str; 6] = [
 #[serde(transparent)]
 pub(crate) struct Scopes(Vec<String>);
 
-/// A scope was asked for that the server does not have.
+/// The request has a scope that the server does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownScope;
 
@@ -35,7 +35,7 @@ impl Scopes {
         scopes
     }
 
-    /// Reads words separated by spaces (RFC 6749 section 3.3).
+    /// Parses words separated by spaces (RFC 6749 §3.3).
     pub(crate) fn from_words(text: &str) -> Self {
         Self::new(
             text.split(' ')
@@ -48,7 +48,7 @@ impl Scopes {
         other.0.iter().all(|word| self.0.contains(word))
     }
 
-    /// Returns what of `needed` is not in here.
+    /// Returns the scopes of `needed` that are missing here.
     pub(crate) fn missing(&self, needed: &Self) -> Self {
         Self(
             needed
@@ -83,8 +83,8 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// Returns what a client gets that asks for `asked` at a server with `offered`: what it asked for,
-/// or all that the server has if it asked for nothing in particular.
+/// Returns the scopes for a client that requests `asked` at a server with `offered`: the requested
+/// ones, or all of the server's if it requests none.
 pub(crate) fn decide(asked: &Scopes, offered: &Scopes) -> Result<Scopes, UnknownScope> {
     let meant = Scopes::new(
         asked

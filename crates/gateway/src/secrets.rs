@@ -1,4 +1,4 @@
-//! Named secrets: their values, and texts made with them.
+//! The named secrets, and texts that contain their values.
 //!
 //! Invariant: a value is never printed, and is in no error.
 
@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 #[derive(Clone, Default)]
 pub struct Secrets {
     values: BTreeMap<String, SecretString>,
-    /// What paths of the configuration are relative to.
+    /// The folder to which paths of the configuration are relative.
     base: PathBuf,
 }
 
@@ -76,9 +76,10 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// Adds a value by hand.
+    /// Adds a value.
     ///
     /// # Errors
+    ///
     /// If the value is empty or a placeholder.
     pub fn with(mut self, name: &str, value: SecretString) -> Result<Self, SecretError> {
         if is_placeholder(value.expose_secret()) {
@@ -90,7 +91,7 @@ impl Secrets {
         Ok(self)
     }
 
-    /// Returns the text with the values in place of their names.
+    /// Returns the text, with the names replaced by their values.
     pub(crate) fn fill(&self, template: &Template) -> Result<SecretString, SecretError> {
         let mut text = String::new();
         for part in template.parts() {
@@ -108,7 +109,7 @@ impl Secrets {
         names.map(|name| self.value(name).cloned()).collect()
     }
 
-    /// Where a path of the configuration leads: relative to `gateway.toml`, as a secret's file.
+    /// Resolves a path of the configuration, which is relative to `gateway.toml`.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.base.join(path)
     }
@@ -134,7 +135,8 @@ fn read(
 ) -> Result<SecretString, SecretError> {
     match source {
         SecretSource::File(path) => {
-            // On Windows a path from the root on is not absolute: it is of the current drive.
+            // On Windows, a path that begins with a backslash is not absolute, but relative to the
+            // current drive.
             let hint = if path.has_root() {
                 "put the secret there, and let the gateway's user read it"
             } else {

@@ -1,5 +1,5 @@
-//! Connections: given a place, a time limit for their headers and bounds of their memory, closed when
-//! they are not used any more or others need their place, and drained at the end: calls first, then
+//! Serves connections: gives each a place, a time limit for its headers and bounds of its memory.
+//! Closes it when it is unused for long or others need its place. On shutdown, calls end first, then
 //! streams.
 
 use std::convert::Infallible;
@@ -29,20 +29,20 @@ use crate::gateway_state::GatewayState;
 use crate::places::{Connection, OpenRequest, Place};
 use crate::timeouts::{GRACE, PROBE_AFTER, PROBE_EVERY};
 
-/// How long the head of a request of HTTP/1 may be, in bytes.
+/// The maximum length of the head of an HTTP/1 request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
-/// The same of HTTP/2, where one connection brings many.
+/// The same for HTTP/2, where one connection carries many requests.
 const MAX_HEADERS: u32 = 16 << 10;
 /// How many requests may be open on one HTTP/2 connection, and on one of a proxy.
 const STREAMS: u32 = 64;
 const STREAMS_OF_PROXY: u32 = 256;
-/// How much of a response waits for a client of HTTP/2 to read it, in bytes.
+/// How much of a response is buffered for a client of HTTP/2, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
-/// How many streams a client of HTTP/2 may reset before they were looked at; then its connection ends.
+/// How many streams a client of HTTP/2 may reset before they were processed. Then its connection ends.
 const RESETS: usize = 20;
 /// How long a connection without a request may take to close.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
-/// How long nothing is accepted after that failed.
+/// The pause before the next `accept` after a failed one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until the shutdown, drains, and returns when every connection is closed.
@@ -71,18 +71,18 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, gateway: &Gatew
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 gateway.places.record_failure(&error);
-                // A full file table passes; trying again at once would only burn the processor.
+                // A full file table is temporary. Retrying at once would only use processor time.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    // No new connection may wait for an answer that does not come.
+    // No new connection may wait for a response that never arrives.
     drop(listener);
     connections.close();
     tokio::join!(drain.run(), connections.wait());
 }
 
-/// Returns whether a connection was gone before it was accepted, which says nothing about the next.
+/// Returns true if a connection ended before it was accepted. This does not affect the next one.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
@@ -115,8 +115,8 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        // How long a head may take is up to the connection's own limits: hyper would end with it also
-        // one that waits for its next request.
+        // The connection's own limits determine how long a head may take. Those of hyper would also
+        // end a connection that waits for its next request.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD)
         .http2()
@@ -131,14 +131,14 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
         let (place, calls) = (Arc::clone(&place), drain.calls.clone());
         move |mut request: http::Request<Incoming>| {
             let open = Arc::new(place.begin(calls.token()));
-            // A layer of the router would be a copy of all its routes for each connection.
+            // A layer of the router would copy all its routes for each connection.
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(Arc::clone(&open));
             let responding = router.clone().oneshot(request.map(Body::new));
             async move {
                 let response = responding.await?;
                 if !open.is_of_session() {
-                    // A visitor that does not read it must not hold up the end of the gateway.
+                    // A visitor that does not read must not delay the shutdown.
                     open.record_stream();
                 }
                 Ok::<_, Infallible>(response.map(|body| Counted::new(body, open)))
@@ -155,7 +155,7 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
         () = known.time_is_over() => false,
     };
     if !is_drained && !known.was_used() {
-        return tracing::debug!("a connection brought no request");
+        return tracing::debug!("a connection sent no request");
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
@@ -165,7 +165,7 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
     }
 }
 
-/// Waits until a connection that closes has had its time, and no session uses it.
+/// Waits until a connection that must close has had its time, and no session uses it.
 async fn unused(connection: &Connection) {
     tokio::time::sleep(CLOSING_TIME).await;
     if !connection.serves_request() {
@@ -175,7 +175,7 @@ async fn unused(connection: &Connection) {
     loop {
         tokio::time::sleep(GRACE).await;
         let is_used = connection.serves_session();
-        // The end of a response that was taken a moment ago may still be on its way.
+        // The end of a response that was handed over a moment ago may not be sent yet.
         let may_be_sending = was_used && connection.is_known();
         if !is_used && !may_be_sending {
             return;
@@ -184,11 +184,11 @@ async fn unused(connection: &Connection) {
     }
 }
 
-/// A response, which keeps its request open until it has ended.
+/// A response body, which keeps its request open until it has ended.
 struct Counted {
     body: Body,
     open: Arc<OpenRequest>,
-    /// The last byte of what came last.
+    /// The last byte of the previous frame.
     held: Option<Bytes>,
 }
 
@@ -201,9 +201,9 @@ impl Counted {
         }
     }
 
-    /// Holds back the last byte of what a visitor without a session gets. HTTP/2 takes a frame of any
-    /// length as soon as the client has room for one byte, and the last byte only when it has room for
-    /// all before it: so a response that is not read keeps its request open.
+    /// Holds back the last byte of a response without a session. HTTP/2 accepts a frame of any length
+    /// as soon as the client has room for one byte, and the last byte only when it has room for
+    /// everything before it. So a response that is not read keeps its request open.
     fn hold_last_byte(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if !self.open.is_of_session()
             && let Some(data) = frame.data_mut()
@@ -238,7 +238,7 @@ impl http_body::Body for Counted {
         self.held.is_none() && self.body.is_end_stream()
     }
 
-    /// hyper asks before it polls, when nothing is held.
+    /// hyper calls this before it polls, when no byte is held back.
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }

@@ -15,15 +15,15 @@ use crate::secrets::Secrets;
 /// One server.
 pub(crate) struct Server {
     pub(crate) name: ServerName,
-    /// The name people see.
+    /// The name that users see.
     pub(crate) title: String,
-    /// What a session needs for it.
+    /// The scopes that a session needs for it.
     pub(crate) scopes: Scopes,
     pub(crate) url: Uri,
     pub(crate) sse_url: Option<Uri>,
-    /// What is added to every request to it; values are marked sensitive.
+    /// The headers that are added to every request to it. Their values are marked sensitive.
     pub(crate) injected: HeaderMap,
-    /// The secrets in these headers, and what the queries of the URLs say.
+    /// The secrets in these headers and in the queries of the URLs.
     pub(crate) secrets: Vec<SecretString>,
 }
 
@@ -133,10 +133,10 @@ impl Server {
     }
 }
 
-/// Shorter values in a query are no keys.
+/// Shorter values in a query are not keys.
 const SHORTEST_KEY: usize = 16;
 
-/// Returns what may be a key in the query of a URL, as it is written and decoded.
+/// Returns the values in the query of a URL that may be keys, both as written and decoded.
 fn query_values(url: &BackendUrl) -> Vec<SecretString> {
     let url = url.url();
     let written = url.query().unwrap_or_default().split('&');

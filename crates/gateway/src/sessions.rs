@@ -1,10 +1,10 @@
-//! Live sessions: what a request needs to know of one, kept in memory.
+//! Live sessions: the data that a request needs of one, in memory.
 //!
-//! Owns: finding a session without the disk, ending it everywhere at once, and keeping its
-//! sign-in at Entra alive. Does not own: who may do what.
+//! Owns: finding a session without disk access, ending it everywhere at once, and refreshing its
+//! tokens at Entra. Does not own: permissions.
 //!
-//! Invariant: a session that was ended here stays ended here, even if its row was being read at
-//! that moment: its end is noted for longer than a reader holds a row. Code that removes a row
+//! Invariant: a session that was ended here stays ended here, even if its row was being read at that
+//! moment, because its end is remembered for longer than a reader holds a row. Code that removes a row
 //! records the end, and must not be cancelled in between.
 
 use std::collections::HashMap;
@@ -22,11 +22,11 @@ use crate::scope::Scopes;
 use crate::storage::{Seconds, Session, Store, StoreError};
 use crate::user::User;
 
-/// How long after a failure nothing is tried, so that requests do not queue for a provider that
-/// is down.
+/// How long no attempt is made after a failure, so that requests do not queue for a provider that is
+/// down.
 const PAUSE: Seconds = 10;
 
-/// A session that is, or was until a moment ago, alive.
+/// A session that is live, or was until a moment ago.
 pub(crate) struct LiveSession {
     pub(crate) id: String,
     pub(crate) user: User,
@@ -35,24 +35,24 @@ pub(crate) struct LiveSession {
     pub(crate) scopes: Scopes,
     /// Cancelled when it ends.
     ended: CancellationToken,
-    /// Cancelled when its streams have to end: with it, or with the gateway.
+    /// Cancelled when its streams have to end: with the session, or with the gateway.
     pub(crate) cut: CancellationToken,
     upstream_expires_at: AtomicU64,
-    /// From when on Entra's tokens are renewed.
+    /// When Entra's tokens are to be refreshed.
     renew_at: AtomicU64,
     /// When the next refresh may be tried.
     retry_at: AtomicU64,
-    /// Held while refreshing at Entra.
+    /// Locked during a refresh at Entra.
     refreshing: Mutex<()>,
 }
 
 /// Why a session cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
-    /// It is over: sign in again.
-    #[error("the session is over")]
+    /// It has ended: the user has to sign in again.
+    #[error("the session has ended")]
     Ended,
-    /// It may be good, but there is no way to tell now.
+    /// The gateway cannot check it now.
     #[error("the session cannot be confirmed at the moment: {0}")]
     Unavailable(String),
 }
@@ -64,14 +64,14 @@ impl From<StoreError> for SessionError {
     }
 }
 
-/// The sessions that were used lately, and those that ended lately.
+/// The sessions that were used or ended recently.
 pub(crate) struct Sessions {
     entries: RwLock<HashMap<String, Entry>>,
     store: Store,
     entra: Arc<Entra>,
     keys: Arc<KeyRing>,
     clock: Clock,
-    /// What its refreshes run on that outlive their request.
+    /// Tracks refreshes that outlive their request.
     tasks: TaskTracker,
     /// Cancelled when the gateway cuts streams.
     cut: CancellationToken,
@@ -106,14 +106,14 @@ impl Sessions {
         self.clock.unix()
     }
 
-    /// Finds a live session, in memory if it was used lately. Ends one whose user the configuration
-    /// does not admit any more.
+    /// Finds a live session, in memory if it was used recently. Ends the session if the configuration
+    /// does not allow its user any more.
     pub(crate) async fn find(&self, id: &str) -> Result<Arc<LiveSession>, SessionError> {
         let session = self.find_any(id).await?;
         if self.entra.admits(&session.user.tid) {
             return Ok(session);
         }
-        tracing::info!(session = id, "a session ends: its tenant is not admitted");
+        tracing::info!(session = id, "a session ends: its tenant is not allowed");
         self.end(id).await?;
         Err(SessionError::Ended)
     }
@@ -132,13 +132,13 @@ impl Sessions {
         entry.usable()
     }
 
-    /// Ends a session: for every request from now on, for its streams, and in the store.
+    /// Ends a session for all further requests, for its streams, and in the store.
     pub(crate) async fn end(&self, id: &str) -> Result<(), StoreError> {
         self.record_end(id);
         self.store.end_session(id.to_owned()).await
     }
 
-    /// Notes the end of a session whose row is gone.
+    /// Records the end of a session whose row is deleted.
     pub(crate) fn record_end(&self, id: &str) {
         let now = self.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
@@ -149,8 +149,8 @@ impl Sessions {
         }
     }
 
-    /// Forgets sessions that no request holds; they are read again when needed. Code that has to learn of
-    /// an end holds the session. Ends are remembered for `notes` seconds.
+    /// Removes sessions that no request holds from memory. They are read again when needed. Code that
+    /// must notice an end holds the session. Ends are remembered for `notes` seconds.
     pub(crate) fn forget_unused(&self, notes: Seconds) {
         let now = self.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +160,7 @@ impl Sessions {
         });
     }
 
-    /// Makes sure that the sign-in of a session at Entra still holds.
+    /// Checks that the sign-in of a session at Entra is still valid.
     pub(crate) async fn confirm(
         self: &Arc<Self>,
         session: &Arc<LiveSession>,
@@ -168,7 +168,7 @@ impl Sessions {
         session.confirm(self).await
     }
 
-    /// Renews the tokens of a session at Entra if they are about to expire.
+    /// Refreshes a session's tokens at Entra if they expire soon.
     pub(crate) async fn renew(&self, session: &LiveSession) -> Result<(), SessionError> {
         session.renew(self).await
     }
@@ -205,8 +205,9 @@ impl LiveSession {
         }
     }
 
-    /// Makes sure that the sign-in at Entra still holds. Shortly before its tokens expire they
-    /// are renewed beside the request; once they have expired, the request waits for it.
+    /// Checks that the sign-in at Entra is still valid. Shortly before its tokens expire, they are
+    /// refreshed in parallel with the request. After they have expired, the request waits for the
+    /// refresh.
     async fn confirm(self: &Arc<Self>, sessions: &Arc<Sessions>) -> Result<(), SessionError> {
         let left = self.time_left(sessions.now());
         if left == 0 {
@@ -218,14 +219,14 @@ impl LiveSession {
             let tasks = sessions.tasks.clone();
             tasks.spawn(async move {
                 if let Err(error) = session.renew(&sessions).await {
-                    tracing::warn!(session = session.id, %error, "a sign-in was not renewed");
+                    tracing::warn!(session = session.id, %error, "the tokens of a sign-in were not refreshed");
                 }
             });
         }
         Ok(())
     }
 
-    /// Renews Entra's tokens if they are about to expire; one caller does, the others wait.
+    /// Refreshes Entra's tokens if they expire soon. One caller does that, and the others wait.
     async fn renew(&self, sessions: &Sessions) -> Result<(), SessionError> {
         let _single = self.refreshing.lock().await;
         if self.ended.is_cancelled() {
@@ -235,7 +236,7 @@ impl LiveSession {
             return Ok(());
         }
         if sessions.now() < self.retry_at.load(Ordering::Acquire) {
-            return self.unrenewed(sessions, "a moment ago it could not be renewed");
+            return self.unrenewed(sessions, "a refresh failed a moment ago");
         }
         match self.refresh(sessions).await {
             Ok(()) => Ok(()),
@@ -244,8 +245,7 @@ impl LiveSession {
                 self.close(sessions, &error.to_string()).await
             }
             Err(IdentityProviderError::Over) if self.time_left(sessions.now()) == 0 => {
-                self.close(sessions, "there is nothing to renew it with")
-                    .await
+                self.close(sessions, "there is no refresh token").await
             }
             Err(error) => {
                 self.retry_at
@@ -255,7 +255,7 @@ impl LiveSession {
         }
     }
 
-    /// Returns what was not renewed holds until it expires.
+    /// Returns `Ok` until the tokens that could not be refreshed expire.
     fn unrenewed(&self, sessions: &Sessions, reason: &str) -> Result<(), SessionError> {
         if self.time_left(sessions.now()) > 0 {
             Ok(())

@@ -1,22 +1,22 @@
-//! The user that signed in.
+//! The user who signed in.
 
 use serde::{Deserialize, Serialize};
 
-/// A user of a tenant, as the id token told. Names may change; the id does not.
+/// A user of a tenant, from the id token. Names may change, the id does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct User {
     /// The tenant's id.
     pub(crate) tid: String,
-    /// The object id; the pairwise subject where the token has none.
+    /// The object id, or the pairwise subject if the token has no object id.
     pub(crate) oid: String,
     /// The name to show.
     pub(crate) name: Option<String>,
-    /// The name they sign in with. It may be given to another user later.
+    /// The sign-in name. It may be given to another user later.
     pub(crate) preferred_username: Option<String>,
 }
 
 impl User {
-    /// Returns the id, under which everything of this user is stored and which backends are sent.
+    /// Returns the id of the user. The store uses it as a key, and backends get it.
     pub(crate) fn id(&self) -> String {
         format!("{}.{}", self.tid, self.oid)
     }

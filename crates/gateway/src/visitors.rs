@@ -1,10 +1,10 @@
-//! Where a request comes from, as far as limits go.
+//! The address of a request's sender, for rate limits.
 //!
-//! Owns: which address counts, and when a proxy in front of the gateway is believed. Does not own:
-//! the limits.
+//! Owns: which address counts, and when a proxy in front of the gateway is trusted. Does not own: the
+//! limits.
 //!
-//! Invariant: an address is the connection's own unless a proxy that the configuration names says
-//! another one, in the one header that the configuration names.
+//! Invariant: the address is that of the connection, unless a proxy that the configuration names
+//! reports another one, in the one header that the configuration names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +15,18 @@ use model::config::gateway::{ForwardedHeader, GatewayConfig, Network};
 const FORWARDED: HeaderName = http::header::FORWARDED;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Who sent a request, as far as limits go.
+/// The sender of a request, for rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Visitor {
-    /// The address; of IPv6 the 64 bits that one household has.
+    /// The address. For IPv6 only the first 64 bits, which one household has.
     pub(crate) address: IpAddr,
-    /// The network around it: 24 bits of IPv4, 48 of IPv6.
+    /// Its network: the first 24 bits of IPv4, or 48 of IPv6.
     pub(crate) network: IpAddr,
-    /// Whether many people share the address.
+    /// Whether many users share the address.
     pub(crate) is_shared: bool,
 }
 
-/// Tells visitors apart.
+/// Identifies visitors.
 #[derive(Debug)]
 pub(crate) struct Visitors {
     trusted_proxies: Vec<Network>,
@@ -45,8 +45,8 @@ impl Visitors {
         }
     }
 
-    /// Returns the address that a connection from `peer` counts for; `None` if it may have any number of
-    /// them: it is of a proxy, of this machine, or of a network that many people share.
+    /// Returns the address to which a connection from `peer` counts. Returns `None` if it has no
+    /// limit: if it is a proxy, this machine, or in a network that many users share.
     pub(crate) fn limited_address(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();
         let is_trusted = |network: &Network| network.includes(peer);
@@ -80,8 +80,8 @@ impl Visitors {
         }
     }
 
-    /// Returns all who come through proxies that the configuration does not name, or with another
-    /// header than it says, are one visitor.
+    /// Returns one visitor for all requests through proxies that the configuration does not name, or
+    /// with another header than it names.
     fn visitor_of_unknown_proxy(&self, peer: IpAddr) -> Visitor {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -98,7 +98,7 @@ impl Visitors {
         }
     }
 
-    /// Reads the header from its end: each proxy adds the address that it was asked from.
+    /// Reads the header from its end, because each proxy appends the address of its client.
     fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer;
         let named = match self.forwarded_header {
@@ -111,7 +111,7 @@ impl Visitors {
             }
             match named {
                 Some(named) => address = *named,
-                // What it names instead cannot be told apart.
+                // The proxy names something other than an address.
                 None => break,
             }
         }
@@ -124,8 +124,8 @@ impl Visitors {
     }
 }
 
-/// Returns whether an address is of a network that does not lead over the internet: of this machine,
-/// of a site (RFC 1918, RFC 4193), of a link, or of a provider (RFC 6598).
+/// Returns true if an address belongs to a network that is not routed over the internet: this machine,
+/// a site (RFC 1918, RFC 4193), a link, or a provider (RFC 6598).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -141,15 +141,16 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// Returns the addresses of `X-Forwarded-For`, the last one first; `None` for what is not one.
+/// Returns the addresses of `X-Forwarded-For`, the last one first. An element that is not an address
+/// is `None`.
 fn listed(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = lines(headers, &X_FORWARDED_FOR);
     let elements = lines.iter().flat_map(|line| line.rsplit(','));
     elements.map(node).collect()
 }
 
-/// Returns the addresses of `Forwarded` (RFC 7239 section 4), the last one first; `None` for an
-/// element without one.
+/// Returns the addresses of `Forwarded` (RFC 7239 §4), the last one first. An element without an
+/// address is `None`.
 fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = lines(headers, &FORWARDED);
     let elements = lines.iter().flat_map(|line| outside_quotes(line, ','));
@@ -171,8 +172,8 @@ fn lines(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
         .collect()
 }
 
-/// Splits a text at a character, but not within quotes; the last part comes first. It is read from its
-/// end, where the proxy wrote: a quote that the visitor left open does not reach that far.
+/// Splits a text at a character, except within quotes. The last part comes first. Reads from the end,
+/// where the proxy wrote, so that a quote that the visitor left open has no effect there.
 fn outside_quotes(text: &str, separator: char) -> Vec<&str> {
     let mut is_quoted = false;
     let split = text.rsplit(move |c: char| {
@@ -182,7 +183,7 @@ fn outside_quotes(text: &str, separator: char) -> Vec<&str> {
     split.collect()
 }
 
-/// Returns an address, alone or with a port.
+/// Parses an address with or without a port.
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text
@@ -193,7 +194,7 @@ fn node(text: &str) -> Option<IpAddr> {
     Some(address.ok()?.to_canonical())
 }
 
-/// Returns an address with the bits after these set to zero.
+/// Returns an address with the bits after this length set to zero.
 fn prefix(address: IpAddr, of_v4: u32, of_v6: u32) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
@@ -256,7 +257,7 @@ mod tests {
                 "{peer} {lists:?}"
             );
         }
-        // What a visitor writes that is no text does not hide what the proxy adds.
+        // Invalid text of a visitor does not hide what the proxy adds.
         let mut headers = HeaderMap::new();
         let odd = http::HeaderValue::from_bytes(b"\xff, 192.0.2.9").unwrap();
         headers.append(X_FORWARDED_FOR, odd);
@@ -296,7 +297,7 @@ mod tests {
             assert_ne!(address(&visitors, peer, &[]), "::", "{peer}");
         }
         assert!(visitors.has_warned.load(Ordering::Relaxed));
-        // A proxy that is named sends the other header.
+        // A listed proxy sends the other header.
         let other = [(FORWARDED, "for=192.0.2.9")];
         assert_eq!(address(&visitors, "10.0.0.1", &other), "::");
     }

@@ -1,4 +1,4 @@
-//! Bodies without their trailers, which no check has looked at.
+//! Request bodies without their trailers, which no check has seen.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// A caller's body on its way to a backend.
+/// A caller's body for a backend, without trailers.
 pub(crate) struct WithoutTrailers<B>(pub(crate) B);
 
 impl<B: Body<Data = Bytes> + Unpin> Body for WithoutTrailers<B> {
@@ -18,7 +18,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for WithoutTrailers<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.0).poll_frame(context));
-        // Trailers are the last there is of a body.
+        // Trailers are the end of a body.
         Poll::Ready(frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers)))
     }
 

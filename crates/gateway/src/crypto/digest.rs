@@ -1,4 +1,4 @@
-//! SHA-256, under which secrets are stored and found again.
+//! SHA-256, under which the store keeps and finds secrets.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::ToSql;
 use rusqlite::types::ToSqlOutput;
 
-/// The digest of a secret that the gateway made: what the store knows of it. The secret has 256 random bits,
-/// so that no salt is needed.
+/// The digest of a secret that the gateway made. The store has only the digest. The secret has 256
+/// random bits, so no salt is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
 

@@ -1,10 +1,10 @@
 //! Sealing with AES-256-GCM under a ring of keys.
 //!
-//! Invariants: a seal opens only for the purpose it was made for; whatever is wrong with one,
-//! the answer is the same `None`; keys are in no log and in no error.
+//! Invariants: a sealed value opens only for the purpose it was made for. Opening any other value
+//! returns `None`, whatever is wrong with it. Keys are in no log and in no error.
 //!
-//! A seal is `v1.{key id}.{nonce}.{ciphertext}`. The first key of the ring seals, all open, so
-//! that a key is retired by putting a new one in front of it and removing it later.
+//! A sealed value is `v1.{key id}.{nonce}.{ciphertext}`. The first key of the ring seals, and all keys
+//! open. So a key is replaced by putting a new one in front of it and removing the old one later.
 
 use std::fmt;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use super::{base64url, random};
 
 const VERSION: &str = "v1";
 
-/// What a seal is for; it opens for nothing else.
+/// The purpose of a sealed value. It opens for no other purpose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// An access token of the gateway.
@@ -30,11 +30,11 @@ pub(crate) enum Purpose {
     UpstreamTokens,
     /// A sign-in at Entra, in a cookie or in the store.
     SignIn,
-    /// The successor of a refresh token, kept for a lost reply.
+    /// The successor of a refresh token, stored in case the response is lost.
     Successor,
-    /// The cookie that tells browsers apart.
+    /// The cookie that identifies a browser.
     BrowserCookie,
-    /// The cookie that remembers who last signed in.
+    /// The cookie that stores the user who signed in last.
     PersonCookie,
     /// The authorization request in a consent form.
     ConsentForm,
@@ -47,7 +47,7 @@ pub(crate) enum Purpose {
 impl Purpose {
     fn label(self) -> &'static str {
         match self {
-            // The label is part of what is sealed: another one would end all sessions.
+            // The label is part of what is sealed. Another label would end all sessions.
             Self::AccessToken => "session-key",
             Self::UpstreamTokens => "upstream-tokens",
             Self::SignIn => "sign-in",
@@ -61,7 +61,7 @@ impl Purpose {
     }
 }
 
-/// The keys, newest first; there is at least one.
+/// The keys, newest first. There is at least one.
 pub(crate) struct KeyRing {
     newest: Key,
     older: Vec<Key>,
@@ -73,8 +73,8 @@ struct Key {
 }
 
 impl KeyRing {
-    /// Reads the ring from `path`, which is created with a first key, for its owner only, if it
-    /// is not there.
+    /// Reads the ring from `path`. If the file does not exist, creates it with one key, readable by
+    /// its owner only.
     pub(crate) fn open_file(path: &Path) -> anyhow::Result<Self> {
         if !path.exists() {
             create(path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -93,7 +93,9 @@ impl KeyRing {
             .map(Key::parse)
             .collect::<anyhow::Result<Vec<_>>>()?;
         if keys.is_empty() {
-            bail!("there is no session key; hint: a line is an id, a space and 32 bytes in base64");
+            bail!(
+                "there is no session key; hint: write one per line: an id, a space and 32 bytes in base64"
+            );
         }
         for (place, key) in keys.iter().enumerate() {
             if keys[..place].iter().any(|before| before.id == key.id) {
@@ -113,7 +115,8 @@ impl KeyRing {
     /// Seals `plain` for `purpose`.
     ///
     /// # Panics
-    /// Above 64 GiB, which nothing here comes near.
+    ///
+    /// Above 64 GiB. No value here is that long.
     pub(crate) fn seal(&self, purpose: Purpose, plain: &[u8]) -> String {
         let Key { id, key } = &self.newest;
         let mut sealed = plain.to_vec();

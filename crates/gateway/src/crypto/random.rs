@@ -2,7 +2,7 @@
 
 use super::base64url;
 
-/// 256 random bits as 43 characters of base64url: enough for a code, a token, a state, a nonce
+/// Returns 256 random bits as 43 characters of base64url, enough for a code, a token, a state, a nonce
 /// or a PKCE verifier.
 pub(crate) fn token() -> String {
     base64url(&bytes::<32>())

@@ -1,4 +1,4 @@
-//! What goes wrong at Entra, told apart by what to do next.
+//! The errors of Entra, by what the caller does next.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::http::HttpError;
 
-/// Why Entra did not do what was asked.
+/// Why Entra did not fulfil a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum IdentityProviderError {
     /// Try again later.
@@ -16,17 +16,17 @@ pub(crate) enum IdentityProviderError {
     /// The user has to sign in again.
     #[error("the identity provider refused: {0}")]
     Rejected(EntraError),
-    /// There is nothing to refresh with: the user has to sign in again.
-    #[error("the sign-in at the identity provider is over")]
+    /// There is no refresh token: the user has to sign in again.
+    #[error("the sign-in at the identity provider has ended")]
     Over,
-    /// The user is of a tenant that may not sign in here.
-    #[error("the person's tenant may not sign in here; hint: see allowed_tenants")]
+    /// The user's tenant is not allowed to sign in.
+    #[error("users of this tenant may not sign in; hint: see allowed_tenants")]
     ForeignTenant,
     /// The operator of the gateway has to correct its registration.
     #[error("the identity provider refused the gateway itself: {0}; hint: check [entra]")]
     Misconfigured(String),
-    /// Its answer cannot be believed.
-    #[error("the identity provider's answer is not acceptable: {0}")]
+    /// The response is not trustworthy.
+    #[error("the identity provider's response is invalid: {0}")]
     Untrusted(&'static str),
 }
 
@@ -60,7 +60,7 @@ impl IdTokenError {
     }
 }
 
-/// An error as Entra gives it, down to what is safe to log: the description may name people.
+/// An error of Entra, reduced to what is safe to log. Its description may contain personal data.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct EntraError {
     pub(crate) error: String,
@@ -70,7 +70,7 @@ pub(crate) struct EntraError {
     pub(crate) error_codes: Vec<u32>,
     #[serde(default)]
     pub(crate) correlation_id: Option<String>,
-    /// A claims challenge; a user has to answer it.
+    /// A claims challenge, which the user has to answer.
     #[serde(default)]
     pub(crate) claims: Option<String>,
 }
@@ -101,7 +101,7 @@ impl From<RequestTokenError<HttpError, EntraError>> for IdentityProviderError {
         match error {
             RequestTokenError::ServerResponse(error) => Self::of(error),
             RequestTokenError::Request(error) => error.into(),
-            // The body that could not be parsed may hold tokens: it is not kept.
+            // The body that could not be parsed may contain tokens, so it is not stored.
             RequestTokenError::Parse(..) => Self::Untrusted("it is not a token response"),
             RequestTokenError::Other(_) => Self::Untrusted("it is empty or not JSON"),
         }

@@ -1,10 +1,10 @@
-//! A value that is fetched from elsewhere when it is needed, and shared by all who need it.
+//! A value that is fetched when it is needed, and shared by all callers.
 //!
-//! Owns: one fetch at a time for all, the old value while a new one is fetched, and the memory of a
-//! failure. Does not own: what is fetched, and how long it is good.
+//! Owns: one fetch at a time for all callers, the old value during a fetch, and the memory of a
+//! failure. Does not own: what is fetched, and how long it is valid.
 //!
-//! Invariants: no lock is held while anything is awaited; a caller waits only if there is no value that
-//! it could use.
+//! Invariants: no lock is held across an `await`. A caller waits only if there is no value that it
+//! could use.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,25 +14,25 @@ use tokio::sync::watch;
 use super::error::IdentityProviderError;
 use crate::storage::Seconds;
 
-/// How long after a failure nothing is fetched, if there is no value: who asks gets the failure at
-/// once.
+/// How long no fetch begins after a failure, if there is no value. Callers get the failure
+/// immediately.
 const PAUSE: Seconds = 10;
 
-/// The same while there is an old value.
+/// The same if there is an old value.
 const PAUSE_WITH_VALUE: Seconds = 60;
 
-/// What a fetch brought.
+/// The result of a fetch.
 pub(super) struct New<T> {
     pub(super) value: T,
-    /// From then on a new one is fetched, while this one is used.
+    /// When the value becomes stale. A stale value is used while a new one is fetched.
     pub(super) fresh_until: Seconds,
-    /// From then on it is not used any more.
+    /// When the value expires. An expired value is not used.
     pub(super) good_until: Seconds,
 }
 
 /// A value, or none yet.
 pub(super) struct Fetched<T> {
-    /// What it is, for the log.
+    /// The name of the value, for the log.
     name: &'static str,
     state: Arc<Mutex<State<T>>>,
 }
@@ -44,19 +44,19 @@ struct State<T> {
     failure: Option<Failure>,
     /// When the last fetch began.
     tried_at: Option<Seconds>,
-    /// Brings the outcome of the fetch that runs.
+    /// Receives the outcome of the pending fetch.
     running: Option<watch::Receiver<Option<Outcome<T>>>>,
 }
 
 /// The last fetch failed.
 struct Failure {
     error: IdentityProviderError,
-    /// None begins before then.
+    /// No fetch begins before this time.
     until: Seconds,
 }
 
 impl<T: Send + Sync + 'static> Fetched<T> {
-    /// Fetches nothing yet. `name` is for the log.
+    /// Creates an empty value and fetches nothing. `name` is for the log.
     pub(super) fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -69,11 +69,12 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         }
     }
 
-    /// Returns the value: the one there is, if it is good, and what `fetch` brings otherwise. One that
-    /// is good but not fresh is returned at once, and a new one is fetched meanwhile.
+    /// Returns the stored value if it is valid, and otherwise what `fetch` returns. If the value is
+    /// stale, returns it at once and fetches a new one meanwhile.
     ///
     /// # Errors
-    /// If there is no good value and the fetch fails, or failed a moment ago.
+    ///
+    /// If there is no valid value and the fetch fails, or failed a moment ago.
     pub(super) async fn get<F>(&self, clock: &Clock, fetch: impl FnOnce() -> F) -> Outcome<T>
     where
         F: Future<Output = Result<New<T>, IdentityProviderError>> + Send + 'static,
@@ -99,10 +100,11 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         outcome(running).await
     }
 
-    /// Returns another value than `old`: the one there is by now, or what `fetch` brings. Returns
-    /// `old` itself if the last fetch began less than `between` seconds ago.
+    /// Returns a value other than `old`: the stored one, or what `fetch` returns. Returns `old` itself
+    /// if the last fetch began less than `between` seconds ago.
     ///
     /// # Errors
+    ///
     /// If the fetch fails.
     pub(super) async fn newer<F>(
         &self,
@@ -132,7 +134,8 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         outcome(running).await
     }
 
-    /// Joins the fetch that runs, or begins one. It ends even if no caller waits for it any more.
+    /// Joins the pending fetch, or begins one. A fetch runs to its end, even if no caller waits for it
+    /// any more.
     fn join<F>(
         &self,
         state: &mut State<T>,
@@ -197,7 +200,7 @@ impl<T> State<T> {
     }
 }
 
-/// Ends a fetch that panicked.
+/// Returns true if a fetch is pending. A fetch that panicked is not.
 fn is_running<T>(state: &State<T>) -> bool {
     let running = state.running.as_ref();
     running.is_some_and(|running| running.has_changed().is_ok())

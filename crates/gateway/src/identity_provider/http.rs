@@ -1,5 +1,5 @@
-//! Requests to Entra: no redirects, bounded in time and size. The only place that builds a
-//! client for them.
+//! Requests to Entra, without redirects and with limits of time and size. Only this module builds the
+//! HTTP client for them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,28 +7,29 @@ use std::time::Duration;
 
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 
-/// The longest answer, in bytes. Entra's key sets have some ten thousand.
+/// The maximum size of a response, in bytes. Entra's key sets have about ten thousand.
 const MAX_BODY: usize = 1 << 20;
 
-/// Why there is no answer to work with. Trying again later may help.
+/// Why there is no usable response. A later attempt may succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("it cannot be reached: {0}")]
     Unreachable(#[from] reqwest::Error),
-    #[error("it answers with the status {0}")]
+    #[error("it responds with the status {0}")]
     Status(u16),
-    #[error("its answer is longer than {MAX_BODY} bytes")]
+    #[error("its response is longer than {MAX_BODY} bytes")]
     Long,
-    #[error("its answer is not what it should be: {0}")]
+    #[error("its response is invalid: {0}")]
     Malformed(#[from] serde_json::Error),
 }
 
-/// A client; clones share its connections.
+/// An HTTP client. Clones share its connections.
 #[derive(Clone)]
 pub(super) struct Http(reqwest::Client);
 
 impl Http {
-    /// `direct` goes past a configured proxy: to this machine and its link.
+    /// Creates a client. `direct` ignores a configured proxy, for endpoints on this machine and its
+    /// link.
     pub(super) fn new(direct: bool) -> anyhow::Result<Self> {
         #[expect(
             clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! The checks of an id token (OpenID Connect Core section 3.1.3.7, and what Entra adds).
+//! The validation of an id token (OpenID Connect Core §3.1.3.7, and what Entra adds).
 
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
@@ -8,19 +8,19 @@ use super::keys::Key;
 use crate::storage::Seconds;
 use crate::user::User;
 
-/// How far the clocks may be apart, in seconds.
+/// The tolerance for different clocks, in seconds.
 const CLOCK_SKEW: Seconds = 60;
-/// What stands for the tenant in the issuer of an authority of many.
+/// The placeholder for the tenant in the issuer of a multi-tenant authority.
 const TENANT_ID: &str = "{tenantid}";
 
-/// What a token has to say.
+/// The claims that a token must have.
 pub(super) struct Expected<'a> {
-    /// The issuer, perhaps with `{tenantid}` in it.
+    /// The issuer, which may contain `{tenantid}`.
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     pub(super) nonce: &'a str,
-    /// The tenants that may sign in; empty if the issuer decides, which one with `{tenantid}` in
-    /// it cannot.
+    /// The tenants that may sign in. Empty if the issuer determines the tenant, which one with
+    /// `{tenantid}` cannot.
     pub(super) allowed_tenants: &'a [String],
     pub(super) now: Seconds,
 }
@@ -57,8 +57,8 @@ impl Audience {
     }
 }
 
-/// Returns the id of the key that a token says it is signed with; the only thing read before the
-/// signature is checked.
+/// Returns the id of the key that a token names. Nothing else is read before the signature is
+/// verified.
 pub(super) fn key_id(token: &str) -> Result<String, IdTokenError> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| IdTokenError::Malformed)?;
     header
@@ -67,9 +67,9 @@ pub(super) fn key_id(token: &str) -> Result<String, IdTokenError> {
         .ok_or(IdTokenError::Malformed)
 }
 
-/// Checks signature and claims; answers with who signed in.
+/// Verifies the signature and the claims. Returns the user who signed in.
 pub(super) fn check(token: &str, key: &Key, expected: &Expected<'_>) -> Result<User, IdTokenError> {
-    // Everything but the signature is checked below, with a clock that is an argument.
+    // All other checks are below, with a clock that is an argument.
     let mut validation = Validation::new(Algorithm::RS256);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;

@@ -1,7 +1,7 @@
 //! Entra's signing keys, by key id.
 //!
-//! A key that is not known is looked for at most every five minutes, so that made-up key ids
-//! cause no traffic; keys that cannot be renewed stay good.
+//! An unknown key id causes a fetch at most every five minutes, so that invented key ids cause no
+//! traffic. If the keys cannot be fetched again, the old ones stay valid.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::storage::Seconds;
 const FRESH: Seconds = 24 * 60 * 60;
 const BETWEEN_FETCHES: Seconds = 5 * 60;
 
-/// A key, and the issuer it signs for if the set says.
+/// A key, and the issuer that it signs for, if the key set names one.
 #[derive(Clone)]
 pub(super) struct Key {
     pub(super) key: DecodingKey,
@@ -29,7 +29,7 @@ pub(super) struct Keys(Fetched<HashMap<String, Key>>);
 
 #[derive(Deserialize)]
 struct KeySet {
-    /// One by one, so that a key of an unknown kind does not spoil the set.
+    /// Parsed one by one, so that a key of an unknown kind does not invalidate the set.
     keys: Vec<serde_json::Value>,
 }
 
@@ -41,6 +41,7 @@ impl Keys {
     /// Returns the key with this id.
     ///
     /// # Errors
+    ///
     /// If the set at `url` does not have it, or cannot be fetched.
     pub(super) async fn find(
         &self,
@@ -74,7 +75,7 @@ async fn fetch(
     })
 }
 
-/// Returns an RSA key for signatures with its id, or nothing.
+/// Returns an RSA signing key with its id. Returns `None` for any other key.
 fn read(value: serde_json::Value) -> Option<(String, Key)> {
     let issuer = value
         .get("issuer")

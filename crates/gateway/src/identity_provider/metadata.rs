@@ -1,4 +1,4 @@
-//! Entra's OpenID Connect discovery document, fetched when first needed and kept for a day.
+//! Entra's OpenID Connect discovery document, fetched when it is first needed and cached for a day.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::fetched::{Fetched, New};
 use super::http::Http;
 use crate::storage::Seconds;
 
-/// How long a document is used before a new one is asked for.
+/// How long a document is fresh.
 const FRESH: Seconds = 24 * 60 * 60;
 
-/// What of the document is used.
+/// The parts of the document that the gateway uses.
 #[derive(Debug, Deserialize)]
 pub(super) struct Metadata {
-    /// The issuer; at a shared authority with `{tenantid}` in it.
+    /// The issuer. That of a shared authority contains `{tenantid}`.
     pub(super) issuer: String,
     pub(super) authorization_endpoint: EndpointUrl,
     pub(super) token_endpoint: EndpointUrl,
@@ -36,10 +36,11 @@ impl MetadataCache {
         }
     }
 
-    /// Returns the document; an old one if there is no way to a new one.
+    /// Returns the document, or an old one if a new one cannot be fetched.
     ///
     /// # Errors
-    /// If there never was one, and none can be fetched.
+    ///
+    /// If there is no document, and none can be fetched.
     pub(super) async fn current(
         &self,
         http: &Http,
@@ -69,8 +70,8 @@ async fn fetch(
     })
 }
 
-/// Returns whether a document with `issuer` may be used for `authority`: they are the same but for
-/// the tenant, which Entra writes as an id or as `{tenantid}` whatever was asked for.
+/// Returns true if a document with `issuer` may be used for `authority`. Both must be equal except for
+/// the tenant, which Entra writes as an id or as `{tenantid}`, regardless of the request.
 fn belongs(issuer: &str, authority: &str) -> bool {
     fn around_tenant(text: &str) -> Option<(&str, &str)> {
         let host = text.find("://")? + 3;

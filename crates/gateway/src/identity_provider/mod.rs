@@ -1,10 +1,10 @@
 //! The gateway as a client of Microsoft Entra ID.
 //!
-//! Owns: Entra's metadata and keys, the authorization URL, redeeming and refreshing, and the
-//! checks of the id token. Does not own: who asked, and what is kept.
+//! Owns: Entra's metadata and keys, the authorization URL, code exchange and refresh, and the
+//! validation of the id token. Does not own: which client requested the sign-in, and what is stored.
 //!
-//! Invariants: `resource` is never sent, because Entra takes it for an App ID URI
-//! (AADSTS9010010); nothing Entra says reaches a caller before it is reduced to [`EntraError`].
+//! Invariants: `resource` is never sent, because Entra takes it for an App ID URI (AADSTS9010010).
+//! Entra's texts reach no caller before they are reduced to [`EntraError`].
 
 mod credential;
 mod error;
@@ -42,14 +42,14 @@ use metadata::{Metadata, MetadataCache};
 
 pub(crate) use error::{EntraError, IdentityProviderError, relayed};
 
-/// How long before their end tokens are renewed, at most.
+/// How long before their expiry tokens are refreshed, at most.
 const EARLY: Seconds = 5 * 60;
 
-/// Tokens that live for minutes are renewed when one part in so many of their life is left: those of
-/// five minutes would be renewed with each request otherwise.
+/// Short-lived tokens are refreshed when a fifth of their lifetime is left. Otherwise tokens with a
+/// lifetime of five minutes would be refreshed with each request.
 const LEFT_AT_RENEWAL: Seconds = 5;
 
-/// What Entra's tokens live if it does not say.
+/// The lifetime of Entra's tokens if the response names none.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 
 /// Microsoft Entra ID, as this gateway's registration sees it.
@@ -57,7 +57,7 @@ pub(crate) struct Entra {
     client_id: ClientId,
     credential: Credential,
     scopes: Vec<Scope>,
-    /// Whose people may sign in, and stay signed in; empty if the authority decides that.
+    /// The tenants whose users may sign in and stay signed in. Empty if the authority determines that.
     allowed_tenants: Vec<String>,
     /// The authority's own tenant, if it names one by its id.
     tenant: Option<String>,
@@ -68,10 +68,10 @@ pub(crate) struct Entra {
     clock: Clock,
 }
 
-/// What is kept of a sign-in from its start to its callback.
+/// The data of a sign-in from its start to its callback.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Pending {
-    /// What the id token has to repeat.
+    /// The nonce that the id token must contain.
     nonce: String,
     /// The PKCE verifier.
     verifier: String,
@@ -83,7 +83,7 @@ pub(crate) struct SignedIn {
     pub(crate) tokens: Tokens,
 }
 
-/// Entra's tokens of one session. They leave this type only sealed.
+/// Entra's tokens of one session. They leave this type only in sealed form.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Tokens {
     access: String,
@@ -92,7 +92,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Returns from when on these tokens, which came `now`, are refreshed.
+    /// Returns when these tokens, which were received at `now`, must be refreshed.
     pub(crate) fn renew_at(&self, now: Seconds) -> Seconds {
         let life = self.expires_at.saturating_sub(now);
         let early = EARLY.min(life / LEFT_AT_RENEWAL);
@@ -158,7 +158,7 @@ impl Entra {
         })
     }
 
-    /// Returns whether people of this tenant may be signed in, as far as the configuration says.
+    /// Returns true if the configuration allows users of this tenant.
     pub(crate) fn admits(&self, tenant: &str) -> bool {
         match self.allowed_tenants.is_empty() {
             true => self
@@ -172,7 +172,7 @@ impl Entra {
         }
     }
 
-    /// Returns the URL that a browser is sent to, and what to keep until it comes back with
+    /// Returns the URL to which the browser is sent, and the data to keep until it returns with
     /// `state`.
     pub(crate) async fn begin(
         &self,
@@ -199,7 +199,7 @@ impl Entra {
         Ok((url.into(), pending))
     }
 
-    /// Redeems Entra's code and checks who signed in.
+    /// Redeems Entra's code and validates the id token.
     pub(crate) async fn finish(
         &self,
         pending: &Pending,
@@ -222,7 +222,7 @@ impl Entra {
         Ok(SignedIn { user, tokens })
     }
 
-    /// Trades the refresh token for new tokens.
+    /// Redeems the refresh token for new tokens.
     pub(crate) async fn refresh(&self, tokens: &Tokens) -> Result<Tokens, IdentityProviderError> {
         let Some(refresh) = &tokens.refresh else {
             return Err(IdentityProviderError::Over);
@@ -304,9 +304,9 @@ impl Entra {
     }
 }
 
-/// Returns what `form-action` has to let through when a form leads to Entra: a federated tenant may
-/// be sent on to a host that no list has, so every https host, and for a loopback stand-in just
-/// that.
+/// Returns the origins that `form-action` must allow for a form that leads to Entra. A federated
+/// tenant may redirect to a host that is on no list, so every https host is allowed. For a loopback
+/// stand-in, only that is allowed.
 pub(crate) fn form_action(authority: &model::EndpointUrl) -> Cow<'static, str> {
     if authority.is_loopback() && authority.url().scheme() == "http" {
         Cow::Owned(authority.url().origin().ascii_serialization())

@@ -28,7 +28,7 @@ pub(super) async fn list(gateway: Gateway, headers: HeaderMap, uri: Uri) -> Resp
     }
 }
 
-/// `DELETE /account/consents/{id}`: the consent and every session it carries.
+/// `DELETE /account/consents/{id}`: revokes the consent and ends all its sessions.
 pub(super) async fn revoke(
     gateway: Gateway,
     Path(id): Path<String>,
@@ -52,7 +52,7 @@ pub(super) async fn revoke(
     }
 }
 
-/// Returns whether there was such a consent.
+/// Ends the consent and its sessions. Returns false if there is no such consent.
 async fn end_consent(
     gateway: &Gateway,
     id: String,

@@ -1,19 +1,19 @@
-//! `GET /authorize`: checks a request, and answers with the consent page.
+//! `GET /authorize`: checks a request and responds with the consent page.
 //!
-//! Nothing is kept of a request here: it waits in the form of its page, so that requests without end
-//! take no place from others.
+//! The gateway stores nothing for a request. The request is in the form of its page, so that any
+//! number of requests takes no space from others.
 //!
-//! Until client and redirect URI are known to belong together, an error is a page of our own and
-//! never a redirect. From then on the client is told; but any visitor can register a website or the
-//! scheme of an application, and until a user allowed it anything, a link here must not lead there
-//! without a click (RFC 9700 section 4.11.2).
+//! Until it is known that the redirect URI belongs to the client, an error is a page of the gateway
+//! and never a redirect. After that, the client gets the error. But any visitor can register a website
+//! or the scheme of an application. As long as no user has consented to a client, a link here must not
+//! lead there without a click (RFC 9700 §4.11.2).
 //!
-//! A remembered consent skips the page only if the browser itself started the navigation, from
-//! the address bar or because an application opened it: never when a web page sent it here. The
-//! remembered user is compared after the sign-in. If another user signed in, the page appears.
-//! A program on the user's computer can start such a navigation too, and listen at the loopback
-//! redirect of a client that was allowed: signing in again without the page, which hosts need,
-//! permits that to programs on that computer.
+//! A stored consent skips the page only if the browser itself started the navigation, from the address
+//! bar or because an application opened it, and never if a web page did. After the sign-in, the user
+//! is compared with the stored one. If another user signed in, the page appears. A program on the
+//! user's computer can start such a navigation too, and listen at the loopback redirect URI of a
+//! client with a consent. Hosts need a repeated sign-in without the page, so this risk is accepted for
+//! programs on that computer.
 
 use axum::response::Response;
 use http::{HeaderMap, Uri};
@@ -95,8 +95,8 @@ async fn for_client(
     }
 }
 
-/// Tells the client why its request is not granted. One that was never allowed anything is told
-/// only if the user follows a link, unless it is a program on this computer.
+/// Reports to the client why its request is rejected. A client without any consent gets the error only
+/// if the user follows a link, unless it is a program on this computer.
 fn refuse(
     gateway: &Gateway,
     headers: &HeaderMap,
@@ -118,7 +118,7 @@ fn refuse(
     PageError::Denied(denial, Back { place, url }).answer(gateway, headers)
 }
 
-/// Returns the user whose consent may stand for the page.
+/// Returns the user whose stored consent may replace the page.
 async fn remembered(
     gateway: &Gateway,
     headers: &HeaderMap,

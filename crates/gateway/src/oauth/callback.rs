@@ -1,7 +1,7 @@
-//! `GET /oauth-callback`: Entra sends the browser back; the client gets its code.
+//! `GET /oauth-callback`: Entra sends the browser back, and the client gets its code.
 //!
-//! Invariants: nothing is issued in a browser that did not approve, and for no user who did not
-//! consent. The cookie of the sign-in goes, whatever becomes of it.
+//! Invariants: no code is issued in a browser that did not approve, or for a user who did not consent.
+//! The cookie of the sign-in is deleted, whatever the outcome is.
 
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
@@ -21,7 +21,7 @@ use crate::parameters::Parameters;
 use crate::storage::{Begun, Client, Code, Session, StoreError};
 use crate::visitors::Visitor;
 
-/// How long a code is good, in seconds.
+/// How long a code is valid, in seconds.
 const CODE_LIFE: u64 = 60;
 
 pub(super) async fn callback(
@@ -40,7 +40,7 @@ pub(super) async fn callback(
     };
     let mut response = match resume(&gateway, &visitor, &headers, &parameters, state).await {
         Ok(response) => response,
-        // Nothing has happened yet, and the page may be loaded again.
+        // Nothing has changed yet, so the page may be loaded again.
         Err(error) if error.is_temporary() => return error.answer(&gateway, &headers),
         Err(error) => error.answer(&gateway, &headers),
     };
@@ -50,7 +50,7 @@ pub(super) async fn callback(
     response
 }
 
-/// Goes on with the sign-in of a state, if there is one that may go on.
+/// Continues the sign-in of a state, if there is one that may continue.
 async fn resume(
     gateway: &Gateway,
     visitor: &Visitor,
@@ -88,7 +88,7 @@ async fn finish(
     let user = gateway
         .cookies
         .set(&gateway.keys, Cookie::User, &signed_in.user.id());
-    // What was begun is not to be left half done if the browser goes away.
+    // This must complete even if the browser disconnects.
     let granting = gateway
         .tasks
         .spawn(grant(gateway.clone(), sign_in, signed_in));
@@ -106,7 +106,7 @@ async fn finish(
     }
 }
 
-/// Entra's code, if its answer is one and from the right issuer (RFC 9207).
+/// Returns Entra's code, if the response has one and comes from the right issuer (RFC 9207).
 async fn code_of<'a>(gateway: &Gateway, parameters: &'a Parameters) -> Result<&'a str, Denial> {
     if let Some(named) = parameters.get("iss") {
         let issuer = gateway
@@ -123,7 +123,7 @@ async fn code_of<'a>(gateway: &Gateway, parameters: &'a Parameters) -> Result<&'
     }
     if let Some(error) = parameters.get("error") {
         let (error, text) = identity_provider::relayed(error, parameters.get("error_description"));
-        tracing::info!(error, text, "the identity provider answered with an error");
+        tracing::info!(error, text, "the identity provider returned an error");
         return Err(Denial::new(error, text));
     }
     parameters
@@ -131,12 +131,12 @@ async fn code_of<'a>(gateway: &Gateway, parameters: &'a Parameters) -> Result<&'
         .ok_or_else(|| Denial::new("server_error", "The identity provider sent no code"))
 }
 
-/// What a sign-in leads to.
+/// The outcome of a sign-in.
 enum Granted {
     Code(String),
-    /// The user who signed in has to be asked.
+    /// The user who signed in has to be asked for consent.
     NoConsent,
-    /// The transaction brought a code before.
+    /// The transaction has already issued a code.
     Spent,
 }
 
@@ -186,15 +186,15 @@ async fn consent(
     }
 }
 
-/// Notes that sessions of a user have made room for another one.
+/// Records that sessions of a user ended in favour of another one.
 fn record_ends(gateway: &Gateway, ended: &[String]) {
     for session in ended {
-        tracing::info!(session, "a session ends: its person has too many");
+        tracing::info!(session, "a session ends: its user has too many");
         gateway.sessions.record_end(session);
     }
 }
 
-/// Stores what was signed in to, and returns the code for it; `None` if its transaction brought one
+/// Stores the session and returns its code. Returns `None` if the transaction has issued a code
 /// meanwhile.
 async fn begin_session(
     gateway: &Gateway,

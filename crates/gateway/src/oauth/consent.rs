@@ -1,10 +1,10 @@
-//! The consent page, on which a user allows or denies before anything leads to Entra, and
-//! `POST /consent`, which takes the answer.
+//! The consent page, on which a user allows or denies a request before the browser goes to Entra, and
+//! `POST /consent`, which receives the decision.
 //!
-//! The form carries the request, sealed: nothing of it is kept here.
+//! The form contains the sealed request, so the gateway stores nothing for it.
 //!
-//! Invariants: a form is taken only from a page of our own, and only from the browser that the page was
-//! made for. It expires, and it is refused once it has brought a code.
+//! Invariants: a form is accepted only from the gateway's own page, and only from the browser that the
+//! page was made for. It expires, and is rejected after it has issued a code.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -42,16 +42,16 @@ struct Form {
 /// Why a page is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The client asked.
+    /// The client requests it.
     Asked,
-    /// Another user signed in than the one whose consent was remembered.
+    /// Another user signed in than the one with the stored consent.
     OtherPerson,
-    /// The user answered, but not in the browser that the page was made for, or in one that takes
-    /// no cookies.
+    /// The user decided, but not in the browser that the page was made for, or in one that accepts no
+    /// cookies.
     OtherBrowser,
 }
 
-/// Answers with the page for a request. Its form is good in this browser alone.
+/// Returns the page for a request. Its form is valid in this browser only.
 pub(super) fn ask(
     gateway: &Gateway,
     headers: &HeaderMap,
@@ -104,7 +104,7 @@ pub(super) fn ask(
 }
 
 impl Reason {
-    /// Returns what the page says of it.
+    /// Returns the notice on the page.
     fn notice(self) -> Option<&'static str> {
         match self {
             Self::Asked => None,
@@ -203,7 +203,7 @@ async fn act(
     sign_in::begin(gateway, visitor, headers, sign_in, RedirectAfter::Form).await
 }
 
-/// Returns as much of a redirect URI as a page has room for; its host comes first.
+/// Shortens a redirect URI to the space on the page. Its host comes first.
 fn shortened(uri: &str) -> String {
     let mut text: String = uri.chars().take(160).collect();
     if text.len() < uri.len() {

@@ -1,12 +1,12 @@
-//! Whether a request comes from a page of our own, as the browser tells.
+//! Detects whether a request comes from a page of the gateway, by the headers that browsers set.
 
 use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, HeaderName};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Returns whether a form was sent by a page of `origin`: by Origin, or by Referer where a browser
-/// sends no Origin, and by Sec-Fetch-Site where it sends that.
+/// Returns true if a page of `origin` sent the form: by Origin, or by Referer if the browser sends no
+/// Origin, and by Sec-Fetch-Site if the browser sends that.
 pub(super) fn is_own_form(headers: &HeaderMap, origin: &str) -> bool {
     let site = single(headers, &SEC_FETCH_SITE);
     let from = match single(headers, &ORIGIN) {
@@ -22,8 +22,9 @@ pub(super) fn is_own_form(headers: &HeaderMap, origin: &str) -> bool {
     from && matches!(site, Given::Never | Given::Once("same-origin"))
 }
 
-/// Returns whether a navigation was started by the browser itself. A page of our own does not count:
-/// its links and redirects lead where a client wants. Neither does a browser that does not tell.
+/// Returns true if the browser itself started the navigation. A page of the gateway does not count,
+/// because its links and redirects lead where a client wants. A browser that sends no such header does
+/// not count either.
 pub(super) fn is_started_by_browser(headers: &HeaderMap) -> bool {
     matches!(single(headers, &SEC_FETCH_SITE), Given::Once("none"))
 }

@@ -1,4 +1,4 @@
-//! `GET /.well-known/oauth-authorization-server` (RFC 8414): what there is, and nothing else.
+//! `GET /.well-known/oauth-authorization-server` (RFC 8414): lists only what exists.
 
 use axum::Json;
 use serde_json::{Value, json};

@@ -9,7 +9,8 @@ use super::response::Gateway;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// The resource in the answer is the one asked for, to the byte: clients compare.
+/// Returns the metadata. Its `resource` equals the requested one byte for byte, because clients
+/// compare them.
 pub(super) async fn metadata(gateway: Gateway, uri: Uri) -> Response {
     let path = uri.path().strip_prefix(WELL_KNOWN).unwrap_or_default();
     let Some(server) = gateway.servers.of_path(path) else {
@@ -25,7 +26,7 @@ pub(super) async fn metadata(gateway: Gateway, uri: Uri) -> Response {
     .into_response()
 }
 
-/// Where the metadata of the resource at `path` is.
+/// Returns the URL of the metadata of the resource at `path`.
 pub(crate) fn metadata_url(issuer: &str, path: &str) -> String {
     format!("{issuer}{WELL_KNOWN}{path}")
 }

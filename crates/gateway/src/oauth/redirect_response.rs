@@ -6,13 +6,13 @@ use http::{HeaderValue, StatusCode};
 
 use super::response::OAuthError;
 
-/// The request that a redirect answers.
+/// The kind of request that is answered by a redirect.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RedirectAfter {
     /// A navigation by GET.
     Navigation,
-    /// A form that was sent by POST. The browser must not send it again to where it goes next
-    /// (RFC 9700 section 4.12).
+    /// A form that was sent by POST. The browser must not send it again to the target (RFC 9700
+    /// §4.12).
     Form,
 }
 

@@ -1,9 +1,9 @@
 //! `POST /register`: dynamic client registration (RFC 7591).
 //!
-//! Any visitor may register, so nothing that a client says of itself is believed, fetched or linked:
-//! the consent page shows it as the client's own words. Every client is public, so those that
-//! register with the same metadata are one: hosts do it at each sign-in. The port of a loopback
-//! redirect makes no difference; the response repeats it.
+//! Any visitor may register. So the gateway trusts, fetches and links nothing that a client states
+//! about itself, and the consent page shows it as the client's own statement. All clients are public,
+//! so equal metadata means the same client: hosts register at each sign-in. The port of a loopback
+//! redirect URI makes no difference, and the response repeats it.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -19,14 +19,14 @@ use crate::visitors::Visitor;
 
 /// How many redirect URIs a client may have.
 const MAX_REDIRECT_COUNT: usize = 16;
-/// How long they may be together, in bytes: what any visitor can store has to be small.
+/// The maximum total length, in bytes. It must be small, because any visitor can store them.
 const MAX_REDIRECTS_LENGTH: usize = 4096;
-/// How much of a name is kept, in characters.
+/// The maximum length of a stored name, in characters.
 const MAX_NAME: usize = 100;
-/// How much of a website's address is kept, in bytes.
+/// The maximum length of a stored website URL, in bytes.
 const MAX_WEBSITE: usize = 200;
 
-/// What of a registration is used; the rest of RFC 7591 section 2 is ignored.
+/// The metadata that the gateway uses. It ignores the rest of RFC 7591 §2.
 #[derive(Deserialize)]
 struct Registration {
     redirect_uris: Vec<String>,
@@ -50,7 +50,7 @@ pub(super) async fn register(
     }
 }
 
-/// Returns the client, and its redirect URIs as they were sent.
+/// Registers a client. Returns it, and its redirect URIs as they were sent.
 async fn try_register(
     gateway: &Gateway,
     visitor: &Visitor,
@@ -125,8 +125,8 @@ fn invalid(error: &'static str, description: &str) -> OAuthError {
     OAuthError::bad_request(error, description)
 }
 
-/// Returns a name without what could make it look like something else: control characters, line
-/// breaks, marks that turn the direction of writing, characters without width.
+/// Removes characters that could disguise a name: control characters, line breaks, marks that change
+/// the writing direction, and characters without width.
 fn readable(name: &str) -> String {
     let invisible = |c: char| {
         c.is_control()

@@ -1,4 +1,4 @@
-//! An authorization request (RFC 6749 section 4.1.1, with PKCE and a resource), checked.
+//! A validated authorization request (RFC 6749 §4.1.1, with PKCE and a resource).
 
 use axum::response::Response;
 use model::ServerName;
@@ -14,45 +14,46 @@ use crate::scope::{self, Scopes};
 use crate::servers::Servers;
 use crate::storage::{Client, ConsentKey};
 
-/// How long a client's `state` may be, in bytes.
+/// The maximum length of a client's `state`, in bytes.
 const MAX_STATE: usize = 4096;
 
-/// Where the answer to a request goes: known before anything else is, so that every further
-/// error can be told to the client.
+/// Where the response to a request is sent. It is determined first, so that the client can get every
+/// later error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ReplyTo {
-    /// The redirect URI as asked for.
+    /// The redirect URI of the request.
     pub(super) redirect_uri: String,
     state: Option<String>,
 }
 
-/// A request that may be granted if the user agrees.
+/// A request that is granted if the user consents.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct AuthorizationRequest {
     pub(super) reply_to: ReplyTo,
     pub(super) client: String,
-    /// The registered URI that the asked one stands for.
+    /// The registered URI that matches the redirect URI.
     pub(super) registered_redirect: String,
     /// The PKCE challenge, always S256.
     pub(super) challenge: String,
     pub(super) server: ServerName,
     pub(super) scopes: Scopes,
-    /// What of `prompt` is meant for Entra.
+    /// The part of `prompt` that is sent to Entra.
     pub(super) prompt: Option<String>,
-    /// Whether the user has to be asked even if they agreed before.
+    /// Whether the user must be asked despite a stored consent.
     pub(super) must_ask: bool,
 }
 
-/// Why a request that was sealed does not go on.
+/// Why a sealed request does not continue.
 pub(super) enum RequestError {
-    /// There is no client to tell, or none that may be told.
+    /// The client is unknown, or may not get the error: shows a page.
     Page(PageError),
-    /// The client is told.
+    /// The client gets the error.
     Denied(Denial),
 }
 
 impl ReplyTo {
-    /// Finds out where to answer; `None` if it is nowhere the client registered, or at the gateway.
+    /// Finds where to send the response. Returns `None` if the client has not registered the redirect
+    /// URI, or if it is at the gateway.
     pub(super) fn find<'a>(
         parameters: &Parameters,
         client: &'a Client,
@@ -60,7 +61,8 @@ impl ReplyTo {
     ) -> Option<(Self, &'a str)> {
         let asked = parameters.get("redirect_uri")?;
         let registered = redirect::find(&client.redirect_uris, asked)?;
-        // The port may be another one than was registered, and clients of before were not checked.
+        // The port may differ from the registered one, and clients of earlier releases were not
+        // checked.
         if redirect::check(asked, own).is_err() {
             return None;
         }
@@ -100,7 +102,7 @@ impl ReplyTo {
 }
 
 impl AuthorizationRequest {
-    /// Checks everything but the client and its redirect, which were checked before.
+    /// Validates everything except the client and its redirect URI, which are already validated.
     pub(super) fn check(
         parameters: &Parameters,
         client: &Client,
@@ -137,8 +139,8 @@ impl AuthorizationRequest {
         })
     }
 
-    /// Checks again what may have changed since the request was sealed: its client may be gone, and the
-    /// configuration another one. Returns the client.
+    /// Validates again what may have changed since the request was sealed: the client may be deleted,
+    /// and the configuration may differ. Returns the client.
     pub(super) async fn confirm(&self, gateway: &Gateway) -> Result<Client, RequestError> {
         let client = gateway.store.client(&self.client).await;
         let client = client.map_err(|error| RequestError::Page(error.into()))?;
@@ -205,7 +207,7 @@ fn check_shape(parameters: &Parameters) -> Result<(), Denial> {
     }
 }
 
-/// PKCE is required, and S256 only (OAuth 2.1 section 7.5.1).
+/// Checks the PKCE challenge. PKCE is required, with S256 (OAuth 2.1 §7.5.1).
 fn check_challenge(parameters: &Parameters) -> Result<&str, Denial> {
     let invalid = |description| Denial::new("invalid_request", description);
     let challenge = parameters

@@ -1,4 +1,4 @@
-//! Answers in JSON: never cached, errors in the shape of RFC 6749 section 5.2.
+//! JSON responses. They are never cached, and errors have the form of RFC 6749 §5.2.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use crate::bearer::BearerError;
 use crate::rates::TooOften;
 use crate::storage::StoreError;
 
-/// The largest body of a request here, in bytes.
+/// The maximum size of a request body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How long a body may take to come.
+/// How long a request body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
 const NO_STORE: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
 
-/// Forbids caches to store a response.
+/// Returns a JSON response that caches must not store.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     (status, NO_STORE, Json(value)).into_response()
 }
 
-/// An error as OAuth writes it.
+/// An OAuth error.
 #[derive(Debug)]
 pub(super) struct OAuthError {
     pub(super) status: StatusCode,
     pub(super) error: &'static str,
     pub(super) description: String,
-    /// After how many seconds it is worth trying again, if it is.
+    /// After how many seconds to retry, if a retry may succeed.
     wait: Option<u64>,
 }
 
@@ -47,7 +47,7 @@ impl OAuthError {
         }
     }
 
-    /// Makes the error for a request that may succeed later.
+    /// Creates the error for a request that may succeed later.
     pub(super) fn unavailable() -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -57,7 +57,7 @@ impl OAuthError {
         }
     }
 
-    /// Makes the error for a visitor that has to wait.
+    /// Creates the error for a visitor that has to wait.
     pub(super) fn too_often(too_often: TooOften) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -90,7 +90,7 @@ impl IntoResponse for OAuthError {
     }
 }
 
-/// The refusal of a bearer token at an endpoint of our own (RFC 6750 section 3).
+/// Returns the error response for a bearer token at the gateway's own endpoints (RFC 6750 §3).
 pub(super) fn refuse(refusal: &BearerError) -> Response {
     let (status, challenge) = match refusal {
         BearerError::Anonymous => (StatusCode::UNAUTHORIZED, "Bearer"),
@@ -101,19 +101,19 @@ pub(super) fn refuse(refusal: &BearerError) -> Response {
     (status, NO_STORE, [(WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
-/// Does what must not be left half done to its end, even if the caller goes away meanwhile.
+/// Runs work to its end, even if the caller disconnects meanwhile.
 pub(super) async fn finish<T: Send + 'static>(
     gateway: &Gateway,
     work: impl Future<Output = Result<T, OAuthError>> + Send + 'static,
 ) -> Result<T, OAuthError> {
     let done = gateway.tasks.spawn(work).await;
     done.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request broke off");
+        tracing::error!(%error, "a request was aborted");
         Err(OAuthError::unavailable())
     })
 }
 
-/// Returns the body of a request that has to be of `content_type`.
+/// Returns the body of a request, which must be of `content_type`.
 pub(super) async fn body(
     headers: &HeaderMap,
     content_type: &str,

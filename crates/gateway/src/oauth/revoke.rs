@@ -22,7 +22,7 @@ pub(super) async fn revoke(gateway: Gateway, headers: HeaderMap, body: Body) -> 
         Err(error) => Err(error),
     };
     match revoked {
-        // A token that is not known is as good as revoked (section 2.2).
+        // An unknown token counts as revoked (RFC 7009 §2.2).
         Ok(()) => response::json(StatusCode::OK, &serde_json::json!({})),
         Err(error) => error.into_response(),
     }

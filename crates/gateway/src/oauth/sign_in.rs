@@ -1,12 +1,12 @@
-//! The way to Entra, after a user approved, and back.
+//! Sends the browser to Entra after the user approved, and finds the sign-in when the browser returns.
 //!
-//! What is needed when the browser comes back lies in a cookie of that browser, sealed and named after
-//! the state sent to Entra; only what is too long for that is kept in the store. So sign-ins that
-//! begin without end take no place from others.
+//! The data of a sign-in is sealed in a cookie that is named after the state sent to Entra. Only a
+//! sign-in that is too long for a cookie is in the store. So any number of unfinished sign-ins takes
+//! no space from others.
 //!
-//! Invariants: the state is random, ours and good for ten minutes; it leads nowhere without the cookie
-//! of the browser that approved; a transaction brings one code, however often its form is sent and its
-//! state comes back.
+//! Invariants: the state is random, made by the gateway, and valid for ten minutes. It is useless
+//! without the cookie of the browser that approved. A transaction issues one code, no matter how often
+//! its form is sent and its state returns.
 
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
@@ -27,16 +27,16 @@ use crate::visitors::Visitor;
 /// How long a user may take at Entra, in seconds.
 const OPEN: Seconds = 10 * 60;
 
-/// An authorization request from the consent page to the code. It brings one code at most.
+/// An authorization request, from the consent page to the code. It issues at most one code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Transaction {
     pub(super) id: String,
-    /// When every form and cookie of it has expired.
+    /// When all its forms and cookies have expired.
     ends_at: Seconds,
 }
 
 impl Transaction {
-    /// Makes a transaction whose form may be sent until `ends_at`.
+    /// Creates a transaction whose form may be sent until `ends_at`.
     pub(super) fn with_form_until(expires_at: Seconds) -> Self {
         Self {
             id: crypto::id(),
@@ -44,12 +44,13 @@ impl Transaction {
         }
     }
 
-    /// Makes a transaction that goes on to Entra at once.
+    /// Creates a transaction without a consent page.
     pub(super) fn without_form(now: Seconds) -> Self {
         Self::with_form_until(now)
     }
 
-    /// Returns what the store notes of it: for a little longer than anything of it is good.
+    /// Returns the record for the store. It is kept slightly longer than its forms and cookies are
+    /// valid.
     pub(super) fn spent(self) -> SpentTransaction {
         SpentTransaction {
             id: self.id,
@@ -58,13 +59,13 @@ impl Transaction {
     }
 }
 
-/// Why a request may go on to Entra.
+/// Why a request may continue to Entra.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Approval {
-    /// The user at the browser allowed it just now. The user that signs in consents by that.
+    /// The user at the browser has just allowed it. The user who signs in thereby consents.
     Given,
-    /// This user allowed it before. It counts only if the same user signs in.
+    /// This user allowed it earlier. That counts only if the same user signs in.
     Remembered {
         #[serde(alias = "person")]
         /// The user's id.
@@ -72,13 +73,13 @@ pub(super) enum Approval {
     },
 }
 
-/// An approved request on its way: the sealed content of its cookie.
+/// An approved request, as sealed in its cookie.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SignIn {
     /// The state sent to Entra.
     state: String,
     expires_at: Seconds,
-    /// Whether it lies in the store.
+    /// Whether it is in the store.
     #[serde(skip)]
     is_stored: bool,
     pub(super) transaction: Transaction,
@@ -131,8 +132,8 @@ async fn try_begin(
     Ok(([(SET_COOKIE, cookie)], redirect_to(after, &url)).into_response())
 }
 
-/// Keeps a sign-in until the browser comes back: in a cookie, or, if that would be too long, in the
-/// store, for the browser that its cookie names.
+/// Stores a sign-in until the browser returns: in a cookie, or, if that would be too long, in the
+/// store, for the browser that its cookie identifies.
 async fn keep(
     gateway: &Gateway,
     visitor: &Visitor,
@@ -160,11 +161,12 @@ async fn keep(
     Ok(cookies.set(&gateway.keys, Cookie::Browser, &browser))
 }
 
-/// Returns the sign-in that comes back with a state, if this is the browser that approved it and its
-/// transaction has brought no code yet.
+/// Returns the sign-in of a state, if this browser approved it and its transaction has issued no code
+/// yet.
 ///
 /// # Errors
-/// The page for anything else.
+///
+/// The error page for any other state.
 pub(super) async fn find(
     gateway: &Gateway,
     visitor: &Visitor,
@@ -175,7 +177,8 @@ pub(super) async fn find(
         Some(sign_in) => sign_in,
         None => from_store(gateway, visitor, headers, state).await?,
     };
-    // What is no sign-in of this browser is not counted: any web page can have it asked for.
+    // A state without a sign-in in this browser is not counted, because any web page can cause such a
+    // request.
     let counted = gateway.rates.callbacks.count(visitor);
     counted.map_err(PageError::TooOften)?;
     match gateway.store.is_spent(&sign_in.transaction.id).await? {
@@ -184,10 +187,11 @@ pub(super) async fn find(
     }
 }
 
-/// Claims a sign-in, which can be done once.
+/// Claims a sign-in. This succeeds once.
 ///
 /// # Errors
-/// The page for one that was claimed before.
+///
+/// The error page for a sign-in that is already claimed.
 pub(super) async fn claim(gateway: &Gateway, sign_in: &SignIn) -> Result<(), PageError> {
     let state = Digest::of(&sign_in.state);
     if !gateway
@@ -199,7 +203,7 @@ pub(super) async fn claim(gateway: &Gateway, sign_in: &SignIn) -> Result<(), Pag
     if sign_in.is_stored
         && let Err(error) = gateway.store.remove_sign_in(state).await
     {
-        tracing::warn!(%error, "a sign-in that came back could not be removed");
+        tracing::warn!(%error, "a finished sign-in could not be removed");
     }
     Ok(())
 }
@@ -238,13 +242,13 @@ fn open(gateway: &Gateway, state: &str, sealed: &str) -> Option<SignIn> {
     (sign_in.state == state && gateway.now() < sign_in.expires_at).then_some(sign_in)
 }
 
-/// Returns what a client is told when the store does not answer.
+/// Returns the client's error if the store does not respond.
 pub(super) fn unavailable(error: &StoreError) -> Denial {
     tracing::error!(%error, "the store failed");
     Denial::new("temporarily_unavailable", "The gateway cannot answer now")
 }
 
-/// Returns what a client is told when Entra does not do what was asked.
+/// Returns the client's error if Entra does not fulfil a request.
 pub(super) fn denial(error: &IdentityProviderError) -> Denial {
     match error {
         IdentityProviderError::Unavailable(_) => Denial::new(
@@ -260,9 +264,9 @@ pub(super) fn denial(error: &IdentityProviderError) -> Denial {
             let text = format!("The identity provider refused the sign-in{codes}");
             Denial::new("access_denied", text)
         }
-        IdentityProviderError::Over => Denial::new("access_denied", "The sign-in is over"),
+        IdentityProviderError::Over => Denial::new("access_denied", "The sign-in has ended"),
         IdentityProviderError::ForeignTenant => {
-            Denial::new("access_denied", "The person's tenant may not sign in here")
+            Denial::new("access_denied", "Users of this tenant may not sign in here")
         }
         IdentityProviderError::Misconfigured(_) | IdentityProviderError::Untrusted(_) => {
             Denial::new(

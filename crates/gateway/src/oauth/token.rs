@@ -20,10 +20,10 @@ use crate::sessions::{LiveSession, SessionError};
 use crate::storage::{Misfit, Presented, RedeemedCode, RefreshToken, Rotation, SpentRefreshToken};
 use crate::visitors::Visitor;
 
-/// How long a refresh token is good if it is not used, in seconds.
+/// How long an unused refresh token is valid, in seconds.
 const REFRESH_LIFE: u64 = 90 * 24 * 60 * 60;
 
-/// RFC 6749 section 5.1.
+/// A token response (RFC 6749 §5.1).
 #[derive(Serialize)]
 struct Issued {
     access_token: String,
@@ -111,7 +111,7 @@ async fn redeem(
             })
         }
         RedeemedCode::Replayed(session) => {
-            tracing::warn!(session, "a code was used twice; what it opened ends");
+            tracing::warn!(session, "a code was used twice; its session ends");
             gateway.sessions.record_end(&session);
             Err(invalid_grant())
         }
@@ -119,15 +119,14 @@ async fn redeem(
     }
 }
 
-/// Returns the error for a code that is not good. Beyond the limit the visitor is told to wait; one
-/// that is good is never refused for that, because others may have the same address.
+/// Returns the error for an invalid code. Beyond the rate limit, the visitor has to wait. A valid code
+/// is never rejected for that, because other users may share the address.
 fn wrong_code(gateway: &Gateway, visitor: &Visitor) -> OAuthError {
     let counted = gateway.rates.wrong_codes.count(visitor);
     counted.map_or_else(OAuthError::too_often, |()| invalid_grant())
 }
 
-/// Returns the challenge that belongs to a verifier (RFC 7636 section 4.1); `None` if it is
-/// malformed.
+/// Returns the challenge for a verifier (RFC 7636 §4.1 and §4.2), or `None` if it is malformed.
 fn challenge_of(verifier: &str) -> Option<String> {
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     let is_well_formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(unreserved);
@@ -150,7 +149,7 @@ async fn refresh(gateway: &Gateway, form: &Parameters) -> Result<Issued, OAuthEr
     }
     check_resource(resource(gateway, form)?.as_ref(), &session.server)?;
     let scopes = narrowed(form, &session.scopes)?;
-    // Before the token is spent: what fails only for the moment can then be tried again.
+    // Done before the token is spent, so that the client can retry after a temporary failure.
     gateway.sessions.renew(&session).await?;
     let refresh = rotate(gateway, &session, digest).await?;
     Ok(Issued::new(gateway, &session.id, &scopes, &refresh))
@@ -206,7 +205,7 @@ fn resource(gateway: &Gateway, form: &Parameters) -> Result<Option<ServerName>, 
     Ok(Some(server.name.clone()))
 }
 
-/// A `resource` has to be of the server that was granted (RFC 8707 section 2.2).
+/// Checks that `resource` names the granted server (RFC 8707 §2.2).
 fn check_resource(asked: Option<&ServerName>, granted: &ServerName) -> Result<(), OAuthError> {
     if asked.is_none_or(|asked| asked == granted) {
         Ok(())
@@ -222,7 +221,7 @@ fn invalid_target() -> OAuthError {
     )
 }
 
-/// A refresh may ask for less than was granted, never for more (RFC 6749 section 6).
+/// Returns the scopes of a refresh. It may request fewer than were granted, never more (RFC 6749 §6).
 fn narrowed(form: &Parameters, granted: &Scopes) -> Result<Scopes, OAuthError> {
     let asked = Scopes::from_words(form.get("scope").unwrap_or_default());
     crate::scope::decide(&asked, granted).map_err(|_| {
@@ -230,7 +229,7 @@ fn narrowed(form: &Parameters, granted: &Scopes) -> Result<Scopes, OAuthError> {
     })
 }
 
-/// The same for everything that can be wrong with a code or a refresh token.
+/// Returns the error for every kind of invalid code or refresh token.
 fn invalid_grant() -> OAuthError {
     let text = "The code or refresh token is unknown, used, expired or for another client";
     OAuthError::bad_request("invalid_grant", text)

@@ -1,7 +1,7 @@
-//! The requests that are open on a connection.
+//! The open requests of a connection.
 //!
-//! Owns: when each began, whether it is of a session, and how long a connection may go on with them.
-//! Does not own: which connection makes room for another.
+//! Owns: when each began, whether it belongs to a session, and how long the connection may stay open.
+//! Does not own: which connection closes for another one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,29 +16,30 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// How long a client may take to send the headers of its first request.
 const HEADER_TIME: Duration = Duration::from_secs(15);
-/// How long a connection may be open without a request. Front ends reuse theirs for up to two minutes.
+/// How long a connection may be open without a request. Front ends reuse their connections for up to
+/// two minutes.
 const IDLE_TIME: Duration = Duration::from_secs(180);
-/// How long a request without a session may take, with its body and its response.
+/// How long a request without a session may take, including its body and its response.
 const ANONYMOUS_TIME: Duration = Duration::from_secs(60);
-/// How many requests without a session one connection may break off.
+/// How many requests without a session one connection may abort.
 const MAX_ABANDONED: usize = 100;
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Its address, if that has a limit.
+    /// Its address, if the limit per address applies.
     pub(super) address: Option<IpAddr>,
     kind: Kind,
     requests: Mutex<Requests>,
-    /// What times are counted from, in milliseconds.
+    /// The origin of all times, which are in milliseconds.
     start: Instant,
     /// How many requests without a session all connections have.
     anonymous: Arc<AtomicUsize>,
-    /// Cancelled when it has to close.
+    /// Cancelled when the connection has to close.
     pub(crate) closing: CancellationToken,
 }
 
-/// What a place is for.
+/// The purpose of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Usual,
@@ -48,19 +49,19 @@ pub(super) enum Kind {
 
 #[derive(Debug, Default)]
 struct Requests {
-    /// How many there have been.
+    /// The total number of requests.
     count: u64,
-    /// Those that are open, the oldest first.
+    /// The open requests, oldest first.
     open: BTreeMap<u64, Open>,
-    /// How many of them are of a session.
+    /// How many open requests belong to a session.
     of_sessions: usize,
     /// When the last one began or ended, or the connection did.
     used_at: u64,
     /// Whether a session has used the connection.
     is_known: bool,
-    /// How many without a session were broken off.
+    /// How many requests without a session were aborted.
     abandoned: usize,
-    /// Whether the connection was told to close for another: what is open on it counts no more.
+    /// Whether the connection was told to close for another one. Its open requests no longer count.
     makes_room: bool,
 }
 
@@ -70,17 +71,17 @@ struct Open {
     is_of_session: bool,
 }
 
-/// A request that is open, until its response has ended.
+/// An open request, until its response has ended.
 pub(crate) struct OpenRequest {
     connection: Arc<Connection>,
     number: u64,
-    /// What a gateway that ends waits for; none for a stream.
+    /// A shutdown waits for this token. `None` for a stream.
     call: Mutex<Option<TaskTrackerToken>>,
     is_of_session: AtomicBool,
     is_finished: AtomicBool,
 }
 
-/// Which connections make room first.
+/// The order in which connections close for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     IdleUnknown,
@@ -109,7 +110,7 @@ impl Connection {
         Arc::new(connection)
     }
 
-    /// Notes that a request has begun. `call` is held until it has ended.
+    /// Records that a request has begun. Holds `call` until it has ended.
     pub(super) fn begin(self: &Arc<Self>, call: TaskTrackerToken) -> OpenRequest {
         let begun_at = self.now();
         let mut requests = self.requests();
@@ -144,7 +145,8 @@ impl Connection {
         }
     }
 
-    /// Returns the rank, and since when the connection has it; `None` if it must not make room.
+    /// Returns the rank, and since when the connection has it. Returns `None` if it must not be
+    /// closed.
     pub(super) fn rank(&self) -> Option<(Rank, u64)> {
         let requests = self.requests();
         if requests.of_sessions > 0 {
@@ -157,43 +159,43 @@ impl Connection {
         })
     }
 
-    /// Returns whether a request without a session is open.
+    /// Returns true if a request without a session is open.
     pub(super) fn serves_anonymous(&self) -> bool {
         self.requests().oldest_anonymous().is_some()
     }
 
-    /// Returns whether a session has used it.
+    /// Returns true if a session has used the connection.
     pub(crate) fn is_known(&self) -> bool {
         self.requests().is_known
     }
 
-    /// Returns whether a request is open.
+    /// Returns true if a request is open.
     pub(crate) fn serves_request(&self) -> bool {
         !self.requests().open.is_empty()
     }
 
-    /// Returns whether a request of a session is open.
+    /// Returns true if a request of a session is open.
     pub(crate) fn serves_session(&self) -> bool {
         self.requests().of_sessions > 0
     }
 
-    /// Returns whether sessions can use it.
+    /// Returns true if sessions can use the connection.
     pub(super) fn is_usual(&self) -> bool {
         self.kind == Kind::Usual
     }
 
-    /// Returns whether it counts for an address: it is not of a proxy.
+    /// Returns true if the limit per address applies.
     pub(crate) fn is_limited(&self) -> bool {
         self.address.is_some()
     }
 
-    /// Returns whether a request has ever come.
+    /// Returns true if a request has ever arrived.
     pub(crate) fn was_used(&self) -> bool {
         self.requests().count > 0
     }
 
-    /// Returns when the connection has had its time: for its first request, without a request, or for
-    /// one without a session.
+    /// Waits until the connection's time is over: for its first request, for its next request, or for
+    /// a request without a session.
     pub(crate) async fn time_is_over(&self) {
         loop {
             let limit = self.requests().limit();
@@ -202,7 +204,7 @@ impl Connection {
             if left.is_zero() {
                 return;
             }
-            // A request that begins meanwhile has at least this long.
+            // A request that begins meanwhile has at least this much time.
             tokio::time::sleep(left.min(ANONYMOUS_TIME)).await;
         }
     }
@@ -236,8 +238,8 @@ impl Requests {
 }
 
 impl OpenRequest {
-    /// Notes that it is of a session. Returns whether the connection can be used for that; if not, it
-    /// closes.
+    /// Records that the request belongs to a session. Returns false and closes the connection if
+    /// sessions cannot use it.
     #[must_use]
     pub(crate) fn record_session(&self) -> bool {
         if !self.connection.is_usual() {
@@ -245,7 +247,7 @@ impl OpenRequest {
             return false;
         }
         let mut requests = self.connection.requests();
-        // Its place may have another connection already.
+        // Another connection may already have its place.
         if requests.makes_room {
             return false;
         }
@@ -261,18 +263,18 @@ impl OpenRequest {
         true
     }
 
-    /// Notes that it asks for a stream, which a gateway that ends does not wait for.
+    /// Records that the request is for a stream, for which a shutdown does not wait.
     pub(crate) fn record_stream(&self) {
         let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
         *call = None;
     }
 
-    /// Notes that its whole response was taken.
+    /// Records that the whole response was sent.
     pub(crate) fn finish(&self) {
         self.is_finished.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether it is of a session.
+    /// Returns true if the request belongs to a session.
     pub(crate) fn is_of_session(&self) -> bool {
         self.is_of_session.load(Ordering::Relaxed)
     }
@@ -294,7 +296,7 @@ impl Drop for OpenRequest {
             requests.of_sessions -= 1;
         } else if !is_finished {
             requests.abandoned += 1;
-            // A proxy passes on what all its visitors break off.
+            // A proxy aborts the requests of all its visitors.
             if requests.abandoned > MAX_ABANDONED && self.connection.address.is_some() {
                 self.connection.closing.cancel();
             }

@@ -1,5 +1,5 @@
-//! Bodies on their way: without trailers, which nothing has looked at, and with a comment in an event
-//! stream that has been silent for long.
+//! Response bodies during forwarding: without trailers, which no check has seen, and with a comment
+//! in an event stream that is silent for long.
 
 use std::io;
 use std::pin::Pin;
@@ -16,8 +16,9 @@ use super::message_endpoint::EndpointEventRewriter;
 use crate::sessions::LiveSession;
 use crate::without_trailers::WithoutTrailers;
 
-/// Passes a backend's body on as it comes. It breaks off when the session ends, the gateway does
-/// or its time is up; dropped, as when the caller goes away, it closes the backend's stream.
+/// Forwards a backend's body as it arrives. Aborts when the session ends, the gateway stops or the
+/// time is over. When it is dropped, for example because the caller disconnects, it closes the
+/// backend's stream.
 pub(super) struct Relayed {
     body: WithoutTrailers<Incoming>,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -27,21 +28,21 @@ pub(super) struct Relayed {
 
 /// How a response is relayed.
 pub(super) struct RelayOptions {
-    /// For how long at most.
+    /// The maximum duration.
     pub(super) left: Duration,
     pub(super) announcements: Option<EndpointEventRewriter>,
     pub(super) keep_alive: Option<KeepAlive>,
 }
 
-/// Comments in an event stream that is silent: what lies in front of the gateway would close it.
+/// Comments in a silent event stream. Without them, a proxy in front of the gateway would close it.
 pub(super) struct KeepAlive {
     every: Duration,
     next: Pin<Box<Sleep>>,
-    /// Whether a line has begun that has not ended: no comment can stand there.
+    /// Whether the stream is within a line, where no comment can be.
     is_within_line: bool,
 }
 
-/// A line that readers of event streams ignore, also between the lines of an event.
+/// A line that readers of event streams ignore, even between the lines of an event.
 const COMMENT: &[u8] = b":\n";
 
 impl KeepAlive {
@@ -53,7 +54,7 @@ impl KeepAlive {
         }
     }
 
-    /// Notes what passes.
+    /// Records the forwarded bytes.
     fn note(&mut self, data: &[u8]) {
         if let Some(last) = data.last() {
             self.is_within_line = *last != b'\n';
@@ -65,7 +66,7 @@ impl KeepAlive {
         self.next.as_mut().reset(Instant::now() + self.every);
     }
 
-    /// Returns a comment when it is time for one.
+    /// Returns a comment when it is due.
     fn poll(&mut self, context: &mut Context<'_>) -> Option<Bytes> {
         while self.next.as_mut().poll(context).is_ready() {
             self.wait();
@@ -78,7 +79,7 @@ impl KeepAlive {
 }
 
 impl Relayed {
-    /// Makes a body for a caller of `session`.
+    /// Creates a body for a caller of `session`.
     pub(super) fn new(body: Incoming, session: &Arc<LiveSession>, options: RelayOptions) -> Self {
         Self {
             body: WithoutTrailers(body),
@@ -102,8 +103,9 @@ impl Relayed {
     }
 }
 
-/// Returns when the session ends or the time is over. Holds the session and not only its token:
-/// [`Sessions`](crate::sessions::Sessions) forgets one that no request holds, and its end would be lost.
+/// Waits until the session ends or the time is over. Holds the session, not only its token:
+/// [`Sessions`](crate::sessions::Sessions) forgets a session that no request holds, and its end would
+/// be missed.
 async fn end(session: Arc<LiveSession>, left: Duration) {
     tokio::select! {
         () = session.cut.cancelled() => {}

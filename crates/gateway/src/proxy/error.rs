@@ -1,7 +1,7 @@
-//! What a caller is told who does not get through, or whose server does not answer.
+//! The error responses of the proxy.
 //!
-//! Bodies are JSON-RPC errors, because that is what an MCP client can show; nothing of a
-//! backend's address or credential is in them.
+//! Bodies are JSON-RPC errors, because MCP clients can show these. They contain nothing of a backend's
+//! address or credential.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -17,39 +17,39 @@ use crate::oauth::metadata_url;
 use crate::scope::Scopes;
 use crate::servers::Server;
 
-/// Why a request is not answered by a backend.
+/// Why a request gets no response from a backend.
 #[derive(Debug)]
 pub(super) enum ProxyError {
-    /// A web page of an origin that is not allowed.
+    /// The request comes from a web page whose origin is not allowed.
     ForeignOrigin,
     NoSuchServer,
-    /// No token; the caller has to sign in.
+    /// The request has no token: the caller has to sign in.
     Anonymous,
-    /// A token that is no good, for whatever reason.
+    /// The token is invalid, for any reason.
     InvalidToken,
     TokenInQuery,
     /// The token lacks these scopes.
     MissingScopes(Scopes),
-    /// An `Mcp-Session-Id` or message endpoint that this caller was not given.
+    /// The `Mcp-Session-Id` or message endpoint does not belong to this caller.
     UnknownSession,
     TooLarge,
-    /// There is no way to tell whether the session is good.
+    /// The gateway cannot check the session now.
     Unconfirmed,
-    /// The backend is not there.
+    /// The backend cannot be reached.
     BackendDown,
-    /// The backend did not begin to answer.
+    /// The backend did not respond in time.
     BackendSlow,
-    /// The backend wants something the caller cannot give.
+    /// The backend requires something that the caller cannot provide.
     BackendRefused,
     /// Sessions use all connections that the gateway may have.
     Full,
-    /// The gateway ends, and the backend was not asked.
+    /// The gateway stops, and the request was not sent to the backend.
     Ending,
-    /// The gateway ends, and the backend was asked but did not begin to answer.
+    /// The gateway stops, and the request was sent to the backend, which has not responded.
     CutOff,
 }
 
-/// The request that an error answers.
+/// The target of the failed request.
 pub(super) struct RequestTarget<'a> {
     pub(super) gateway: &'a GatewayState,
     pub(super) server: Option<&'a Server>,
@@ -79,7 +79,7 @@ impl ProxyError {
     pub(super) fn answer(&self, target: &RequestTarget<'_>) -> Response {
         let description = match target.server {
             Some(server) => self.describe(&server.title),
-            // Then it is the gateway that has to be named.
+            // Without a server, the message names the gateway.
             None => self.describe(&target.gateway.issuer),
         };
         let server = target.server.map(|server| server.name.as_str());
@@ -107,7 +107,7 @@ impl ProxyError {
         response
     }
 
-    /// RFC 6750 section 3, with the address of the metadata (RFC 9728 section 5.1).
+    /// Returns the challenge (RFC 6750 §3), with the URL of the metadata (RFC 9728 §5.1).
     fn challenge(&self, target: &RequestTarget<'_>) -> Option<HeaderValue> {
         let error = match self {
             Self::Anonymous => "",
@@ -116,8 +116,8 @@ impl ProxyError {
             Self::MissingScopes(_) => "error=\"insufficient_scope\", ",
             _ => return None,
         };
-        // All that the server needs, not only what is missing: a client may ask for just that,
-        // and would then lack what it has now.
+        // Names all scopes that the server requires, not only the missing ones. A client may request
+        // exactly these, and would otherwise lose the scopes that it has.
         let scopes = target
             .server
             .map(|server| server.scopes.to_string())
@@ -127,7 +127,8 @@ impl ProxyError {
         HeaderValue::try_from(text).ok()
     }
 
-    /// In words, about the server of this title, or about the gateway at this address.
+    /// Returns the message and the hint, about the server with this title, or about the gateway at
+    /// this address.
     fn describe(&self, server: &str) -> ErrorDescription {
         let description = |status, kind, message: String, hint| ErrorDescription {
             status,

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-/// What a program may branch on in an error of the gateway.
+/// The kinds of the gateway's errors, which programs may branch on.
 ///
-/// `docs/errors.md` lists all of them. The codes begin at 1101, because the bridge, through which
-/// these errors pass to a host unchanged, has those from 1001 up.
+/// `docs/errors.md` lists all of them. The codes begin at 1101, because those of the bridge begin at
+/// 1001, and the bridge forwards these errors to a host unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]
@@ -50,8 +50,8 @@ impl ErrorKind {
 mod tests {
     use super::ErrorKind;
 
-    /// Returns the kind that follows in the documentation. A new kind has to be given its place
-    /// here, or this does not compile.
+    /// Returns the next kind in the documentation. The compiler rejects a new kind that has no place
+    /// here.
     fn following(kind: ErrorKind) -> Option<ErrorKind> {
         Some(match kind {
             ErrorKind::ForeignOrigin => ErrorKind::NoSuchServer,

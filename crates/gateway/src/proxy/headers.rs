@@ -1,4 +1,4 @@
-//! Which headers pass, in either direction.
+//! Which headers are forwarded, in each direction.
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -19,9 +19,9 @@ const HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// What of a caller's headers a backend has business with: what the message is, how the answer
-/// may be written, and what traces it. Everything else speaks of the caller or of the way here,
-/// which is ours to tell, and a list of all that backends believe would never be whole.
+/// The headers of a caller that a backend gets: what the message is, how the response may be encoded,
+/// and what traces it. All others concern the caller or the route, which the gateway determines. A
+/// list of forbidden headers would never be complete, because backends trust different ones.
 const CALLERS: [&str; 9] = [
     "accept",
     "baggage",
@@ -34,17 +34,17 @@ const CALLERS: [&str; 9] = [
     "user-agent",
 ];
 const CALLERS_PREFIXES: [&str; 3] = ["accept-", "content-", "mcp-"];
-/// What of these is not the caller's to say all the same.
+/// The exceptions: headers that match [`CALLERS`] and are not forwarded.
 const NOT_CALLERS: [&str; 3] = [
-    // Set anew from the body itself: a length beside chunks would say something else.
+    // Derived from the body itself: a length beside chunks could contradict it.
     "content-length",
     "mcp-init-host",
-    // Goes its own way.
+    // Handled by `mcp_session`.
     "mcp-session-id",
 ];
 const NOT_CALLERS_PREFIXES: [&str; 1] = ["mcp-internal-"];
 
-/// What a backend says about its own place, which is not ours.
+/// The headers of a backend that concern its own origin, which differs from the gateway's.
 const BACKENDS_OWN: [&str; 10] = [
     "alt-svc",
     "clear-site-data",
@@ -64,7 +64,7 @@ const BACKENDS_OWN_PREFIXES: [&str; 4] = [
     "x-postern-",
 ];
 
-/// Returns a caller's headers as a backend gets them: what is ours to say comes from `ours` alone.
+/// Returns the headers for a backend. Headers that the gateway determines come only from `ours`.
 pub(super) fn to_backend(callers: &HeaderMap, ours: HeaderMap) -> HeaderMap {
     let mut headers = passing(callers, is_callers);
     for name in ours.keys() {
@@ -74,16 +74,15 @@ pub(super) fn to_backend(callers: &HeaderMap, ours: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// As [`to_backend`], for a stream whose text has to be read on the way.
+/// As [`to_backend`], for a stream whose text the gateway must read.
 pub(super) fn to_backend_readable(callers: &HeaderMap, ours: HeaderMap) -> HeaderMap {
     let mut headers = to_backend(callers, ours);
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
 }
 
-/// Returns a backend's headers as the caller gets them, without those that we `injected` and
-/// without any that holds one of our `secrets`: a backend may tell what it was asked with. Bodies
-/// are not looked at.
+/// Returns the headers for a caller, without those that the gateway `injected` and without any that
+/// contains one of its `secrets`, because a backend may repeat the request. Bodies are not searched.
 pub(super) fn to_caller(
     backends: &HeaderMap,
     injected: &HeaderMap,
@@ -101,17 +100,18 @@ pub(super) fn to_caller(
         .map(|(name, _)| name.clone())
         .collect();
     for name in telling {
-        tracing::warn!(header = %name, "a backend's answer holds a secret that it was sent");
+        tracing::warn!(header = %name, "a header of a backend's response contains a secret and is removed");
         headers.remove(name);
     }
     if is_event_stream(backends) {
-        // A proxy in front of us must not collect a stream before it passes it on.
+        // A proxy in front of the gateway must not buffer a stream.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     headers
 }
 
-/// A shorter secret could be a part of anything by chance; it is looked for as the whole value.
+/// A shorter secret could be a part of any value by chance, so it is only compared with the whole
+/// value.
 const SHORTEST_PART: usize = 6;
 
 fn holds(value: &HeaderValue, secret: &SecretString) -> bool {
@@ -134,8 +134,8 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns whether a backend's status may be the caller's: a redirect would lead past the gateway,
-/// and a 401 speaks of a credential the caller does not have.
+/// Returns true if a backend's status is forwarded. A redirect would lead past the gateway, and a 401
+/// concerns a credential that the caller does not have.
 pub(super) fn may_pass(status: StatusCode) -> bool {
     !(status.is_redirection() && status != StatusCode::NOT_MODIFIED)
         && status != StatusCode::UNAUTHORIZED
@@ -143,8 +143,8 @@ pub(super) fn may_pass(status: StatusCode) -> bool {
         && !status.is_informational()
 }
 
-/// Many servers take `-` and `_` for the same, so that a name with the one could pose as a name
-/// with the other.
+/// Returns true if a header may come from the caller. Names with `_` may not, because many servers
+/// treat `_` as `-`, so that one name could imitate another.
 fn is_callers(name: &str) -> bool {
     is_listed(name, &CALLERS, &CALLERS_PREFIXES)
         && !is_listed(name, &NOT_CALLERS, &NOT_CALLERS_PREFIXES)
@@ -168,7 +168,7 @@ fn passing(given: &HeaderMap, may: impl Fn(&str) -> bool) -> HeaderMap {
         .collect()
 }
 
-/// Headers that `Connection` names are of one hop too.
+/// Returns the headers that `Connection` names. They are of one hop too.
 fn listed_by_connection(headers: &HeaderMap) -> Vec<String> {
     let values = headers
         .get_all(CONNECTION)
@@ -180,7 +180,7 @@ fn listed_by_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// Returns whether a header frames or types a message: `Connection` cannot remove it.
+/// Returns true if a header frames or types a message. `Connection` cannot remove it.
 fn is_essential(name: &HeaderName) -> bool {
     *name == CONTENT_LENGTH || *name == CONTENT_TYPE
 }

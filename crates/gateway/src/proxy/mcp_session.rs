@@ -1,7 +1,7 @@
-//! `Mcp-Session-Id` on its way: a caller gets a sealed one that is good for them alone.
+//! `Mcp-Session-Id` during forwarding: a caller gets a sealed id that is valid only for that caller.
 //!
-//! A backend trusts every caller that knows a session's id. The gateway seals the id together with user
-//! and client. So an id that leaks is of no use to others, and the gateway has nothing to remember.
+//! A backend trusts every caller that knows a session's id. The gateway seals the id together with
+//! user and client. So an id that leaks is useless to others, and the gateway needs to store nothing.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ use crate::crypto::{KeyRing, Purpose};
 
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// A backend's id, and whose it is.
+/// A backend's id and its owner.
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     id: String,
     owner: Owner,
 }
 
-/// Who may use what a backend handed out. A new sign-in of the same user changes nothing.
+/// The owner of a backend's id or endpoint. A new sign-in of the same user has the same owner.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
     user: String,
@@ -37,11 +37,11 @@ impl Owner {
     }
 }
 
-/// The id is not one that this caller was given.
+/// The id does not belong to this caller.
 #[derive(Debug)]
 pub(super) struct ForeignSession;
 
-/// Puts the backend's id into `to`, where the caller's was in `from`.
+/// Opens the caller's id in `from`, and puts the backend's id into `to`.
 pub(super) fn open(
     keys: &KeyRing,
     permit: &Permit,
@@ -63,7 +63,7 @@ pub(super) fn open(
     Ok(())
 }
 
-/// Puts the caller's id into `to`, where the backend's was in `from`.
+/// Seals the backend's id in `from`, and puts the caller's id into `to`.
 pub(super) fn seal(keys: &KeyRing, permit: &Permit, from: &HeaderMap, to: &mut HeaderMap) {
     let Some(id) = from.get(MCP_SESSION_ID).and_then(|id| id.to_str().ok()) else {
         return;

@@ -1,8 +1,8 @@
-//! The `endpoint` event of HTTP+SSE (2024-11-05): a backend says where messages go, and the
-//! caller is told a place at the gateway instead.
+//! The `endpoint` event of HTTP+SSE (2024-11-05). In it, a backend names the URL for messages. The
+//! caller gets a URL at the gateway instead.
 //!
-//! Invariant: what a caller is told leads to the gateway, and from there only to the origin the
-//! stream came from, for this caller. Everything else of the stream passes byte for byte.
+//! Invariant: the caller's URL leads to the gateway, and from there only to the origin of the stream,
+//! and only for this caller. All other bytes of the stream are forwarded unchanged.
 
 use std::sync::Arc;
 
@@ -16,21 +16,22 @@ use super::permit::Permit;
 use crate::crypto::{KeyRing, Purpose};
 use crate::gateway_state::GatewayState;
 
-/// The longest `endpoint` event, in bytes. A longer event of another kind passes in pieces.
+/// The maximum length of an `endpoint` event, in bytes. A longer event of another kind is forwarded in
+/// pieces.
 const MAX_ENDPOINT: usize = 16 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// A message endpoint of a backend, and whose it is.
+/// A message endpoint of a backend and its owner.
 #[derive(Serialize, Deserialize)]
 struct Sealed<Who> {
     url: String,
     owner: Who,
-    /// The session at the gateway: its end is that of the endpoint.
+    /// The session at the gateway. The endpoint ends with it.
     session: String,
 }
 
-/// Returns the backend's endpoint that a caller was told as `told`, if it was this caller, in this
-/// session, and if the configuration still names the backend.
+/// Opens the sealed endpoint `told`. Returns the backend's endpoint if it belongs to this caller and
+/// this session, and if the configuration still names the backend.
 pub(super) fn open(keys: &KeyRing, permit: &Permit, told: &str) -> Option<Uri> {
     let sealed: Sealed<Owner> = keys.open_json(Purpose::MessageEndpoint, told)?;
     let is_own = sealed.owner == Owner::of(permit) && sealed.session == permit.session().id;
@@ -39,7 +40,7 @@ pub(super) fn open(keys: &KeyRing, permit: &Permit, told: &str) -> Option<Uri> {
     Uri::try_from(url).ok().filter(|_| is_own)
 }
 
-/// Why a stream is cut off.
+/// Why a stream is aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EndpointError {
     #[error("the backend's message endpoint is not at the backend")]
@@ -50,24 +51,24 @@ pub(super) enum EndpointError {
 
 type Tell = Box<dyn Fn(&str) -> Option<String> + Send>;
 
-/// Rewrites the announcements in one stream.
+/// Rewrites the `endpoint` events of one stream.
 pub(super) struct EndpointEventRewriter {
-    /// Makes of a backend's endpoint what the caller is told.
+    /// Converts a backend's endpoint to that of the caller.
     tell: Tell,
-    /// Whole lines of the event that is being read.
+    /// The complete lines of the current event.
     event: BytesMut,
-    /// The line that is being read.
+    /// The incomplete current line.
     line: BytesMut,
-    /// The event turned out too long for an announcement; its lines pass.
+    /// Whether the event is too long for an `endpoint` event, so that its lines are forwarded.
     event_passes: bool,
-    /// The line turned out not to name the kind of event; its bytes pass.
+    /// Whether the line does not name the event's kind, so that its bytes are forwarded.
     line_passes: bool,
-    /// A line feed now would belong to the line before.
+    /// Whether a line feed would belong to the previous line.
     after_return: bool,
 }
 
 impl EndpointEventRewriter {
-    /// For a stream from `stream` to the caller of `permit`, who posts to `path`.
+    /// Creates a rewriter for a stream from `stream` to the caller of `permit`, who posts to `path`.
     pub(super) fn new(
         gateway: Arc<GatewayState>,
         permit: &Permit,
@@ -99,7 +100,7 @@ impl EndpointEventRewriter {
         }
     }
 
-    /// Takes the next bytes of the stream; returns what can be passed on.
+    /// Reads the next bytes of the stream. Returns the bytes that can be forwarded.
     pub(super) fn push(&mut self, mut chunk: &[u8]) -> Result<Bytes, EndpointError> {
         let mut out = BytesMut::with_capacity(chunk.len());
         while let Some(end) = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -131,7 +132,7 @@ impl EndpointEventRewriter {
         Ok(())
     }
 
-    /// Passes on an event that is too long to be held back. It must not be an announcement then.
+    /// Forwards an event that is too long to be held back. Fails if it is an `endpoint` event.
     fn give_up(&mut self, out: &mut BytesMut) -> Result<(), EndpointError> {
         let is_name = self.line.len() > MAX_ENDPOINT && may_name_the_event(&self.line);
         if is_name || announced(&self.event).is_some() {
@@ -167,7 +168,7 @@ impl EndpointEventRewriter {
                 }
             }
         } else {
-            // A comment alone keeps a connection alive: it must not wait for an event.
+            // A comment keeps a connection alive, so it must not wait for an event.
             let alone = line.starts_with(b":") && self.event.is_empty();
             let kept = if alone { out } else { &mut self.event };
             kept.extend_from_slice(&line);
@@ -192,7 +193,7 @@ impl EndpointEventRewriter {
     }
 }
 
-/// Returns the endpoint that an event announces, if it is such an event.
+/// Returns the endpoint that an event names. Returns `None` if it is no `endpoint` event.
 fn announced(event: &[u8]) -> Option<String> {
     let (mut kind, mut data) = (None, Vec::new());
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -210,13 +211,13 @@ fn announced(event: &[u8]) -> Option<String> {
     (kind == Some(b"endpoint")).then(|| String::from_utf8_lossy(&data.join(&b'\n')).into_owned())
 }
 
-/// Returns whether a line, as far as it was read, may be the one that names the event's kind.
+/// Returns true if a line may name the event's kind, judging by the bytes so far.
 fn may_name_the_event(line: &[u8]) -> bool {
     let line = line.strip_prefix(BOM).unwrap_or(line);
     line.starts_with(b"event") || b"event".starts_with(line) || BOM.starts_with(line)
 }
 
-/// `endpoint`, resolved, if it does not leave the origin of `stream`.
+/// Resolves `endpoint`. Returns `None` if it leaves the origin of `stream`.
 fn at_same_origin(stream: &Url, endpoint: &str) -> Option<String> {
     let url = stream.join(endpoint).ok()?;
     let same = url.origin() == stream.origin() && url.origin().is_tuple();
@@ -228,7 +229,7 @@ fn at_same_origin(stream: &Url, endpoint: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Returns what a caller gets of a stream that comes in chunks of `size` bytes.
+    /// Returns the caller's stream for a stream in chunks of `size` bytes.
     fn passed(stream: &str, size: usize) -> Result<String, EndpointError> {
         let base = Url::parse("http://10.0.0.5:7071/mcp/sse").unwrap();
         let mut announcements = EndpointEventRewriter::telling(move |endpoint| {

@@ -1,7 +1,7 @@
-//! The way to the MCP servers: who asks, whether they may, and under which credential.
+//! Forwards requests to the MCP servers.
 //!
-//! `request → Authenticated → Permit → BackendCredential → backend`: each can be made only from
-//! the one before. What a caller authenticates with never goes further than the first step.
+//! `request → Authenticated → Permit → BackendCredential → backend`: each can be made only from the
+//! one before. The caller's credential never goes further than the first step.
 
 mod body;
 mod error;

@@ -1,4 +1,4 @@
-//! Whether a caller may reach a server, and what the server is told of them.
+//! Decides whether a caller may reach a server, and what the server gets to know about the caller.
 
 use std::sync::Arc;
 
@@ -11,25 +11,26 @@ use crate::servers::Server;
 use crate::sessions::LiveSession;
 use crate::storage::Seconds;
 
-/// The header that names the caller to a backend: `{tenant}.{object id}`, the same for good.
+/// The header that identifies the caller to a backend: `{tenant}.{object id}`. It never changes for a
+/// user.
 pub(super) const USER: &str = "x-postern-user";
 
-/// What is known of a caller that matters for a decision.
+/// The facts about a caller that a decision needs.
 struct Caller<'a> {
     server: &'a ServerName,
     scopes: &'a Scopes,
 }
 
-/// What a caller wants.
+/// The requested action.
 struct Action<'a> {
     server: &'a ServerName,
     needs: &'a Scopes,
 }
 
-/// Why a caller may not.
+/// Why a caller is rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PermitError {
-    /// Their session is for another server (RFC 8707): here it is as good as none.
+    /// The session is for another server (RFC 8707). The response is the same as without a token.
     OtherServer,
     /// These scopes are missing.
     Missing(Scopes),
@@ -42,7 +43,7 @@ pub(super) struct Permit {
     until: Seconds,
 }
 
-/// Decides; pure but for the types it takes apart.
+/// Decides whether the caller may reach the server. The decision itself is a pure function.
 pub(super) fn decide(caller: &Authenticated, server: &Arc<Server>) -> Result<Permit, PermitError> {
     let session = caller.session();
     let known = Caller {
@@ -82,13 +83,13 @@ impl Permit {
         &self.server
     }
 
-    /// Returns when the key it was given for stops being good.
+    /// Returns when the access token expires for which it was granted.
     pub(super) fn until(&self) -> Seconds {
         self.until
     }
 }
 
-/// What a backend is shown instead of what the caller showed us.
+/// The credential for a backend, in place of the caller's.
 pub(super) struct BackendCredential {
     headers: HeaderMap,
 }

@@ -1,4 +1,4 @@
-//! One request's context to a backend and back.
+//! Relays one request to a backend, and the response to the caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ use crate::places::OpenRequest;
 use crate::servers::Server;
 use crate::storage::Seconds;
 
-/// How long the answer to a message may take at least, in seconds: a call is not lost because
-/// its key was about to expire.
+/// How long the response to a message may take at least, in seconds, so that a call does not fail
+/// because its access token expires soon.
 const LAST_WORD: Seconds = 15 * 60;
 
 /// Streamable HTTP: `/{server}/mcp`.
@@ -80,7 +80,7 @@ pub(crate) async fn nowhere(
     with_cors(&gateway, request.headers().get(ORIGIN).cloned(), response)
 }
 
-/// How a server is spoken to.
+/// The transport of a server's endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
     Streamable,
@@ -117,14 +117,14 @@ async fn relay(gateway: Arc<GatewayState>, request: Request, transport: Transpor
     with_cors(&gateway, origin, response)
 }
 
-/// Returns whether the response is a stream without an end, and not the answer to a call.
+/// Returns true if the response is a stream without an end, and not the response to a call.
 fn asks_for_stream(request: &Request) -> bool {
     let method = request.headers().get("mcp-method");
     *request.method() == Method::GET
         || method.is_some_and(|method| method.as_bytes() == b"subscriptions/listen")
 }
 
-/// Returns the server at a path, compared as it is written: nothing is decoded.
+/// Returns the server at a path. The path is compared as it is written, without decoding.
 fn server_at(gateway: &GatewayState, path: &str, transport: Transport) -> Option<Arc<Server>> {
     let server = match path {
         "/mcp" | "/mcp/sse" | "/mcp/message" => gateway.servers.root(),
@@ -155,7 +155,7 @@ async fn pass(
     if is_announced_too_large(request.headers()) {
         return Err(ProxyError::TooLarge);
     }
-    // What has not begun when the gateway ends can be sent again.
+    // A request that has not begun when the gateway stops can be sent again.
     if gateway.drain.cut.is_cancelled() {
         return Err(ProxyError::Ending);
     }
@@ -173,7 +173,7 @@ async fn pass(
     let response = response.map_err(|error| match error {
         SendError::TooLarge => ProxyError::TooLarge,
         SendError::Late => {
-            tracing::warn!(server = %server.name, "a backend does not answer");
+            tracing::warn!(server = %server.name, "a backend does not respond");
             ProxyError::BackendSlow
         }
         SendError::Unreachable(error) => {
@@ -184,7 +184,7 @@ async fn pass(
     answer(gateway, &permit, &context, &uri, response)
 }
 
-/// Returns the request as the backend gets it.
+/// Returns the request for the backend.
 fn prepare(
     gateway: &GatewayState,
     permit: &Permit,
@@ -216,16 +216,16 @@ fn prepare(
     })
 }
 
-/// How a response was asked for.
+/// The part of a request that determines how its response is forwarded.
 struct ResponseContext {
     transport: Transport,
     path: String,
-    /// How long its body may go on.
+    /// How long its body may take.
     left: Duration,
 }
 
-/// Returns how long a response may take: a stream until its key expires, an answer for at least
-/// [`LAST_WORD`] seconds.
+/// Returns how long a response may take: a stream until its access token expires, another response for
+/// at least [`LAST_WORD`] seconds.
 fn time_left(permit: &Permit, is_stream: bool, now: Seconds) -> Duration {
     let left = permit.until().saturating_sub(now);
     Duration::from_secs(match is_stream {
@@ -234,7 +234,7 @@ fn time_left(permit: &Permit, is_stream: bool, now: Seconds) -> Duration {
     })
 }
 
-/// Makes the response that the caller gets from the response of the backend at `uri`.
+/// Creates the caller's response from the response of the backend at `uri`.
 fn answer(
     gateway: &Arc<GatewayState>,
     permit: &Permit,
@@ -245,7 +245,7 @@ fn answer(
     let (backends, body) = response.into_parts();
     if !headers::may_pass(backends.status) {
         let (server, status) = (&permit.server().name, backends.status);
-        tracing::warn!(%server, %status, "a backend answers with what cannot be passed on");
+        tracing::warn!(%server, %status, "a backend's response cannot be forwarded");
         return Err(ProxyError::BackendRefused);
     }
     let rewritten =
@@ -265,7 +265,7 @@ fn answer(
         headers.remove(CONTENT_LENGTH);
     }
     mcp_session::seal(&gateway.keys, permit, &backends.headers, &mut headers);
-    // What is compressed, or has a length, takes no comment.
+    // No comment can be inserted into a compressed body, or one with a length.
     let is_open = headers::is_event_stream(&headers)
         && !headers.contains_key(CONTENT_ENCODING)
         && !headers.contains_key(CONTENT_LENGTH);
@@ -281,8 +281,8 @@ fn answer(
     Ok(response)
 }
 
-/// A backend's URL with the caller's query, unless it has one of its own, which may hold a key
-/// that a caller must not override.
+/// Returns a backend's URL with the caller's query. If the URL has a query, which may contain a key,
+/// the caller's is dropped.
 fn with_query(url: &Uri, query: Option<&str>) -> Uri {
     let Some(query) = query.filter(|_| url.query().is_none()) else {
         return url.clone();
@@ -292,7 +292,7 @@ fn with_query(url: &Uri, query: Option<&str>) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| url.clone())
 }
 
-/// Returns the endpoint that the backend announced, out of what the caller was told.
+/// Returns the backend's endpoint from the caller's query.
 fn told_endpoint(gateway: &GatewayState, permit: &Permit, query: Option<&str>) -> Option<Uri> {
     let told = query?
         .split('&')
@@ -311,7 +311,7 @@ fn is_announced_too_large(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A web page may call only if its origin is listed, or is our own.
+/// Checks the origin of a web page. It must be listed, or the gateway's own.
 fn check_origin(gateway: &GatewayState, headers: &HeaderMap) -> Result<(), ProxyError> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let allowed = match (origins.next(), origins.next()) {

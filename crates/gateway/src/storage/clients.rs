@@ -1,9 +1,9 @@
 //! Registered clients (RFC 7591).
 //!
-//! Every visitor can register one, and none must be kept from it by those who do so without end. So
-//! there is no limit of their number: clients that were never used make room for new ones. A client is
-//! in use from the first token that it gets until the last consent to it ends; only a user can bring
-//! that about, and a user has a limited number of consents.
+//! Any visitor can register a client, and a flood of registrations must not prevent that. So their
+//! number has no limit: unused clients are evicted for new ones. A client is in use from its first
+//! token until the last consent to it ends. Only a user can cause that, and the number of a user's
+//! consents is limited.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
@@ -11,17 +11,17 @@ use super::database::row_count;
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
 
-/// How many clients are kept that are not in use. Beyond that the ones go that registered first.
+/// The maximum number of unused clients. Beyond that, the oldest registrations are evicted.
 const UNUSED_CLIENTS: u64 = 10_000;
-/// How many of them go for one registration: more than it adds, because the number may have been
+/// How many unused clients one registration evicts: more than it adds, because the maximum may be
 /// exceeded.
 const REMOVED_AT_ONCE: u64 = 16;
-/// How long a client is kept in any case: longer than a user takes to sign in.
+/// The minimum lifetime of a client: longer than a user takes to sign in.
 const MIN_LIFE: Seconds = 60 * 60;
-/// How long a client is kept that is not in use.
+/// The lifetime of an unused client.
 pub(super) const UNUSED: Seconds = 30 * 24 * 60 * 60;
 
-/// A client, as it registered itself: nothing of it is verified.
+/// A client, with the metadata that it registered. None of it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
     pub(crate) id: String,
@@ -42,8 +42,8 @@ impl Client {
 }
 
 impl Store {
-    /// Registers a client. Returns the one that registered with the same metadata before, if there is
-    /// one: its id, and when that was.
+    /// Registers a client. If one with the same metadata exists, returns that one, with its id and its
+    /// time of registration.
     pub(crate) async fn register(&self, client: Client) -> Result<Client, StoreError> {
         self.run(move |tx| {
             let now = client.registered_at;
@@ -56,7 +56,8 @@ impl Store {
         .await
     }
 
-    /// As [`Self::register`], if there is a client with the same metadata; else nothing happens.
+    /// Like [`Self::register`], but only if a client with the same metadata exists. Otherwise changes
+    /// nothing.
     pub(crate) async fn register_again(
         &self,
         client: &Client,
@@ -122,7 +123,7 @@ fn insert(tx: &Transaction<'_>, client: Client) -> rusqlite::Result<Client> {
     )
 }
 
-/// Removes clients that are not in use, but for those that were seen lately.
+/// Evicts unused clients, except those that were seen recently.
 fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
     tx.execute(
         "DELETE FROM clients WHERE rowid IN (
@@ -148,7 +149,7 @@ mod tests {
         }
     }
 
-    /// Adds so many clients that were seen one second after the other.
+    /// Adds clients with these numbers, seen one second after the other.
     fn fill(
         numbers: std::ops::Range<u64>,
         is_used: bool,

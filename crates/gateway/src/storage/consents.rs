@@ -1,4 +1,4 @@
-//! What people allowed: which client, at which redirect, for which server and scopes.
+//! The consents of users: which client, at which redirect URI, for which server and scopes.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use crate::crypto;
 use crate::scope::Scopes;
 use crate::user::User;
 
-/// How long a consent is remembered.
+/// How long a consent is valid.
 const REMEMBERED: Seconds = 365 * 24 * 60 * 60;
 
-/// How many consents one user has. Beyond that, the oldest one ends.
+/// The maximum number of consents of one user. Beyond that, the oldest one ends.
 const MAX_CONSENTS_PER_USER: u64 = 500;
 
-/// What a consent is for. The redirect is the one that was registered.
+/// The subject of a consent. The redirect URI is the registered one.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsentKey {
     pub(crate) user: String,
@@ -62,7 +62,7 @@ impl Store {
         .await
     }
 
-    /// Records that `user` allowed `scopes`, beside what was allowed before.
+    /// Records that `user` allowed `scopes`, in addition to those allowed before.
     pub(crate) async fn record_consent(
         &self,
         user: User,
@@ -106,7 +106,7 @@ impl Store {
         .await
     }
 
-    /// Returns what `user` allowed `client`, newest first.
+    /// Returns the consents of `user` to `client`, newest first.
     pub(crate) async fn consents(
         &self,
         user: String,
@@ -125,8 +125,8 @@ impl Store {
         .await
     }
 
-    /// Removes a consent of `user` to `client`, and with it every session it carried; answers
-    /// with their ids, or with `None` if there is no such consent.
+    /// Removes a consent of `user` to `client`, with all its sessions. Returns their ids, or `None` if
+    /// there is no such consent.
     pub(crate) async fn revoke_consent(
         &self,
         id: String,
@@ -148,7 +148,7 @@ impl Store {
     }
 }
 
-/// Ends the oldest consent of a user that has too many; returns the sessions that it carried.
+/// Ends the oldest consent of a user with too many. Returns its sessions.
 fn end_surplus(tx: &Transaction<'_>, user: &str, newest: &str) -> rusqlite::Result<Vec<String>> {
     let number: u64 = tx.query_row(
         "SELECT count(*) FROM consents WHERE person = ?1",

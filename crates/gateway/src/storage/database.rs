@@ -14,25 +14,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How many jobs may wait; beyond that callers wait to hand theirs in.
+/// How many jobs may be queued. Beyond that, callers wait.
 const QUEUE: usize = 256;
 
-/// How long a call may wait until it begins.
+/// How long a call may be queued.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often a start looks whether the database is free.
+/// The interval at which a start checks whether the database is free.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The store cannot answer. The caller is told to come back later, and is let in nowhere.
+/// The store does not respond. The caller has to retry later, and gets no access.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// The database refused.
+    /// The database returned an error.
     #[error("the database failed: {0}")]
     Failed(String),
-    /// The call did not begin within [`DEADLINE`]. Nothing happened, and nothing will.
+    /// The call did not begin within [`DEADLINE`], and never will.
     #[error("the database was busy for {} seconds", DEADLINE.as_secs())]
     Busy,
-    /// Its thread is gone.
+    /// Its thread has ended.
     #[error("the database is closed")]
     Closed,
 }
@@ -52,8 +52,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the database at `path`. If another gateway has it, waits for `patience` until that
-    /// one has let go of it. Returns `None` if `shutdown` is cancelled meanwhile.
+    /// Opens or creates the database at `path`. If another gateway has it, waits up to `patience` for
+    /// its release. Returns `None` if `shutdown` is cancelled meanwhile.
     pub(crate) async fn open_when_free(
         path: &Path,
         patience: Duration,
@@ -107,13 +107,13 @@ impl Store {
         Ok(Self { jobs })
     }
 
-    /// Runs `job` as one transaction, if it begins within [`DEADLINE`]. One that has begun is finished,
-    /// even if its caller is gone.
+    /// Runs `job` as one transaction, if it begins within [`DEADLINE`]. A job that has begun
+    /// completes, even if its caller is gone.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // Belongs to the job once it begins, and to the caller once it gives up.
+        // Claimed by the job when it begins, or by the caller when it gives up.
         let claim = Arc::new(AtomicBool::new(false));
         let own_claim = Arc::clone(&claim);
         let (answer, answered) = oneshot::channel();
@@ -130,7 +130,7 @@ impl Store {
         }
     }
 
-    /// Runs `job` as one transaction, however long it has to wait: what takes rights away must happen.
+    /// Runs `job` as one transaction, without a deadline, because a revocation must never be lost.
     pub(super) async fn run_without_deadline<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -151,25 +151,26 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Returns whether its thread runs. Does not wait for it.
+    /// Returns true if its thread runs. Does not wait for it.
     pub(crate) fn is_open(&self) -> bool {
         !self.jobs.is_closed()
     }
 
-    /// Returns whether it answers.
+    /// Checks that the store responds.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.run(|tx| tx.query_row("SELECT EXISTS (SELECT 1 FROM sessions)", [], |_| Ok(())))
             .await
     }
 }
 
-/// Returns how many rows a table has whose number is limited.
+/// Returns the number of rows of a table that has a limit.
 pub(super) fn row_count(tx: &Transaction<'_>, table: &str) -> rusqlite::Result<u64> {
     let mut count = tx.prepare_cached("SELECT number FROM row_counts WHERE name = ?1")?;
     count.query_row([table], |row| row.get(0))
 }
 
-/// Runs a job as one transaction. One that panics is undone, as one that fails is, and the next can run.
+/// Runs a job as one transaction. If it fails or panics, the transaction is rolled back, and the next
+/// job can run.
 fn transact<T>(
     connection: &mut Connection,
     job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -187,8 +188,8 @@ fn transact<T>(
     }
 }
 
-/// Takes the database at `path` for this process, until the file is closed. Returns `None` if another
-/// process has it: two gateways would each keep sessions in memory that the other one has ended.
+/// Locks the database at `path` for this process, until the file is closed. Returns `None` if another
+/// process has the lock. Two gateways would each keep sessions in memory that the other one has ended.
 fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
     let lock = path.with_extension("lock");
     let file = open_private(&lock).with_context(|| format!("cannot open {}", lock.display()))?;
@@ -201,17 +202,18 @@ fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
     }
 }
 
-/// Opens or creates a file for its owner only. SQLite gives its side files the mode of the database.
+/// Opens or creates a file that only its owner can access. SQLite gives its side files the mode of the
+/// database.
 fn open_private(path: &Path) -> std::io::Result<File> {
     let mut options = files::private_options();
-    // Windows locks no file that is opened for appending alone.
+    // Windows cannot lock a file that is opened only for appending.
     options.read(true).append(true).create(true).open(path)
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A redeemed code or a revoked session must not come back after a power cut.
+    // A redeemed code or a revoked session must not return after a power failure.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
@@ -227,7 +229,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-/// The steps from nothing to today's schema. A step is never changed once it was released.
+/// The migrations from an empty database to the current schema. A released migration never changes.
 const SCHEMA: [&str; 5] = [
     include_str!("schema-1.sql"),
     include_str!("schema-2.sql"),
@@ -250,8 +252,8 @@ mod tests {
         (folder, store)
     }
 
-    /// Adds `MANY` sessions of one client, each with a spent refresh token, and as many clients that
-    /// were never used as there may be.
+    /// Adds `MANY` sessions of one client, each with a spent refresh token, and the maximum number of
+    /// unused clients.
     async fn fill(store: &Store) {
         let fill = |tx: &Transaction<'_>| {
             tx.execute_batch(&format!(
@@ -331,7 +333,7 @@ mod tests {
             registered_at: 1_000_000,
             used: false,
         };
-        // Unused clients make room for it.
+        // Unused clients are evicted for it.
         let registered = tokio::time::timeout(Duration::from_secs(2), store.register(client));
         assert_eq!(registered.await.unwrap().unwrap().id, "new");
         assert!(count(&store, "clients").await < 10_000);
@@ -402,7 +404,7 @@ mod tests {
         let idle = store.run(|tx| row_count(tx, "unused_clients")).await;
         assert_eq!(idle.unwrap(), 2);
         assert_eq!(count(&store, "people").await, 1);
-        // With the last consent its user goes.
+        // A user is deleted with the last consent.
         let end = |tx: &Transaction<'_>| tx.execute("DELETE FROM clients WHERE id = 'a'", []);
         store.run(end).await.unwrap();
         assert_eq!(count(&store, "people").await, 0);

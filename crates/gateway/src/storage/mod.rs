@@ -1,10 +1,10 @@
-//! What must survive a restart, in SQLite.
+//! The data that must survive a restart, in SQLite.
 //!
-//! Owns: clients, consents, people, sessions, codes and refresh tokens, and what happens once.
-//! Does not own: sealing and digests, which the callers do; no plain token reaches this module.
+//! Owns: clients, consents, users, sessions, codes and refresh tokens, and single use. Does not own:
+//! sealing and digests, which the callers do. No plain token reaches this module.
 //!
-//! One thread owns the connection and runs the jobs one after another, so that each job is
-//! atomic towards the others without further locks.
+//! One thread owns the connection and runs the jobs one after another, so each job is atomic without
+//! further locks.
 
 mod clients;
 mod consents;

@@ -1,6 +1,6 @@
-//! Sessions, and the codes and refresh tokens that belong to them.
+//! Sessions, and their codes and refresh tokens.
 //!
-//! A session is the family of everything that came of one sign-in; its row gone, all of it is.
+//! A session is the family of all tokens of one sign-in. They are deleted with its row.
 
 use model::ServerName;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
@@ -11,17 +11,18 @@ use crate::crypto::Digest;
 use crate::scope::Scopes;
 use crate::user::User;
 
-/// How long after its use a refresh token is answered with the same successor.
+/// How long a spent refresh token returns the same successor again.
 pub(super) const GRACE: Seconds = 30;
-/// How long a spent code is known, so that its replay ends what it opened.
+/// How long a spent code is stored, so that its replay ends its session.
 const REPLAY_KNOWN: Seconds = 24 * 60 * 60;
 
-/// How many sessions one user has. Beyond that, those end first that were not renewed for longest.
+/// The maximum number of sessions of one user. Beyond that, those that were refreshed least recently
+/// end.
 const MAX_SESSIONS_PER_USER: u64 = 500;
-/// How many of them one sign-in ends: more than it adds, because there may be too many from before.
+/// How many sessions one sign-in ends: more than it adds, because the maximum may be exceeded.
 const ENDED_AT_ONCE: u64 = 16;
 
-/// A session as it lies in the store.
+/// A session in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) id: String,
@@ -33,12 +34,12 @@ pub(crate) struct Session {
     /// The sealed tokens of Entra.
     pub(crate) upstream: String,
     pub(crate) upstream_expires_at: Seconds,
-    /// From when on they are renewed.
+    /// When they are to be refreshed.
     pub(crate) upstream_renew_at: Seconds,
     pub(crate) expires_at: Seconds,
 }
 
-/// An authorization code, bound to what it was issued for.
+/// An authorization code, bound to its request.
 #[derive(Clone, Debug)]
 pub(crate) struct Code {
     pub(crate) digest: Digest,
@@ -49,82 +50,82 @@ pub(crate) struct Code {
     pub(crate) expires_at: Seconds,
 }
 
-/// The transaction of an authorization request, which brings one code at most.
+/// The transaction of an authorization request. It issues at most one code.
 #[derive(Clone, Debug)]
 pub(crate) struct SpentTransaction {
     pub(crate) id: String,
-    /// When every form and cookie of it has expired.
+    /// When all its forms and cookies have expired.
     pub(crate) expires_at: Seconds,
 }
 
-/// What came of the begin of a session.
+/// The result of beginning a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
-    /// It has begun. These sessions of its user have made room for it.
+    /// It has begun. These sessions of its user ended for it.
     Session { ended: Vec<String> },
-    /// Its transaction brought a code before. There is no session.
+    /// Its transaction has already issued a code, so there is no session.
     Spent,
 }
 
-/// What a client shows beside a code.
+/// The parameters that a client sends with a code.
 #[derive(Clone, Debug)]
 pub(crate) struct Presented {
     pub(crate) client: String,
-    /// OAuth 2.1 has none: PKCE says more than it did.
+    /// `None` for OAuth 2.1, which does without it because of PKCE.
     pub(crate) redirect_uri: Option<String>,
-    /// The S256 challenge of its PKCE verifier; none if that is malformed.
+    /// The S256 challenge of its PKCE verifier. `None` if the verifier is malformed.
     pub(crate) challenge: Option<String>,
-    /// The server of its `resource`, if it names one.
+    /// The server of its `resource`, if there is one.
     pub(crate) server: Option<ServerName>,
 }
 
-/// Why a code was not issued to the client that shows it.
+/// Why a code does not belong to the client that sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misfit {
-    /// Another client, redirect or PKCE verifier.
+    /// The client, the redirect URI or the PKCE verifier differs.
     Client,
-    /// Another server.
+    /// The server differs.
     Server,
 }
 
-/// What a code turned out to be.
+/// The result of redeeming a code.
 #[derive(Clone, Debug)]
 pub(crate) enum RedeemedCode {
-    /// Good, from now on spent, and the session has its first refresh token.
+    /// The code was valid and is now spent. The session has its first refresh token.
     Granted {
         session: String,
         scopes: Scopes,
     },
-    /// Spent by a client that it was not issued to. Its session is gone.
+    /// The code was sent by another client and is now spent. Its session has ended.
     Refused(String, Misfit),
-    /// Spent before; the session is what it had opened, and is gone.
+    /// The code was spent before. The session that it opened has ended.
     Replayed(String),
     Unknown,
 }
 
-/// A refresh token to be.
+/// A new refresh token.
 #[derive(Clone, Debug)]
 pub(crate) struct RefreshToken {
     pub(crate) digest: Digest,
-    /// The token itself, sealed, for a reply that gets lost.
+    /// The sealed token, in case the response is lost.
     pub(crate) sealed: String,
     pub(crate) expires_at: Seconds,
 }
 
-/// What became of a refresh token.
+/// The result of using a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rotation {
-    /// Spent, and its successor is the given one.
+    /// It is now spent, and the given token is its successor.
     Rotated,
-    /// Spent a moment ago; this is its sealed successor, which was not used yet.
+    /// It was spent a moment ago. This is its sealed successor, which was not used yet.
     Repeated(String),
-    /// Spent before: there is a copy. The session is gone.
+    /// It was spent before, so a copy exists. The session has ended.
     Reused,
-    /// The session ended.
+    /// The session has ended.
     Gone,
 }
 
-/// A refresh token as it was presented.
+/// A refresh token that a client sends.
 #[derive(Clone, Debug)]
 pub(crate) struct SpentRefreshToken {
     pub(crate) digest: Digest,
@@ -132,7 +133,7 @@ pub(crate) struct SpentRefreshToken {
 }
 
 impl Store {
-    /// Stores a new session with its code, and notes that its transaction brought one.
+    /// Stores a new session with its code, and records that its transaction has issued one.
     pub(crate) async fn begin_session(
         &self,
         session: Session,
@@ -167,8 +168,8 @@ impl Store {
         .await
     }
 
-    /// Redeems a code that was issued to the client that shows it, and gives its session a first
-    /// refresh token and its full life. Only one caller ever gets it.
+    /// Redeems a code, and gives its session a first refresh token and its full lifetime. Only one
+    /// caller ever gets it.
     pub(crate) async fn redeem_code(
         &self,
         digest: Digest,
@@ -253,8 +254,8 @@ impl Store {
         .await
     }
 
-    /// Keeps what a refresh at Entra brought, with its end and when to renew it; `false` if the session
-    /// ended meanwhile.
+    /// Stores the tokens of a refresh at Entra, with their expiry and when to refresh them. Returns
+    /// false if the session ended meanwhile.
     pub(crate) async fn keep_upstream(
         &self,
         session: String,
@@ -280,7 +281,7 @@ impl Store {
 }
 
 impl Presented {
-    /// Returns whether it is what the code was issued for.
+    /// Checks that the parameters match the request of the code.
     fn fits(&self, code: &Code, session: &Session) -> Result<(), Misfit> {
         let challenge = self.challenge.as_deref().unwrap_or_default();
         let is_proven: bool = challenge.as_bytes().ct_eq(code.challenge.as_bytes()).into();
@@ -390,8 +391,8 @@ fn insert_session(tx: &Transaction<'_>, session: &Session) -> rusqlite::Result<(
     .map(drop)
 }
 
-/// Ends sessions of a user that has too many for another one; returns which. Those with a code that
-/// may still be redeemed stay.
+/// Ends sessions of a user with too many. Returns their ids. Sessions with a code that may still be
+/// redeemed stay.
 fn end_surplus(tx: &Transaction<'_>, user: &str, now: Seconds) -> rusqlite::Result<Vec<String>> {
     let number: u64 = tx.query_row(
         "SELECT count(*) FROM sessions WHERE person = ?1",
@@ -415,7 +416,7 @@ fn end_surplus(tx: &Transaction<'_>, user: &str, now: Seconds) -> rusqlite::Resu
     ended.collect()
 }
 
-/// Notes that a client was given a token.
+/// Records that a client got a token.
 fn record_use(tx: &Transaction<'_>, session: &str, now: Seconds) -> rusqlite::Result<()> {
     tx.execute(
         "UPDATE clients SET used_at = ?2, seen_at = ?2

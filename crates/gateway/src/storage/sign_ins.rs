@@ -1,8 +1,8 @@
-//! Sign-ins at Entra that are under way: those that are too long for a cookie, and which ended with
-//! a code.
+//! Pending sign-ins at Entra that are too long for a cookie, and the transactions that have issued a
+//! code.
 //!
-//! Every visitor can begin one, so that there is a limit; beyond it the network that has most makes
-//! room.
+//! Any visitor can begin a sign-in, so the number of rows is limited. Beyond the limit, the network
+//! with most rows loses its oldest.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::database::row_count;
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
 
-/// How many rows there may be; a row has 40 kB at most.
+/// The maximum number of rows. A row has at most 40 kB.
 const LIMIT: u64 = 5_000;
 
 /// An approved request whose user is at Entra.
@@ -81,7 +81,7 @@ impl Store {
         .await
     }
 
-    /// Returns whether a transaction brought a code.
+    /// Returns true if a transaction has issued a code.
     pub(crate) async fn is_spent(&self, transaction: &str) -> Result<bool, StoreError> {
         let id = transaction.to_owned();
         self.run(move |tx| {
@@ -95,7 +95,7 @@ impl Store {
     }
 }
 
-/// Removes what has expired, or else the oldest row of the networks that have most.
+/// Removes expired rows, or otherwise the oldest row of the network with most rows.
 fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
     let expired = tx.execute(
         "DELETE FROM sign_ins WHERE rowid IN (
@@ -126,7 +126,7 @@ mod tests {
         let store = Store::open(&folder.path().join("store")).unwrap();
         let digest = |number: u64| Digest::of(&number.to_string());
         let fill = move |tx: &Transaction<'_>| {
-            // The oldest row is of a network that has only this one.
+            // The oldest row belongs to a network without other rows.
             for number in 0..LIMIT {
                 let network = if number == 0 {
                     "192.0.2.0"
@@ -204,7 +204,7 @@ mod tests {
         }
         assert_eq!((kept(0).await, kept(1).await), (None, None));
         assert!(kept(2).await.is_some() && kept(LIMIT + 1).await.is_some());
-        // What has expired goes first.
+        // Expired rows are removed first.
         store.put_sign_in(row(LIMIT + 2), 103).await.unwrap();
         assert_eq!((kept(2).await, kept(3).await), (None, None));
         assert!(kept(4).await.is_some());

@@ -1,17 +1,17 @@
-//! The removal of what has expired.
+//! Removes expired rows.
 
 use std::time::{Duration, Instant};
 
 use super::{Seconds, Store, StoreError, clients, sessions};
 
-/// How long one transaction removes what has expired. Others go in between.
+/// How long one transaction removes rows. Other calls run in between.
 const SWEEP_TIME: Duration = Duration::from_millis(20);
 
-/// How many rows one statement removes. What belongs to a session goes with it: up to some thousand
-/// spent refresh tokens.
+/// How many rows one statement removes. The rows of a session go with it: up to some thousand spent
+/// refresh tokens.
 const SWEEP_ROWS: u32 = 16;
 
-/// The statement that removes the rows of a table whose `column` is old.
+/// Builds the statement that removes the rows of a table whose `column` is too old.
 macro_rules! remove {
     ($table:literal, $column:literal) => {
         concat!(
@@ -28,8 +28,8 @@ macro_rules! remove {
     };
 }
 
-/// What a sweep does, step by step. `?1` is the time up to which rows are too old; each statement
-/// changes `?2` rows at most.
+/// The steps of a sweep. `?1` is the time up to which rows are too old. Each statement changes at most
+/// `?2` rows.
 const SWEEP: [(&str, Seconds); 9] = [
     (remove!("sign_ins", "expires_at"), 0),
     (remove!("spent_transactions", "expires_at"), 0),
@@ -40,7 +40,7 @@ const SWEEP: [(&str, Seconds); 9] = [
         "UPDATE refresh_tokens SET sealed = NULL WHERE rowid IN (
              SELECT rowid FROM refresh_tokens
              WHERE sealed IS NOT NULL AND spent_at <= ?1 ORDER BY spent_at LIMIT ?2)",
-        // Twice, for clocks that are set back.
+        // Twice the time, for clocks that are set back.
         2 * sessions::GRACE,
     ),
     (remove!("sessions", "expires_at"), 0),
@@ -54,10 +54,11 @@ const SWEEP: [(&str, Seconds); 9] = [
 ];
 
 impl Store {
-    /// Removes what has expired, in many small transactions: other calls go in between.
+    /// Removes expired rows in many small transactions. Other calls run in between.
     ///
     /// # Errors
-    /// The last one. A step that fails keeps no other one from its turn.
+    ///
+    /// The last error. A step that fails does not prevent the others.
     pub(crate) async fn sweep(&self, now: Seconds) -> Result<(), StoreError> {
         let mut result = Ok(());
         for (statement, age) in SWEEP {
@@ -69,13 +70,13 @@ impl Store {
         result
     }
 
-    /// Runs one step of a sweep until nothing is left for it.
+    /// Runs one step of a sweep until it finds no more rows.
     async fn sweep_all(&self, statement: &'static str, until: Seconds) -> Result<(), StoreError> {
         while self.sweep_some(statement, until).await? {}
         Ok(())
     }
 
-    /// Runs one step of a sweep for [`SWEEP_TIME`]. Returns whether there may be more to do.
+    /// Runs one step of a sweep for [`SWEEP_TIME`]. Returns true if there may be more rows.
     async fn sweep_some(
         &self,
         statement: &'static str,

@@ -1,4 +1,5 @@
-//! `/authorize`: what is a page, what is told to the client, and what comes back.
+//! `/authorize`: which errors are a page, which ones the client gets, and the parameters of the
+//! response.
 
 use http::StatusCode;
 
@@ -159,7 +160,8 @@ async fn error_does_not_start_application_without_consent() {
     assert_eq!(page.parameter("error").as_deref(), Some("invalid_request"));
 }
 
-/// A client that leads to the sign-in of another one could have its code sent to a port of its choice.
+/// A redirect URI at the gateway could begin the sign-in of another client, whose code would go to a
+/// port of the attacker's choice.
 #[tokio::test]
 async fn redirect_uri_at_gateway_origin_is_rejected() {
     let world = World::start().await;
@@ -181,7 +183,7 @@ async fn redirect_uri_at_gateway_origin_is_rejected() {
     assert!(!page.is_consent());
 }
 
-/// A link or a redirect of the gateway's own pages leads where a client wants.
+/// The gateway's own links and redirects lead where a client wants.
 #[tokio::test]
 async fn own_pages_do_not_use_remembered_consent() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! An MCP server behind the gateway that tells what reaches it.
+//! An MCP server behind the gateway that records the requests that it gets.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// A request as it reached the backend.
+/// A request that the backend received.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) method: Method,
@@ -27,9 +27,9 @@ pub(crate) struct Seen {
 pub(crate) struct Backend {
     pub(crate) origin: String,
     seen: Arc<Mutex<Vec<Seen>>>,
-    /// Told when `/silent` was asked.
+    /// Notified when `/silent` is requested.
     ignored: Arc<Notify>,
-    /// Where the open stream takes its chunks from.
+    /// The sender of chunks for the open stream.
     stream: Arc<Mutex<Option<mpsc::Sender<Bytes>>>>,
 }
 
@@ -71,12 +71,12 @@ impl Backend {
         self.seen().pop().expect("the backend was asked")
     }
 
-    /// Waits until `/silent` was asked.
+    /// Waits until `/silent` is requested.
     pub(crate) async fn ignored(&self) {
         self.ignored.notified().await;
     }
 
-    /// The sender of the stream that was opened last.
+    /// Returns the sender of the latest stream.
     pub(crate) fn stream(&self) -> mpsc::Sender<Bytes> {
         self.stream
             .lock()
@@ -98,8 +98,8 @@ impl Backend {
     }
 }
 
-/// Gives the body back as it came, a session id on the first request, and echoes the injected
-/// key where it must not get through.
+/// Returns the body unchanged, a session id for the first request, and the injected key in places
+/// where it must not be forwarded.
 async fn mcp(State(backend): State<Backend>, request: Request) -> Response {
     let seen = backend.note(request).await;
     if seen.method == Method::GET {
@@ -119,13 +119,13 @@ async fn mcp(State(backend): State<Backend>, request: Request) -> Response {
     response
 }
 
-/// Never answers.
+/// Never responds.
 async fn silent(State(backend): State<Backend>) {
     backend.ignored.notify_one();
     std::future::pending().await
 }
 
-/// A stream whose text cannot be read on the way, as it says.
+/// Returns a stream that claims to be compressed, so that its text cannot be read.
 async fn compressed() -> Response {
     let headers = [
         ("content-type", "text/event-stream"),

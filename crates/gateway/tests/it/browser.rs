@@ -1,4 +1,4 @@
-//! A browser, as far as headers, cookies, redirects and one form go.
+//! A minimal browser: headers, cookies, redirects and one form.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ pub(crate) struct Browser {
     cookies: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
-/// What a navigation ended with.
+/// The last response of a navigation.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) url: Url,
@@ -23,7 +23,7 @@ pub(crate) struct Page {
     pub(crate) body: String,
 }
 
-/// A plain HTTP client: no redirects, no proxy.
+/// Returns a plain HTTP client without redirects and proxy.
 pub(crate) fn http() -> reqwest::Client {
     #[expect(
         clippy::disallowed_methods,
@@ -45,13 +45,13 @@ impl Browser {
         }
     }
 
-    /// Opens a URL as from the address bar, and follows redirects up to one that leads out of
-    /// this test's servers: to a client.
+    /// Opens a URL as from the address bar. Follows redirects until one leads to a client, outside of
+    /// the test's servers.
     pub(crate) async fn open(&self, url: &str) -> Page {
         self.navigate(url, "none").await
     }
 
-    /// As [`Self::open`], by a link on a page of another site.
+    /// Like [`Self::open`], by a link on a page of another site.
     pub(crate) async fn follow_link(&self, url: &str) -> Page {
         self.navigate(url, "cross-site").await
     }
@@ -64,13 +64,13 @@ impl Browser {
         page
     }
 
-    /// One request, no redirect followed.
+    /// Sends one request and follows no redirect.
     pub(crate) async fn get(&self, url: &str, site: &'static str) -> Page {
         let request = self.http.get(url).header("sec-fetch-site", site);
         self.send(url, request).await
     }
 
-    /// Presses a button of the consent page, and follows redirects as [`Self::open`] does.
+    /// Presses a button of the consent page, and follows redirects like [`Self::open`].
     pub(crate) async fn press(&self, page: &Page, answer: &str) -> Page {
         let mut next = self.submit(page, answer).await;
         while let Some(url) = next.next() {
@@ -79,7 +79,7 @@ impl Browser {
         next
     }
 
-    /// Presses a button of the consent page; no redirect followed.
+    /// Presses a button of the consent page, and follows no redirect.
     pub(crate) async fn submit(&self, page: &Page, answer: &str) -> Page {
         let form = [
             ("request", page.field("request")),
@@ -120,7 +120,7 @@ impl Browser {
         }
     }
 
-    /// The cookies as a header.
+    /// Returns the cookies as a header.
     pub(crate) fn cookies(&self) -> String {
         let cookies = self.cookies.lock().unwrap();
         let pairs = cookies
@@ -147,15 +147,15 @@ impl Browser {
 }
 
 impl Page {
-    /// Where a redirect leads, if it stays among the servers of the test. Clients listen nowhere:
-    /// their redirect URIs have the path `/cb` or a scheme of their own.
+    /// Returns the target of a redirect within the test's servers. No client listens: their redirect
+    /// URIs have the path `/cb` or a private scheme.
     fn next(&self) -> Option<Url> {
         let location = self.headers.get(LOCATION)?.to_str().unwrap();
         let url = self.url.join(location).unwrap();
         (url.scheme() == "http" && url.path() != "/cb").then_some(url)
     }
 
-    /// Where a redirect leads.
+    /// Returns the target of a redirect.
     pub(crate) fn location(&self) -> String {
         let location = self
             .headers
@@ -164,7 +164,7 @@ impl Page {
         location.to_str().unwrap().to_owned()
     }
 
-    /// A parameter of where a redirect leads.
+    /// Returns a parameter in the target of a redirect.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let location = Url::parse(&self.location()).unwrap();
         let mut found = location.query_pairs().filter(|(given, _)| given == name);
@@ -177,7 +177,7 @@ impl Page {
         self.status == StatusCode::OK && self.body.contains("action=\"/consent\"")
     }
 
-    /// The value of a hidden field.
+    /// Returns the value of a hidden field.
     pub(crate) fn field(&self, name: &str) -> String {
         let start = format!("name=\"{name}\" value=\"");
         let (_, rest) = self
@@ -189,7 +189,7 @@ impl Page {
 }
 
 impl Browser {
-    /// Another browser with the same cookies.
+    /// Returns another browser with the same cookies.
     pub(crate) fn copied(&self) -> Self {
         let cookies = self.cookies.lock().unwrap().clone();
         Self {
@@ -198,7 +198,7 @@ impl Browser {
         }
     }
 
-    /// The same browser with another value of a cookie.
+    /// Returns the same browser with another value of a cookie.
     pub(crate) fn clone_with_cookie(&self, part: &str, value: &str) -> Self {
         let other = self.copied();
         other.set_cookie(part, value);

@@ -1,4 +1,4 @@
-//! `/oauth-callback`: in the right browser, once, and only from Entra.
+//! `/oauth-callback` is accepted only in the right browser, once, and only from Entra.
 
 use std::time::Duration;
 
@@ -217,7 +217,7 @@ async fn t21_id_token_for_other_application_is_rejected() {
     client.sign_in(&Browser::new()).await;
 }
 
-/// A page of any site can have the address asked for; it takes no sign-in from this network's people.
+/// A page of any site can request this URL, and must not use up the limit of the network's users.
 #[tokio::test]
 async fn callback_with_unknown_state_is_not_rate_limited() {
     let world = World::start().await;
@@ -234,7 +234,7 @@ async fn callback_with_unknown_state_is_not_rate_limited() {
     assert!(browser.open(&to_entra).await.parameter("code").is_some());
 }
 
-/// A browser that keeps its cookie cannot have Entra asked again and again.
+/// A browser that keeps its cookie cannot make the gateway ask Entra repeatedly.
 #[tokio::test]
 async fn replayed_state_sends_no_request_to_entra() {
     let world = World::start().await;

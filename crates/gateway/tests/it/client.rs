@@ -1,4 +1,4 @@
-//! An MCP client at the gateway: registered, and able to sign in.
+//! A registered MCP client that can sign in at the gateway.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,7 +21,7 @@ pub(crate) struct Client<'a> {
     pub(crate) resource: Option<String>,
 }
 
-/// What a sign-in brought.
+/// The tokens of a sign-in.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     pub(crate) access: String,
@@ -29,7 +29,7 @@ pub(crate) struct Tokens {
 }
 
 impl<'a> Client<'a> {
-    /// Registers a client of its own: those with the same metadata would be one.
+    /// Registers a client with unique metadata, because clients with equal metadata are one.
     pub(crate) async fn register(world: &'a World, redirect: &str) -> Client<'a> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("Test client {}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -44,7 +44,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The authorization URL, with parameters replaced or, if empty, left out.
+    /// Returns the authorization URL. `changes` replaces parameters, and removes them if the value is
+    /// empty.
     pub(crate) fn authorize_url(&self, changes: &[(&str, &str)]) -> String {
         let challenge = s256(VERIFIER);
         let mut parameters = vec![
@@ -69,7 +70,7 @@ impl<'a> Client<'a> {
         self.world.url_with("/authorize", &parameters)
     }
 
-    /// Goes through consent and sign-in; answers with the last redirect, to the client.
+    /// Consents and signs in. Returns the last redirect, to the client.
     pub(crate) async fn approve(&self, browser: &Browser) -> Page {
         let page = browser.open(&self.authorize_url(&[])).await;
         if page.is_consent() {
@@ -79,7 +80,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// As [`Self::approve`]; answers with the code.
+    /// Like [`Self::approve`]. Returns the code.
     pub(crate) async fn code(&self, browser: &Browser) -> String {
         let page = self.approve(browser).await;
         page.parameter("code")

@@ -1,4 +1,4 @@
-//! Connections without end: who is served all the same.
+//! Floods of connections, and which requests are still answered.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use tokio_stream::StreamExt as _;
 use super::browser::{self, Browser};
 use super::world::World;
 
-/// More than one address may have of 100.
+/// More connections than the 100 of the configuration.
 const MANY: usize = 120;
 
 async fn small_gateway() -> World {
     World::start_with(|text| format!("max_connections = 100\n{text}")).await
 }
 
-/// Sends this on a connection of its own.
+/// Sends a text on a new connection.
 async fn say(world: &World, text: &str) -> TcpStream {
     let host = world.origin.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).await.unwrap();
@@ -31,7 +31,7 @@ async fn say(world: &World, text: &str) -> TcpStream {
     stream
 }
 
-/// A connection that has had its answer, and stays open.
+/// Returns a connection that has received a response and stays open.
 async fn idle_connection(world: &World) -> TcpStream {
     let mut stream = say(world, "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
     let mut answer = [0; 12];
@@ -79,7 +79,7 @@ async fn unfinished_requests_are_closed_for_new_ones() {
     is_closed(open.remove(0)).await;
 }
 
-/// A connection of HTTP/2, which answers what keeps it alive. The task ends when the gateway closes it.
+/// Returns an HTTP/2 connection that answers pings. The task ends when the gateway closes it.
 async fn http2_connection(world: &World) -> (SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
     let host = world.origin.trim_start_matches("http://");
     let stream = TcpStream::connect(host).await.unwrap();

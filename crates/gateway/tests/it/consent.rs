@@ -1,4 +1,4 @@
-//! `/consent`: which forms count, what the page says, and what is remembered.
+//! `/consent`: which forms are accepted, what the page shows, and which consent is stored.
 
 use http::StatusCode;
 use http::header::{ACCEPT, COOKIE, ORIGIN};
@@ -142,7 +142,7 @@ async fn t5_consent_form_is_single_use() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "too late");
 }
 
-/// Both forms of a transaction come back at once.
+/// Both callbacks of a transaction arrive at the same time.
 #[tokio::test]
 async fn t26_concurrent_callbacks_issue_one_code() {
     let world = World::start().await;
@@ -164,7 +164,8 @@ async fn t26_concurrent_callbacks_issue_one_code() {
     }
 }
 
-/// What is sealed in a form or a cookie was checked when it was made; since then things may change.
+/// The content of a form or a cookie was validated when it was sealed, but the configuration may
+/// change afterwards.
 #[tokio::test]
 async fn request_is_validated_again_at_consent_and_callback() {
     let mut world =
@@ -195,7 +196,7 @@ async fn request_is_validated_again_at_consent_and_callback() {
             .await;
         let back = browser.submit(&page, "allow").await;
         assert_eq!(back.parameter("error").as_deref(), Some(error));
-        // The cookie goes with the answer; this browser keeps its own.
+        // The response deletes the cookie, so this browser keeps a copy.
         let copy = browser.copied();
         let back = copy.get(&to_callback, "cross-site").await;
         assert_eq!(back.parameter("error").as_deref(), Some(error));
@@ -211,7 +212,7 @@ async fn request_is_validated_again_at_consent_and_callback() {
     assert!(!browser.has_cookie("sign-in"), "on every outcome");
 }
 
-/// Each sign-in has a cookie of its own, and together they stay short.
+/// Each sign-in has its own cookie, and together they stay short.
 #[tokio::test]
 async fn many_sign_ins_in_one_browser_all_finish() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! How the gateway proves itself to the identity provider (G7), and how its own keys change.
+//! How the gateway authenticates to the identity provider (G7), and the rotation of its own keys.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use super::world::World;
 
 const SECRET: &str = "client_secret = \"{{entra}}\"";
 
-/// Signs in and refreshes with something else in place of the secret.
+/// Signs in and refreshes with another credential in place of the secret.
 async fn works_with(credential: &str, secrets: &str) -> World {
     let world = World::start_with(|text| text.replace(SECRET, credential) + secrets).await;
     let client = world.client().await;

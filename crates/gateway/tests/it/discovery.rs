@@ -1,4 +1,4 @@
-//! Metadata: what it says is so.
+//! Metadata, and whether it is true.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};

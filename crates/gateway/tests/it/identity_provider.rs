@@ -1,4 +1,4 @@
-//! An identity provider in the shapes of Entra, just large enough for the gateway.
+//! An identity provider that imitates Entra, as far as the gateway needs it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,31 +27,31 @@ pub(crate) struct IdentityProvider {
     clock: Clock,
 }
 
-/// What the provider knows and how it behaves.
+/// The data and the behaviour of the provider.
 struct Known {
     person: &'static str,
     codes: HashMap<String, HashMap<String, String>>,
     issued: u32,
     discoveries: u32,
     behaviour: Behaviour,
-    /// What it was asked at the token endpoint.
+    /// The requests at the token endpoint.
     requests: Vec<HashMap<String, String>>,
 }
 
-/// What a test changes about it.
+/// The behaviour that a test can change.
 #[derive(Clone, Default)]
 pub(crate) struct Behaviour {
     /// Parameters of the callback instead of a code.
     pub(crate) callback: Option<Vec<(&'static str, &'static str)>>,
-    /// The answer of the token endpoint instead of tokens.
+    /// The response of the token endpoint instead of tokens.
     pub(crate) token_error: Option<(u16, Value)>,
-    /// Whether its metadata cannot be had.
+    /// Whether its metadata is unavailable.
     pub(crate) no_metadata: bool,
     /// Claims that replace those of the id token.
     pub(crate) claims: Option<Value>,
-    /// The key that signs, if it is not the published one.
+    /// Whether it signs with a key other than the published one.
     pub(crate) foreign_key: bool,
-    /// How long tokens live, in seconds, if not an hour.
+    /// The lifetime of tokens in seconds, if not an hour.
     pub(crate) life: Option<u64>,
     /// The id of the key, published and used.
     pub(crate) key_id: Option<&'static str>,
@@ -90,7 +90,7 @@ impl IdentityProvider {
         format!("{}/{TENANT}/v2.0", self.origin)
     }
 
-    /// The user that signs in from now on. All are signed in already.
+    /// Sets the user who signs in from now on. All users have a session at the provider.
     pub(crate) fn sign_in_as(&self, person: &'static str) {
         self.state.lock().unwrap().person = person;
     }
@@ -99,23 +99,23 @@ impl IdentityProvider {
         self.state.lock().unwrap().behaviour = behaviour;
     }
 
-    /// The requests at the token endpoint so far.
+    /// Returns the requests at the token endpoint so far.
     pub(crate) fn requests(&self) -> Vec<HashMap<String, String>> {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// How often its metadata was asked for.
+    /// Returns how often its metadata was requested.
     pub(crate) fn discoveries(&self) -> u32 {
         self.state.lock().unwrap().discoveries
     }
 
-    /// How often a code was redeemed.
+    /// Returns how often a code was redeemed.
     pub(crate) fn redemptions(&self) -> usize {
         let is_code = |request: &&HashMap<_, _>| request["grant_type"] == "authorization_code";
         self.requests().iter().filter(is_code).count()
     }
 
-    /// How often a refresh token was used.
+    /// Returns how often a refresh token was used.
     pub(crate) fn refreshes(&self) -> usize {
         let is_refresh = |request: &&HashMap<_, _>| request["grant_type"] == "refresh_token";
         self.requests().iter().filter(is_refresh).count()
@@ -213,7 +213,8 @@ async fn token(
     axum::Json(provider.tokens(&asked, &behaviour)).into_response()
 }
 
-/// A secret, or an assertion: one that the certificate signed, or one of a federated credential.
+/// Checks the client's credential: a secret, or an assertion that the certificate signed, or one of a
+/// federated credential.
 fn check_credential(provider: &IdentityProvider, form: &HashMap<String, String>) {
     let Some(assertion) = form.get("client_assertion") else {
         assert_eq!(form["client_secret"], CLIENT_SECRET);
@@ -275,14 +276,14 @@ impl IdentityProvider {
     }
 }
 
-/// The provider's signing key, or that of another one. Made once per run.
+/// Returns the provider's signing key, or another one. Created once per run.
 fn key(foreign: bool) -> &'static EncodingKey {
     static KEYS: [OnceLock<EncodingKey>; 2] = [OnceLock::new(), OnceLock::new()];
     KEYS[usize::from(foreign)]
         .get_or_init(|| EncodingKey::from_rsa_pem(pem(foreign).as_bytes()).unwrap())
 }
 
-/// The same key as text.
+/// Returns the same key as PEM.
 pub(crate) fn pem(foreign: bool) -> &'static str {
     static KEYS: [OnceLock<String>; 2] = [OnceLock::new(), OnceLock::new()];
     KEYS[usize::from(foreign)].get_or_init(|| {

@@ -1,7 +1,7 @@
-//! A real gateway between a small identity provider, a small MCP server and a small browser, all
+//! A real gateway between a minimal identity provider, a minimal MCP server and a minimal browser, all
 //! in this process and on loopback.
 //!
-//! Tests named `dN` or `tN` show that a known defect of such gateways is not in this one.
+//! `docs/threats.md` explains the ids at the start of test names.
 
 #![expect(
     clippy::unwrap_used,

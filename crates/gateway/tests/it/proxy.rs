@@ -1,4 +1,4 @@
-//! The way to the backends and back.
+//! Forwarding to the backends and back.
 
 use std::time::Duration;
 
@@ -359,7 +359,7 @@ async fn t69_connection_without_request_is_closed() {
         let host = world.origin.trim_start_matches("http://");
         let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
         stream.write_all(begin.as_bytes()).await.unwrap();
-        // Connections are taken in order: this one was when the next is answered.
+        // Connections are accepted in order: this one was accepted when the next one gets a response.
         world.get_json("/healthz").await;
         world.pass(Duration::from_secs(16)).await;
         let closed = stream.read_to_end(&mut Vec::new()).await;
@@ -471,7 +471,7 @@ async fn t67_web_page_needs_allowed_origin() {
     );
 }
 
-/// Sends bytes as they are; answers with the first line that comes back.
+/// Sends bytes unchanged. Returns the first line of the response.
 async fn raw(world: &World, request: String) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let host = world.origin.trim_start_matches("http://");

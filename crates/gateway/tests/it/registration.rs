@@ -96,7 +96,7 @@ async fn d13_d14_t42_invalid_registration_is_rejected() {
     assert_eq!(form.status(), StatusCode::BAD_REQUEST);
 }
 
-/// Hosts register at each sign-in, with the port that they listen at just then.
+/// Hosts register at each sign-in, with their current port.
 #[tokio::test]
 async fn equal_metadata_returns_same_client_for_any_port() {
     let world = World::start().await;
@@ -146,7 +146,7 @@ async fn registration_flood_from_one_address_is_rejected() {
     while let Some(done) = flooders.join_next().await {
         done.unwrap();
     }
-    // A few were allowed meanwhile.
+    // The rate limit has admitted a few more meanwhile.
     let mut refused = None;
     for number in 6_000..7_000 {
         let answer = register("192.0.2.1", number).await;

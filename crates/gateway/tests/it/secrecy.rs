@@ -1,4 +1,4 @@
-//! What is logged, and what lies on the disk.
+//! No secret is in the log or readable on the disk.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use super::client::{Tokens, VERIFIER};
 use super::identity_provider::CLIENT_SECRET;
 use super::world::{FUNCTIONS_KEY, World};
 
-/// Takes every line of the log.
+/// Collects the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -33,7 +33,8 @@ fn d12_t76_t77_no_secret_is_logged_or_stored_readable() {
         .with_env_filter("trace,hyper=off,hyper_util=off,h2=off,reqwest=off")
         .with_writer(move || writer.clone())
         .finish();
-    // For the tests beside this one too: their lines must not hold a secret either.
+    // This also collects the lines of the tests that run concurrently. They must not contain a secret
+    // either.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -48,7 +49,7 @@ fn d12_t76_t77_no_secret_is_logged_or_stored_readable() {
     let mut places = vec![("the log".to_owned(), log.into_bytes())];
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
-        // The database comes and goes with files beside it: what is gone lies nowhere.
+        // The database creates and deletes files beside it. A deleted file is skipped.
         let Ok(content) = std::fs::read(&path) else {
             assert!(!path.exists(), "{} cannot be read", path.display());
             continue;
@@ -72,7 +73,7 @@ fn d12_t76_t77_no_secret_is_logged_or_stored_readable() {
     }
 }
 
-/// Goes through everything once; answers with all secrets that were in play.
+/// Performs every kind of request once. Returns all secrets that were used.
 async fn everything() -> (Vec<String>, tempfile::TempDir) {
     let mut world = World::start().await;
     let mut secrets = [CLIENT_SECRET, FUNCTIONS_KEY, VERIFIER, "canary-entra-"]

@@ -1,4 +1,4 @@
-//! Event streams from the backends: what passes, and what ends them.
+//! Event streams from the backends: what is forwarded, and what ends them.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn g10_d34_http_sse_works_through_gateway() {
     }
 }
 
-/// What a caller was told is good in its session alone, and for the backend of today.
+/// The caller's endpoint is valid only in its session, and only for the configured backend.
 #[tokio::test]
 async fn message_endpoint_is_bound_to_session_and_backend() {
     let mut world = World::start().await;
@@ -166,7 +166,7 @@ async fn old_stream_ends_when_refresh_token_is_revoked() {
     let (_, tokens) = world.session().await;
     let answer = world.open("/mcp", &tokens.access).await;
     world.pass(Duration::from_secs(601)).await;
-    // The store answers in order: what housekeeping asked of it is done after this.
+    // The store works in order, so the jobs of the sweep are done after this.
     world.client().await;
     let backend = world.backend.stream();
     world
@@ -214,7 +214,7 @@ async fn silent_stream_gets_comments_between_lines() {
     assert_eq!(next().await, ":\n");
 }
 
-/// A gateway whose backend answers calls by streams, with a caller of it.
+/// Returns a gateway whose backend responds to calls with streams, and the access token of a caller.
 async fn with_streamed_answers(drain_seconds: u32) -> (World, String) {
     let world = World::start_with(|text| {
         format!(
@@ -305,7 +305,7 @@ async fn call_being_sent_finishes_during_drain() {
     let whole = whole.replace("POST /mcp", "POST /streamed/mcp");
     let (begun, rest) = whole.split_at(whole.len() - 5);
     call.write_all(begun.as_bytes()).await.unwrap();
-    // Connections are taken in order.
+    // Connections are accepted in order.
     world.get_json("/healthz").await;
     let mut stopping = pin!(world.stop());
     let sent = async {

@@ -1,4 +1,4 @@
-//! `/token` and `/revoke`: once, for the client that it was issued to, and nothing beyond.
+//! `/token` and `/revoke`: single use, and only for the client that the token was issued to.
 
 use std::time::Duration;
 
@@ -498,7 +498,7 @@ async fn session_ends_when_its_tenant_is_disallowed() {
         let answer = world.mcp("/mcp", &tokens.access).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     }
-    // They are over, not hidden.
+    // The sessions have ended for good.
     world
         .restart_with(|text| text.replace("0000000000ff", "000000000001"))
         .await;

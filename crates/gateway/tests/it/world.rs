@@ -1,4 +1,4 @@
-//! The gateway under test with everything around it.
+//! The gateway under test and everything around it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -42,12 +42,13 @@ struct Running {
 }
 
 impl World {
-    /// With one server, `snippets`, which is also the root server.
+    /// Starts a gateway with one server, `snippets`, which is also the root server.
     pub(crate) async fn start() -> Self {
         Self::start_with(|text| text).await
     }
 
-    /// With a changed `gateway.toml`; `{backend}` stands for the backend's origin.
+    /// Starts a gateway with a changed `gateway.toml`, in which `{backend}` stands for the backend's
+    /// origin.
     pub(crate) async fn start_with(change: impl FnOnce(String) -> String) -> Self {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let provider = IdentityProvider::start(clock.clock()).await;
@@ -82,14 +83,14 @@ impl World {
         self.running = Running::start(&self.config, self.folder.path(), &self.clock, listener);
     }
 
-    /// As [`Self::restart`], with a changed `gateway.toml`.
+    /// Like [`Self::restart`], with a changed `gateway.toml`.
     pub(crate) async fn restart_with(&mut self, change: impl FnOnce(String) -> String) {
         self.text = change(std::mem::take(&mut self.text));
         self.config = GatewayConfig::parse(&self.text).unwrap();
         self.restart().await;
     }
 
-    /// Stops the gateway, softly.
+    /// Stops the gateway gracefully.
     pub(crate) async fn stop(&mut self) {
         self.running.shutdown.cancel();
         (&mut self.running.task).await.unwrap().unwrap();
@@ -103,7 +104,7 @@ impl World {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// Lets time pass for what waits, at once. The clock that tells it stands still.
+    /// Advances the timers without waiting. The clock does not change.
     pub(crate) async fn pass(&self, time: Duration) {
         tokio::time::pause();
         tokio::time::advance(time).await;
@@ -120,12 +121,12 @@ impl World {
             .into()
     }
 
-    /// A client that registered just now.
+    /// Registers a client.
     pub(crate) async fn client(&self) -> Client<'_> {
         Client::register(self, REDIRECT).await
     }
 
-    /// A session of a new client in a new browser.
+    /// Signs in with a new client in a new browser.
     pub(crate) async fn session(&self) -> (Client<'_>, Tokens) {
         let client = self.client().await;
         let tokens = client.sign_in(&Browser::new()).await;
@@ -170,7 +171,7 @@ impl World {
         request.bearer_auth(token).send().await.unwrap()
     }
 
-    /// A request as it is on the wire, authorized by `token` if there is one.
+    /// Returns the bytes of a request, with `token` as its authorization unless it is empty.
     pub(crate) fn raw(&self, line: &str, token: &str, form: &str) -> String {
         let host = self.origin.trim_start_matches("http://");
         let authorization = match token {
@@ -185,24 +186,24 @@ impl World {
         )
     }
 
-    /// Sends a request, and is gone before there is an answer.
+    /// Sends a request and disconnects before the response.
     pub(crate) async fn send_and_leave(&self, request: &str) {
         let host = self.origin.trim_start_matches("http://");
         let mut stream = TcpStream::connect(host).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // The gateway hangs up as soon as it knows.
+        // The gateway closes the connection as soon as it notices.
         let _ = stream.read_to_end(&mut answer).await;
         assert_eq!(String::from_utf8_lossy(&answer), "");
     }
 
-    /// The `gateway.toml`.
+    /// Returns the `gateway.toml`.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Removes a client, as time does.
+    /// Removes a client, as the sweep does.
     pub(crate) fn remove_client(&self, id: &str) {
         let database = rusqlite::Connection::open(self.data_dir().join("gateway.sqlite")).unwrap();
         database
@@ -210,20 +211,20 @@ impl World {
             .unwrap();
     }
 
-    /// Lets the store wait until the transaction of this connection ends.
+    /// Blocks the store until the transaction of the returned connection ends.
     pub(crate) fn lock_store(&self) -> rusqlite::Connection {
         let database = rusqlite::Connection::open(self.data_dir().join("gateway.sqlite")).unwrap();
         database.execute_batch("BEGIN IMMEDIATE").unwrap();
         database
     }
 
-    /// The status of an MCP message to the root server.
+    /// Returns the status of an MCP message to the root server.
     pub(crate) async fn mcp_status(&self, token: &str) -> StatusCode {
         self.mcp("/mcp", token).send().await.unwrap().status()
     }
 }
 
-/// A message with what re-serialising would change.
+/// A message that re-serialising would change.
 pub(crate) const MESSAGE: &str =
     "{\"jsonrpc\":\"2.0\", \"id\":1.0,\"method\":\"tools/call\",\"params\":{\"x\":1e2,\"x\":2}}";
 
@@ -275,7 +276,7 @@ headers = {{ "x-functions-key" = "{{{{functions-key}}}}" }}
     )
 }
 
-/// Sends a request; an answer that is not JSON becomes null.
+/// Sends a request. Returns null for a response that is not JSON.
 pub(crate) async fn json(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let status = response.status();
@@ -283,7 +284,7 @@ pub(crate) async fn json(request: reqwest::RequestBuilder) -> (StatusCode, Value
 }
 
 impl World {
-    /// The data folder of a gateway that was stopped.
+    /// Returns the data folder of a stopped gateway.
     pub(crate) fn into_folder(self) -> tempfile::TempDir {
         self.folder
     }
