@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: what the bridge and the shim cost, beside a client that does without.
-//! `cargo xtask bench bridge` measures the relay alone, beside other bridges too (`relay`), and
-//! `cargo xtask bench gateway` what anonymous visitors can do to a gateway (`gateway`).
+//! `cargo xtask bench`: measures the bridge and the shim, and for comparison a client without them.
+//! `cargo xtask bench bridge` measures the relay alone, and other bridges if they are given (`relay`).
+//! `cargo xtask bench gateway` measures what anonymous visitors can do to a gateway (`gateway`).
 //!
-//! Everything is measured in one run, on the release build, in the demo world: figures of
-//! different runs or machines do not compare.
+//! Everything is measured in one run, with the release build and the demo. Results of different runs
+//! or machines cannot be compared.
 
 mod direct;
 mod gateway;
@@ -27,7 +27,7 @@ use crate::{
     tree::cargo,
 };
 
-/// What is promised.
+/// The promised limits.
 const SHIM_BYTES: u64 = 5 * 1024 * 1024;
 const BRIDGE_BYTES: u64 = 20 * 1024 * 1024;
 const START: Duration = Duration::from_millis(30);
@@ -52,7 +52,8 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
 /// Builds, measures and prints.
 ///
 /// # Errors
-/// Where a figure is over its limit, or something fails.
+///
+/// If a result exceeds its limit, or something fails.
 pub(crate) fn measure() -> Result<()> {
     run(&mut cargo(&["build", "--release", "-p", "postern"]))?;
     let world = World::start()?;
@@ -63,7 +64,7 @@ pub(crate) fn measure() -> Result<()> {
     report.finish()
 }
 
-/// How long a host waits for its first answer, with the bridge running.
+/// Measures how long a host waits for its first response while the bridge runs.
 fn starts(world: &World, report: &mut Report) -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..STARTS {
@@ -86,7 +87,7 @@ fn starts(world: &World, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What lies in memory while one host is connected and says nothing.
+/// Measures the memory while one host is connected and idle.
 fn memory(world: &World, report: &mut Report) -> Result<()> {
     let shim = Shim::connect(world)?;
     std::thread::sleep(IDLE);
@@ -109,8 +110,8 @@ fn memory(world: &World, report: &mut Report) -> Result<()> {
     shim.end()
 }
 
-/// What a call takes: through shim and bridge, through the bridge's HTTP face, and straight to
-/// the gateway.
+/// Measures the duration of a call: through shim and bridge, through the bridge's HTTP endpoint, and
+/// directly to the gateway.
 fn calls(world: &World, report: &mut Report) -> Result<()> {
     let mut shim = Shim::connect(world)?;
     let mut direct = Direct::sign_in(world)?;
@@ -158,7 +159,7 @@ fn median(mut call: impl FnMut() -> Result<()>) -> Result<Duration> {
     Ok(took[CALLS / 2])
 }
 
-/// Figures, and which of them break a promise.
+/// The results, and which of them exceed their limits.
 #[derive(Default)]
 struct Report {
     rows: Vec<[String; 3]>,
@@ -186,7 +187,7 @@ impl Report {
         );
     }
 
-    /// How often a second, and how often at least.
+    /// Adds a rate per second, with its minimum.
     fn rate(&mut self, name: &str, value: u64, limit: Option<u64>) {
         let shown = |rate: u64| format!("{rate} /s");
         let limit_shown = limit.map(|limit| format!("from {}", shown(limit)));

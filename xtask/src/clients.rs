@@ -1,5 +1,5 @@
-//! The MCP clients and servers of others that the end-to-end cases use, the conformance suite among
-//! them, at pinned versions under `target/tools/clients`.
+//! Third-party MCP clients and servers for the end-to-end cases, including the conformance suite, at
+//! pinned versions under `target/tools/clients`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::{node::Node, steps::Steps, tree};
 
-/// What pins them, and where they are pinned.
+/// The files that pin the versions.
 const NODE_PINS: [&str; 2] = ["package.json", "package-lock.json"];
 const PYTHON_PINS: &str = "requirements.txt";
 
@@ -58,11 +58,11 @@ fn python_clients(pins: &Path, target: &Path) -> Result<()> {
     mark_installed(target, &pinned)
 }
 
-/// Whether what these pins ask for was installed to its end.
+/// Returns true if the installation of these pins is complete.
 fn is_installed(target: &Path, pins: &[u8]) -> bool {
     fs::read(target.join(".installed")).is_ok_and(|installed| installed == pins)
 }
 
 fn mark_installed(target: &Path, pins: &[u8]) -> Result<()> {
-    fs::write(target.join(".installed"), pins).context("cannot note what was installed")
+    fs::write(target.join(".installed"), pins).context("cannot record what was installed")
 }

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 
-/// The search path for programs.
+/// Returns the search path for programs.
 pub(crate) fn path() -> OsString {
     variable("PATH").unwrap_or_default()
 }
 
-/// The search path for programs with `first` in front of it.
+/// Returns the search path for programs with `first` in front of it.
 pub(crate) fn path_with(first: &std::path::Path) -> OsString {
     let mut path = first.as_os_str().to_owned();
     if let Some(rest) = variable("PATH") {
@@ -17,7 +17,7 @@ pub(crate) fn path_with(first: &std::path::Path) -> OsString {
     path
 }
 
-/// Whether a window can be shown.
+/// Returns true if a window can be shown.
 pub(crate) fn has_display() -> bool {
     cfg!(any(windows, target_os = "macos"))
         || ["WAYLAND_DISPLAY", "DISPLAY"]
@@ -25,7 +25,7 @@ pub(crate) fn has_display() -> bool {
             .any(|name| variable(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// The cargo that runs us, so that what it starts uses the same toolchain.
+/// Returns the cargo that runs this program, so that its children use the same toolchain.
 pub(crate) fn cargo() -> OsString {
     variable("CARGO").unwrap_or_else(|| "cargo".into())
 }

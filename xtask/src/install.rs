@@ -1,4 +1,4 @@
-//! Brings what is missing: through apt where that works, as advice elsewhere.
+//! Installs missing packages with apt, or prints their names if that is not possible.
 
 use std::{
     fs,
@@ -13,10 +13,11 @@ use crate::{
     tree,
 };
 
-/// Installs those of `needs` that are missing, after saying which and why.
+/// Installs those of `needs` that are missing, after printing which ones and why.
 ///
 /// # Errors
-/// Where something is missing and cannot be installed from here; the error names the packages.
+///
+/// If a package is missing and cannot be installed. The error names the packages.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     let system = System::of_this_machine();
     let missing: Vec<&Need> = needs
@@ -53,7 +54,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     }
 }
 
-/// A way of naming and installing packages.
+/// A system with its package names and its package manager.
 #[derive(Clone, Copy)]
 enum System {
     Debian,
@@ -104,8 +105,7 @@ impl System {
     }
 }
 
-/// What to put in front of a command that needs root: nothing for root, `sudo` where it does not
-/// ask for a password.
+/// Returns the prefix of a command that needs root: empty for root, or `sudo` if it needs no password.
 fn root_prefix() -> Option<Vec<&'static str>> {
     let id = Command::new("id").arg("-u").output().ok()?;
     if id.stdout.trim_ascii() == b"0" {
@@ -115,7 +115,7 @@ fn root_prefix() -> Option<Vec<&'static str>> {
 }
 
 fn apt_install(prefix: &[&str], packages: &[&str]) -> Result<()> {
-    // A folder of our own: another apt-get on the machine may empty the shared one.
+    // A private folder, because another apt-get on the machine may empty the shared one.
     let archives = tree::tools().join("apt-archives");
     fs::create_dir_all(archives.join("partial")).context("cannot make a folder for packages")?;
     let archives = format!("Dir::Cache::archives={}", archives.display());

@@ -1,7 +1,7 @@
-//! What the README and CI call: `cargo xtask help` lists it.
+//! The commands that the README and CI use. `cargo xtask help` lists them.
 //!
-//! One file per command; what several of them need stands beside them: [`steps`] announces and
-//! times, [`need`] knows what a machine must have and how it gets it, [`node`] finds a Node.js
+//! Each command has a file. Other files have what several commands need: [`steps`] announces and times
+//! steps, [`need`] knows what a machine must have and how to install it, and [`node`] finds a Node.js
 //! that is new enough.
 
 #![expect(
@@ -40,7 +40,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "run",
         arguments: "[--headless]",
-        about: "build the app and start it in the demo world; without a display, print a transcript",
+        about: "build the app and start it with the demo; without a display, print a transcript",
         main: run::main,
     },
     Command {
@@ -52,13 +52,13 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "tools",
         arguments: "",
-        about: "install what the tests need, and nothing else",
+        about: "install the prerequisites of the tests",
         main: test::tools,
     },
     Command {
         name: "bench",
         arguments: "[bridge [--peer NAME=COMMAND]... | gateway WHAT]",
-        about: "measure the release build: memory, start, calls, or the relay or gateway alone; fails over the limits",
+        about: "measure the release build: memory, start, calls, or only the relay or the gateway; fail above a limit",
         main: bench::main,
     },
     Command {
@@ -70,13 +70,13 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "schemas",
         arguments: "[--check]",
-        about: "write docs/schemas from the configuration types; --check fails where they differ",
+        about: "write docs/schemas from the configuration types; --check only compares them",
         main: schemas::main,
     },
     Command {
         name: "threats",
         arguments: "[--write]",
-        about: "compare docs/threats.md with the ids in names of tests; --write renews its column of tests",
+        about: "compare docs/threats.md with the ids in names of tests; --write updates its column of tests",
         main: threats::main,
     },
 ];
@@ -103,7 +103,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     }
     match COMMANDS.iter().find(|command| command.name == name) {
         Some(command) => (command.main)(rest),
-        None => bail!("there is no `{name}`; hint: `cargo xtask help` lists what there is"),
+        None => bail!("unknown command `{name}`; hint: `cargo xtask help` lists the commands"),
     }
 }
 
@@ -115,19 +115,19 @@ fn help() {
     }
 }
 
-/// Whether the one flag a command knows is among its arguments; anything else is an error.
+/// Returns true if the command's only flag is among its arguments. Fails on any other argument.
 fn only_flag(arguments: &[String], flag: &str) -> Result<bool> {
     match arguments {
         [] => Ok(false),
         [one] if one == flag => Ok(true),
-        _ => bail!("only {flag} is known here, got: {}", arguments.join(" ")),
+        _ => bail!("the only argument is {flag}, got: {}", arguments.join(" ")),
     }
 }
 
-/// For commands that take none.
+/// Fails if there are arguments.
 fn no_arguments(arguments: &[String]) -> Result<()> {
     match arguments {
         [] => Ok(()),
-        _ => bail!("no arguments are known here, got: {}", arguments.join(" ")),
+        _ => bail!("the command has no arguments, got: {}", arguments.join(" ")),
     }
 }

@@ -1,18 +1,18 @@
-//! What a machine must have, how that is seen, and what each system calls it.
+//! The prerequisites on a machine, how each is detected, and its package on each system.
 
 use std::{path::Path, process::Command, process::Stdio};
 
-/// Something the build or the tests need from the system.
+/// A prerequisite of the build or the tests.
 pub(crate) struct Need {
-    /// How its presence is seen.
+    /// How it is detected.
     probe: Probe,
-    /// What it is for, for the person who is asked to install it.
+    /// Its purpose, for the user who is asked to install it.
     pub(crate) why: &'static str,
-    /// The packages that bring it.
+    /// The packages that contain it.
     pub(crate) packages: Packages,
 }
 
-/// How the presence of something is seen.
+/// How a prerequisite is detected.
 enum Probe {
     /// The program runs with these arguments and succeeds.
     Runs(&'static str, &'static [&'static str]),
@@ -24,7 +24,7 @@ enum Probe {
     File(&'static str),
 }
 
-/// Package names by system; empty where the system brings it or cannot use it.
+/// Package names by system. Empty if the system includes it or cannot use it.
 #[derive(Clone, Copy)]
 pub(crate) struct Packages {
     pub(crate) debian: &'static str,
@@ -33,7 +33,7 @@ pub(crate) struct Packages {
     pub(crate) homebrew: &'static str,
 }
 
-/// What compiling the desktop app needs.
+/// The prerequisites of compiling the desktop app.
 pub(crate) const DESKTOP: &[Need] = &[
     Need {
         probe: Probe::Program("cc"),
@@ -57,7 +57,7 @@ pub(crate) const DESKTOP: &[Need] = &[
     },
 ];
 
-/// What the tests run beside ours.
+/// The programs that the tests run in addition to ours.
 pub(crate) const TESTS: &[Need] = &[
     Need {
         probe: Probe::Program("chromium"),
@@ -131,12 +131,12 @@ pub(crate) const TESTS: &[Need] = &[
     },
     Need {
         probe: Probe::Program("bwrap"),
-        why: "stands in for a Flatpak, which is made of it",
+        why: "creates the sandbox of a Flatpak",
         packages: packages("bubblewrap", "bubblewrap", "bubblewrap", ""),
     },
     Need {
         probe: Probe::File("/usr/libexec/xdg-desktop-portal"),
-        why: "tells programs of the desktop which proxy leads where",
+        why: "tells desktop programs which proxy to use",
         packages: packages(
             "xdg-desktop-portal",
             "xdg-desktop-portal",
@@ -145,7 +145,7 @@ pub(crate) const TESTS: &[Need] = &[
         ),
     },
     Need {
-        // The engine is a plug-in up to libproxy 0.4, and built in since.
+        // The engine is a plug-in up to libproxy 0.4, and built in since then.
         probe: Probe::Runs(
             "sh",
             &[
@@ -175,7 +175,7 @@ pub(crate) const TESTS: &[Need] = &[
     },
     Need {
         probe: Probe::Program("glewlwyd"),
-        why: "an authorization server that is not ours, where Debian has it",
+        why: "a third-party authorization server, on Debian",
         packages: packages("glewlwyd dbconfig-sqlite3", "", "", ""),
     },
     Need {
@@ -185,16 +185,16 @@ pub(crate) const TESTS: &[Need] = &[
     },
 ];
 
-/// What a gateway is measured beside, and what measures it.
+/// The programs with which a gateway is compared, and those that measure it.
 pub(crate) const GATEWAY_BENCH: &[Need] = &[
     Need {
         probe: Probe::File("/usr/sbin/nginx"),
-        why: "a reverse proxy that a gateway is measured beside",
+        why: "a reverse proxy with which a gateway is compared",
         packages: packages("nginx", "nginx", "nginx", ""),
     },
     Need {
         probe: Probe::File("/usr/sbin/haproxy"),
-        why: "a reverse proxy that verifies tokens, measured as well",
+        why: "a reverse proxy that verifies tokens, also compared",
         packages: packages("haproxy", "haproxy", "haproxy", ""),
     },
     Need {
@@ -204,30 +204,30 @@ pub(crate) const GATEWAY_BENCH: &[Need] = &[
     },
     Need {
         probe: Probe::Program("ip"),
-        why: "brings up the network that they are alone in",
+        why: "configures the separate network of the measurements",
         packages: packages("iproute2", "iproute", "iproute2", ""),
     },
     Need {
         probe: Probe::Program("unshare"),
-        why: "makes that network",
+        why: "creates that network",
         packages: packages("util-linux", "util-linux", "util-linux", ""),
     },
     Need {
         probe: Probe::Program("taskset"),
-        why: "gives the server that is measured a processor of its own",
+        why: "assigns a processor to the measured server",
         packages: packages("util-linux", "util-linux", "util-linux", ""),
     },
 ];
 
-/// Node.js with npm, where no npm can be found to fetch a newer one with.
+/// Node.js with npm, if there is no npm that could fetch a newer one.
 pub(crate) const NPM: &[Need] = &[Need {
     probe: Probe::Program("npm"),
-    why: "installs the UI's tools, and a newer Node.js under target/tools where needed",
+    why: "installs the UI's tools, and a newer Node.js under target/tools if necessary",
     packages: packages("nodejs npm", "nodejs npm", "nodejs npm", "node"),
 }];
 
-/// Compilers for other systems, and a Windows to run in. Debian only: its compiler and its source
-/// of the standard library belong together.
+/// Compilers for other systems, and Wine. On Debian only, because its compiler and its source of the
+/// standard library must match.
 pub(crate) const PLATFORMS: &[Need] = &[
     Need {
         probe: Probe::File("/usr/lib/rustlib/src/rust/library/std/Cargo.toml"),
@@ -236,7 +236,7 @@ pub(crate) const PLATFORMS: &[Need] = &[
     },
     Need {
         probe: Probe::File("/usr/bin/rustc"),
-        why: "the compiler that this source belongs to",
+        why: "the compiler that matches this source",
         packages: packages("rustc-web", "", "", ""),
     },
     Need {
@@ -261,7 +261,7 @@ pub(crate) const PLATFORMS: &[Need] = &[
     },
     Need {
         probe: Probe::Runs("python3", &["-c", "import ensurepip, venv"]),
-        why: "brings a C compiler that knows macOS",
+        why: "installs a C compiler that supports macOS",
         packages: packages("python3 python3-venv", "", "", ""),
     },
 ];

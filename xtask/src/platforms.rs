@@ -1,11 +1,11 @@
-//! `cargo xtask platforms`: what can be found out about Windows and macOS on a Debian machine.
+//! `cargo xtask platforms`: checks Windows and macOS as far as a Debian machine can.
 //!
-//! Windows: the command line is compiled with mingw and run under Wine, a real sign-in and real
-//! tool calls included. macOS: everything is compiled; nothing is linked or run. The libraries of
-//! the window (WebView2, WKWebView) are beyond both. `target/platforms` holds what is made.
+//! Windows: the command line is compiled with mingw and run under Wine, including a real sign-in and
+//! real tool calls. macOS: everything is compiled, and nothing is linked or run. The libraries of the
+//! window (WebView2, WKWebView) are not available for either. The results are in `target/platforms`.
 //!
-//! The toolchain of the machine has a standard library for the machine only. Debian has the
-//! source of one, and the compiler that it belongs to.
+//! The toolchain of the machine has a standard library for this machine only. Debian has the source of
+//! one, and the matching compiler.
 
 mod cross;
 mod host;
@@ -27,10 +27,11 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Every step, for a longer job too.
+/// Runs every step, as part of a longer job.
 ///
 /// # Errors
-/// Where one fails.
+///
+/// If a step fails.
 pub(crate) fn steps(steps: &mut Steps) -> Result<()> {
     steps.step("platforms", "compilers for other systems, and Wine", || {
         install::ensure(need::PLATFORMS)
@@ -39,7 +40,7 @@ pub(crate) fn steps(steps: &mut Steps) -> Result<()> {
     macos::steps(steps)
 }
 
-/// Where everything for other systems lies.
+/// Returns the folder for everything about other systems.
 fn folder() -> PathBuf {
     tree::root().join("target/platforms")
 }

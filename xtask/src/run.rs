@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the demo world and the app in it.
+//! `cargo xtask run`: starts the demo and the desktop app in it.
 
 use anyhow::Result;
 
@@ -16,7 +16,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let mut demo = tree::command(built("postern")?, "");
     demo.arg("demo");
     if headless {
-        println!("\nThere is no display: the demo world runs headless.\n");
+        println!("\nThere is no display, so the demo runs without the app.\n");
     } else {
         demo.arg("--app").arg(built("postern-desktop")?);
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask schemas`: JSON Schemas of the configuration files, made from the types.
+//! `cargo xtask schemas`: writes the JSON schemas of the configuration files from the types.
 
 use std::fs;
 
@@ -21,16 +21,17 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Compares what is committed with what the types say.
+/// Compares the committed files with the types.
 ///
 /// # Errors
-/// Where they differ; the error names the file.
+///
+/// If they differ. The error names the file.
 pub(crate) fn check() -> Result<()> {
     for (path, text) in generated()? {
         let committed = fs::read_to_string(tree::root().join(path))
             .with_context(|| format!("cannot read {path}; hint: cargo xtask schemas"))?;
         if committed != text {
-            bail!("{path} is not what the types say; hint: cargo xtask schemas");
+            bail!("{path} differs from the types; hint: cargo xtask schemas");
         }
     }
     Ok(())

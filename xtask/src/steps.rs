@@ -1,4 +1,4 @@
-//! Steps of a longer job: each announced, timed, and the end if it fails.
+//! The steps of a longer job. Each is announced and timed, and the first failure ends the job.
 
 use std::{
     process::Command,
@@ -23,19 +23,21 @@ impl Steps {
         }
     }
 
-    /// Runs a program as a step. Its output is the step's.
+    /// Runs a program as a step, with its output.
     ///
     /// # Errors
-    /// Where it cannot be started or does not end with success; the error names the step.
+    ///
+    /// If it cannot be started or fails. The error names the step.
     pub(crate) fn command(&mut self, step: &str, command: &mut Command) -> Result<()> {
         let shown = shown(command);
         self.step(step, &shown, || run(command))
     }
 
-    /// Runs `work` as a step; what it makes.
+    /// Runs `work` as a step. Returns its result.
     ///
     /// # Errors
-    /// What `work` fails with, after the step's name.
+    ///
+    /// The error of `work`, after the step's name.
     pub(crate) fn step<T>(
         &mut self,
         step: &str,
@@ -59,7 +61,7 @@ impl Steps {
         })
     }
 
-    /// Says how long each step took.
+    /// Prints the duration of each step.
     pub(crate) fn finish(self) {
         println!();
         for (step, took) in &self.done {
@@ -77,7 +79,8 @@ impl Steps {
 /// Runs a program to its end.
 ///
 /// # Errors
-/// Where it cannot be started or does not end with success.
+///
+/// If it cannot be started or fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()

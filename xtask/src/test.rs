@@ -1,4 +1,5 @@
-//! `cargo xtask test`: everything a change must pass, from a fresh clone, without asking.
+//! `cargo xtask test`: runs all checks that a change must pass, from a fresh clone and without
+//! questions.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -13,7 +14,7 @@ use crate::{
     tree::{self, cargo},
 };
 
-/// Where ts-rs writes the types that the UI shares with the bridge.
+/// The folder in which ts-rs writes the types that the UI shares with the bridge.
 const BINDINGS: &str = "ui/src/bindings";
 
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
@@ -41,7 +42,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask tools`: what the tests need, for those who run them one by one.
+/// `cargo xtask tools`: installs what the tests need, for running them one by one.
 pub(crate) fn tools(arguments: &[String]) -> Result<()> {
     no_arguments(arguments)?;
     let mut steps = Steps::new("xtask tools");
@@ -81,8 +82,8 @@ fn rust(steps: &mut Steps, node: &Node, full: bool) -> Result<()> {
             "warnings",
         ]),
     )?;
-    // All targets at once, so that the programs that the tests start are built with the features
-    // that the tests are built with: nothing is compiled twice.
+    // Builds all targets at once, so that the programs that the tests start have the same features as
+    // the tests, and are not compiled twice.
     steps.command(
         "build",
         &mut cargo(&["build", "--workspace", "--all-targets"]),
@@ -108,7 +109,7 @@ fn rust(steps: &mut Steps, node: &Node, full: bool) -> Result<()> {
     Ok(())
 }
 
-/// The files of a folder of the tree, by name.
+/// Returns the files of a folder of the tree, by name.
 fn contents(folder: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     collect(&tree::root().join(folder), &mut files)

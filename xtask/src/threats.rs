@@ -1,7 +1,7 @@
-//! `cargo xtask threats`: the ids in names of tests against the table in `docs/threats.md`.
+//! `cargo xtask threats`: compares the ids in test names with the tables in `docs/threats.md`.
 //!
-//! Owns: which tests have ids, and the column of the table that names them. Does not own: what an id
-//! means, which is written by hand.
+//! Owns: which tests have ids, and the column of the tables that names them. Does not own: the meaning
+//! of an id, which is written by hand.
 //!
 //! An id is a letter and a number at the start of a test's name, as in `t14_t15_d24_…`.
 
@@ -14,11 +14,11 @@ use anyhow::{Context, Result, bail};
 use crate::{only_flag, tree};
 
 const FILE: &str = "docs/threats.md";
-/// Where tests are.
+/// The folders with tests.
 const FOLDERS: [&str; 4] = ["crates", "src-tauri", "tests", "ui"];
-/// Folders with the code of others.
+/// Folders with third-party code.
 const FOREIGN: [&str; 2] = ["node_modules", "target"];
-/// What an id begins with.
+/// The first letters of ids.
 const LETTERS: [char; 4] = ['b', 'd', 'g', 't'];
 
 /// The tests of each id, as `path::function`.
@@ -100,7 +100,7 @@ fn problems(text: &str, tests: &Tests) -> Vec<String> {
     problems
 }
 
-/// Returns the text with the tests' column made of the tests.
+/// Returns the text with the column of tests generated from the tests.
 fn written(text: &str, tests: &Tests) -> String {
     let lines = text.lines().map(|line| {
         let Some(row) = Row::parse(line) else {
@@ -179,7 +179,7 @@ fn collect(folder: &str, tests: &mut Tests) -> Result<()> {
     Ok(())
 }
 
-/// The names of the tests in a Rust source text.
+/// Returns the names of the tests in a Rust source text.
 fn functions(text: &str) -> impl Iterator<Item = &str> {
     let mut is_test = false;
     text.lines().map(str::trim).filter_map(move |line| {
@@ -192,14 +192,14 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a line is `#[test]`, `#[tokio::test(…)]` or the like.
+/// Returns true if a line is `#[test]`, `#[tokio::test(…)]` or similar.
 fn is_test_attribute(line: &str) -> bool {
     let path = line.strip_prefix("#[");
     let path = path.and_then(|rest| rest.split(['(', ']']).next());
     path.is_some_and(|path| path == "test" || path.ends_with("::test"))
 }
 
-/// The name of the function that a line begins.
+/// Returns the name of the function that a line begins.
 fn function(line: &str) -> Option<&str> {
     let words = line.split_once('(')?.0;
     let (before, name) = words.rsplit_once("fn ")?;

@@ -1,4 +1,4 @@
-//! Where things are in the source tree, and commands that run in it.
+//! Paths in the source tree, and commands that run in it.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,22 +9,23 @@ use anyhow::{Context, Result};
 
 use crate::environment;
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("xtask is a folder of the workspace")
 }
 
-/// Where tools are installed that only the build and the tests use.
+/// Returns the folder of the tools that only the build and the tests use.
 pub(crate) fn tools() -> PathBuf {
     root().join("target/tools")
 }
 
-/// A program of a debug build: cargo lays it beside this one.
+/// Returns the path of a program of the debug build, which cargo places beside this one.
 ///
 /// # Errors
-/// Where the system does not say which program this is.
+///
+/// If the system does not report the path of this program.
 pub(crate) fn built(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe().context("cannot find this program's own file")?;
     Ok(this
@@ -32,14 +33,14 @@ pub(crate) fn built(name: &str) -> Result<PathBuf> {
         .with_extension(std::env::consts::EXE_EXTENSION))
 }
 
-/// `program`, to be run in `folder` of the tree.
+/// Returns the command `program` in `folder` of the tree.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, folder: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root().join(folder));
     command
 }
 
-/// `cargo` with `arguments`, at the root.
+/// Returns the command `cargo` with `arguments` at the root.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = command(environment::cargo(), "");
     command.args(arguments);

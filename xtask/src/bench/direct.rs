@@ -1,4 +1,4 @@
-//! A host that speaks Streamable HTTP itself, with a session of its own at the gateway.
+//! A host that uses Streamable HTTP directly, with its own session at the gateway.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -15,7 +15,7 @@ use super::{
     world::World,
 };
 
-/// The pair of RFC 7636, appendix B: fit for a demo that ends with this program.
+/// The example of RFC 7636, appendix B. It is sufficient for a demo that ends with this program.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
@@ -27,7 +27,7 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Registers, signs in by the demo's browser, and shakes hands.
+    /// Registers, signs in with the demo's browser, and performs the handshake.
     pub(super) fn sign_in(world: &World) -> Result<Self> {
         let resource = format!("{}/snippets/mcp", world.gateway);
         let browser = |page: &str| world.postern(&["demo-browser", page]);
@@ -35,13 +35,13 @@ impl Direct {
         Self::with_token(&resource, &tokens.access)
     }
 
-    /// Shakes hands with a session that there is.
+    /// Performs the handshake with an existing session.
     pub(super) fn with_token(endpoint: &str, token: &str) -> Result<Self> {
         let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
         Self::connect(endpoint, vec![bearer])
     }
 
-    /// Shakes hands where no credential is wanted.
+    /// Performs the handshake with a server that requires no credential.
     pub(super) fn unauthenticated(endpoint: &str) -> Result<Self> {
         Self::connect(endpoint, Vec::new())
     }
@@ -82,7 +82,7 @@ impl Direct {
         Ok(())
     }
 
-    /// A call of the tool that gives back what it is given.
+    /// Calls the tool that returns its argument.
     pub(super) fn echo(&mut self, text: &str) -> Result<()> {
         self.last_id += 1;
         let answer = self.post(&messages::echo(self.last_id, text, 1))?;
@@ -95,15 +95,14 @@ impl Direct {
     }
 }
 
-/// What a sign-in at the gateway brings.
+/// The tokens of a sign-in at the gateway.
 pub(super) struct Tokens {
     pub(super) client: String,
     pub(super) access: String,
     pub(super) refresh: String,
 }
 
-/// Signs in for `resource`, the way any client does. `browser` opens a page and goes to the end of the
-/// sign-in.
+/// Signs in for `resource`, like any client. `browser` opens a page and completes the sign-in.
 pub(super) fn sign_in(
     gateway: &str,
     resource: &str,
@@ -134,7 +133,7 @@ pub(super) fn sign_in(
     })
 }
 
-/// Registers a client; returns its id.
+/// Registers a client and returns its id.
 pub(super) fn register(
     connection: &mut Connection,
     name: &str,
@@ -152,7 +151,7 @@ pub(super) fn register(
     )
 }
 
-/// The path of an authorization request.
+/// Returns the path of an authorization request.
 pub(super) fn authorize_path(client: &str, redirect: &str, resource: Option<&str>) -> String {
     let resource = resource.map(|resource| format!("&resource={}", encoded(resource)));
     format!(
@@ -163,7 +162,7 @@ pub(super) fn authorize_path(client: &str, redirect: &str, resource: Option<&str
     )
 }
 
-/// The header of a form.
+/// Returns the header of a form.
 pub(super) fn form() -> [(String, String); 1] {
     [(
         "content-type".to_owned(),
@@ -171,7 +170,7 @@ pub(super) fn form() -> [(String, String); 1] {
     )]
 }
 
-/// Takes the browser's redirect and the code in it, as it is encoded there.
+/// Receives the browser's redirect. Returns its code, still encoded.
 fn code(listener: &TcpListener) -> Result<String> {
     let (stream, _) = listener.accept()?;
     let mut stream = BufReader::new(stream);

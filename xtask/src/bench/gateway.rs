@@ -77,7 +77,7 @@ fn measure(words: &[&str]) -> Result<()> {
     report.finish()
 }
 
-/// What runs in a network of its own.
+/// Runs the measurements that need their own network.
 fn within(processors: Processors, words: &[&str]) -> Result<()> {
     let mut report = Report::default();
     match words {
@@ -88,7 +88,7 @@ fn within(processors: Processors, words: &[&str]) -> Result<()> {
         ["connections", length] => {
             connections::measure(processors, seconds(length)?, &mut report)?;
         }
-        _ => bail!("nothing that runs in a network of its own"),
+        _ => bail!("unknown measurement in a separate network"),
     }
     report.finish()
 }
@@ -98,7 +98,7 @@ fn seconds(words: &str) -> Result<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// The time that a share of a hundred of the times is not over.
+/// Returns the percentile `share` of the times.
 fn percentile(times: &mut [Duration], share: usize) -> Duration {
     times.sort_unstable();
     let last = times.len().saturating_sub(1);

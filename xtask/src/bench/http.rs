@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection that stays open: as little client as there can be, so that what is
-//! measured is the other side.
+//! One HTTP/1.1 connection that stays open, with as little client code as possible, so that the
+//! results show the other side.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// How long a server may send nothing of an answer that it owes; then the request has failed.
+/// How long a server may send nothing of a pending response before the request fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Connection {
@@ -31,7 +31,7 @@ impl Answer {
 }
 
 impl Connection {
-    /// Connects to the server of a plain HTTP URL; the connection and the URL's path.
+    /// Connects to the server of an http URL. Returns the connection and the URL's path.
     pub(super) fn open(url: &str) -> Result<(Self, String)> {
         let rest = url.strip_prefix("http://").context("plain HTTP only")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -105,7 +105,7 @@ impl Connection {
         Ok(String::from_utf8(body)?)
     }
 
-    /// Reads a chunk; whether there is another.
+    /// Reads a chunk. Returns true if another one follows.
     fn chunk(&mut self, body: &mut Vec<u8>) -> Result<bool> {
         let size = usize::from_str_radix(&self.line()?, 16)?;
         let start = body.len();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-/// What follows the answer to the handshake.
+/// The notification after the response to the handshake.
 pub(super) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 pub(super) fn handshake() -> String {
@@ -25,7 +25,7 @@ pub(super) fn call(id: u64) -> String {
     .to_string()
 }
 
-/// A call of the server's one tool; `text` needs no escapes.
+/// Builds a call of the server's only tool. `text` must need no escapes.
 pub(super) fn echo(id: u64, text: &str, times: usize) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"{text}","times":{times}}}}}}}"#

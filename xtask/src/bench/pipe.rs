@@ -1,4 +1,4 @@
-//! A host that speaks over the standard streams of whatever bridge it spawned.
+//! A host that uses the standard streams of any bridge that it spawned.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::messages;
 
-/// A bridge that has not answered everything within so long has stalled, and is ended.
+/// A bridge that has not answered everything within this time has stalled and is killed.
 const STALL: Duration = Duration::from_secs(60);
 
 pub(super) struct Pipe {
@@ -23,7 +23,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Spawns it and shakes hands; also how long it took until the answer was here.
+    /// Spawns the bridge and performs the handshake. Also returns how long that took.
     pub(super) fn connect(mut command: Command) -> Result<(Self, Duration)> {
         let started = Instant::now();
         let mut process = command
@@ -53,7 +53,7 @@ impl Pipe {
         self.process.id()
     }
 
-    /// One call whose answer has the text so many times, and how long it took.
+    /// Makes one call whose response repeats the text. Returns its duration.
     pub(super) fn call(&mut self, text: &str, times: usize) -> Result<Duration> {
         self.last_id += 1;
         let id = self.last_id;
@@ -64,7 +64,7 @@ impl Pipe {
         Ok(started.elapsed())
     }
 
-    /// So many calls, of which `depth` are under way at any time; how long all took.
+    /// Makes `count` calls, of which `depth` are pending at any time. Returns the total duration.
     pub(super) fn calls(&mut self, count: u64, depth: usize, text: &str) -> Result<Duration> {
         let _dog = Watchdog::over(self.process());
         let first = self.last_id + 1;
@@ -91,7 +91,7 @@ impl Pipe {
         Ok(started.elapsed())
     }
 
-    /// Ends it as hosts do: by closing its input. One that stays is killed.
+    /// Ends the bridge as hosts do: closes its stdin. Kills it if it stays.
     pub(super) fn end(self) -> Result<()> {
         let Self {
             mut process, input, ..
@@ -107,7 +107,7 @@ impl Pipe {
     }
 }
 
-/// Ends a bridge that keeps the measurement waiting, unless this value is dropped before.
+/// Kills a bridge that stalls, unless this value is dropped before.
 struct Watchdog(#[expect(dead_code, reason = "its end is what counts")] mpsc::Sender<()>);
 
 impl Watchdog {
@@ -115,7 +115,7 @@ impl Watchdog {
         let (alive, end) = mpsc::channel();
         thread::spawn(move || {
             if end.recv_timeout(STALL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("no answer within {} s: it is ended", STALL.as_secs());
+                eprintln!("no response within {} s, so it is killed", STALL.as_secs());
                 let process = process.to_string();
                 let _ = Command::new("kill").args(["-KILL", &process]).status();
             }

@@ -1,4 +1,4 @@
-//! What Linux says about a process.
+//! The resources of a process, as Linux reports them.
 
 use std::{fs, time::Duration};
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 
 /// Memory in bytes.
 pub(super) struct Memory {
-    /// All pages in memory, those shared with others included.
+    /// All pages in memory, including shared ones.
     pub(super) resident: u64,
-    /// The same, shared pages divided by who shares them.
+    /// The same, with shared pages divided by the number of processes that share them.
     pub(super) share: u64,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn memory(process: u32) -> Result<Memory> {
 /// Processor time used so far.
 pub(super) struct Cpu(Duration);
 
-/// The unit of /proc, which is the same on every Linux that matters.
+/// The unit of /proc, which is the same on all common Linux systems.
 const TICK: Duration = Duration::from_millis(10);
 
 impl Cpu {
@@ -51,7 +51,7 @@ impl Cpu {
         Ok(Self(TICK * (used.0 + used.1)))
     }
 
-    /// The same of several together.
+    /// Returns the total of several processes.
     pub(super) fn of_all(processes: &[u32]) -> Result<Self> {
         let each = processes.iter().map(|process| Ok(Self::of(*process)?.0));
         Ok(Self(each.sum::<Result<Duration>>()?))

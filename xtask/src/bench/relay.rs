@@ -1,8 +1,7 @@
-//! `cargo xtask bench bridge`: the relay beside a client that does without one, and beside other
-//! bridges.
+//! `cargo xtask bench bridge`: measures the relay, a client without it, and other bridges.
 //!
-//! Everything is measured in one run against one server that gives back what it is given. A
-//! figure over its limit fails the command; those of others have none.
+//! Everything is measured in one run, with one server that returns its input. A result of Postern that
+//! exceeds its limit fails the command. Other bridges have no limits.
 
 use std::{
     fs,
@@ -38,7 +37,7 @@ const SHIM_BYTES: u64 = 4 << 20;
 const SHIM_SHARE: u64 = 2 << 20;
 const FIFTY_BYTES: u64 = 150 << 20;
 
-/// Another bridge: a name, and a command in which `{url}` stands for the server's.
+/// Another bridge: its name, and its command, in which `{url}` stands for the server's URL.
 struct Peer {
     name: String,
     command: Vec<String>,
@@ -55,10 +54,10 @@ pub(super) fn main(arguments: &[String]) -> Result<()> {
     framings(&bridge, &mut report)?;
     many_shims(&bridge, &mut report)?;
     drop(bridge);
-    // One that has no memory left over.
+    // A new process, so that memory of earlier measurements does not count.
     many_sessions(&Bridge::start(&upstream)?, &mut report)?;
     for peer in &peers {
-        // What another program cannot do is not our failure.
+        // A failure of another program does not fail the command.
         if let Err(error) = others(peer, &upstream, &mut report) {
             println!("{}: {error:#}", peer.name);
         }
@@ -66,7 +65,7 @@ pub(super) fn main(arguments: &[String]) -> Result<()> {
     report.finish()
 }
 
-/// `--peer NAME=COMMAND`, as often as there are others.
+/// Parses `--peer NAME=COMMAND`, once per other bridge.
 fn peers(arguments: &[String]) -> Result<Vec<Peer>> {
     let usage = "hint: --peer 'name=command {url}', as in --peer 'mcp-remote=mcp-remote {url}'";
     let mut peers = Vec::new();
@@ -74,10 +73,10 @@ fn peers(arguments: &[String]) -> Result<Vec<Peer>> {
     while let Some(flag) = rest.next() {
         let peer = rest.next().filter(|_| flag == "--peer");
         let Some((name, command)) = peer.and_then(|peer| peer.split_once('=')) else {
-            bail!("`{flag}` is not known here; {usage}");
+            bail!("unknown argument `{flag}`; {usage}");
         };
         if !command.contains("{url}") {
-            bail!("the command of {name} does not say where the URL goes; {usage}");
+            bail!("the command of {name} does not contain {{url}}; {usage}");
         }
         peers.push(Peer {
             name: name.to_owned(),
@@ -87,7 +86,7 @@ fn peers(arguments: &[String]) -> Result<Vec<Peer>> {
     Ok(peers)
 }
 
-/// Straight to the server, and through the bridge's HTTP face.
+/// Measures direct calls, and calls through the bridge's HTTP endpoint.
 fn faces(upstream: &Upstream, bridge: &Bridge, report: &mut Report) -> Result<()> {
     let text = "x".repeat(KILOBYTE);
     let mut floor = Direct::unauthenticated(&upstream.json())?;
@@ -96,7 +95,7 @@ fn faces(upstream: &Upstream, bridge: &Bridge, report: &mut Report) -> Result<()
         floor.echo(&text)?;
         face.echo(&text)?;
     }
-    // In turns, because the machine's mood changes from second to second.
+    // Alternates, because the speed of the machine changes from second to second.
     let (mut straight, mut through) = (Vec::new(), Vec::new());
     let mut cpu = Duration::ZERO;
     for _ in 0..10 {
@@ -115,7 +114,7 @@ fn faces(upstream: &Upstream, bridge: &Bridge, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// Through shim and bridge.
+/// Measures calls through shim and bridge.
 fn shim(bridge: &Bridge, report: &mut Report) -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..STARTS {
@@ -141,7 +140,7 @@ fn shim(bridge: &Bridge, report: &mut Report) -> Result<()> {
     shim.end()
 }
 
-/// Answers in event streams, and a server of HTTP+SSE.
+/// Measures responses in event streams, and a server of HTTP+SSE.
 fn framings(bridge: &Bridge, report: &mut Report) -> Result<()> {
     let names = ["json", "events", "sse"];
     let mut shims = Vec::new();
@@ -177,7 +176,7 @@ fn framings(bridge: &Bridge, report: &mut Report) -> Result<()> {
     shims.into_iter().try_for_each(Pipe::end)
 }
 
-/// What connected hosts cost that say nothing.
+/// Measures the cost of idle connected hosts.
 fn many_shims(bridge: &Bridge, report: &mut Report) -> Result<()> {
     let mut shims = Vec::new();
     for _ in 0..50 {
@@ -196,7 +195,8 @@ fn many_shims(bridge: &Bridge, report: &mut Report) -> Result<()> {
     shims.into_iter().try_for_each(Pipe::end)
 }
 
-/// What a session costs among ten, five hundred and a thousand: memory, and processor time of a call.
+/// Measures the cost of a session with ten, five hundred and a thousand of them: memory, and processor
+/// time per call.
 fn many_sessions(bridge: &Bridge, report: &mut Report) -> Result<()> {
     let text = "x".repeat(KILOBYTE);
     let mut sessions = Vec::new();
@@ -239,7 +239,7 @@ fn many_sessions(bridge: &Bridge, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Another bridge, over its standard streams.
+/// Measures another bridge over its standard streams.
 fn others(peer: &Peer, upstream: &Upstream, report: &mut Report) -> Result<()> {
     let command = || {
         let mut words = peer
@@ -271,7 +271,7 @@ fn others(peer: &Peer, upstream: &Upstream, report: &mut Report) -> Result<()> {
     pipe.end()
 }
 
-/// What every bridge is measured by.
+/// The results of every bridge.
 struct Figures {
     call: Duration,
     cpu: Duration,
@@ -314,7 +314,7 @@ impl Figures {
     }
 }
 
-/// An answer of `text` so many times; the best of five, which is what it costs.
+/// Measures a response that repeats `text`. Returns the shortest of five durations.
 fn large(pipe: &mut Pipe, text: &str, times: usize) -> Result<Duration> {
     debug_assert!(text.len() * times >= MEGABYTE);
     let mut best = Duration::MAX;
@@ -342,13 +342,13 @@ fn p50(mut took: Vec<Duration>) -> Duration {
     took[took.len() / 2]
 }
 
-/// A second's worth.
+/// Returns the rate per second.
 fn rate(count: u64, took: Duration) -> u64 {
     (count as f64 / took.as_secs_f64()) as u64
 }
 
-/// A bridge of its own, with the server three times in its configuration. It ends with this
-/// value.
+/// A separate bridge, with the server three times in its configuration. It ends when this value is
+/// dropped.
 struct Bridge {
     process: Child,
     home: PathBuf,
@@ -390,7 +390,7 @@ impl Bridge {
         Ok(bridge)
     }
 
-    /// Where its HTTP face is, once it is there.
+    /// Waits until the HTTP endpoint is open. Returns its URL.
     fn until_ready(&self) -> Result<String> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
@@ -412,7 +412,7 @@ impl Bridge {
         format!("{}/{server}/mcp", self.endpoint)
     }
 
-    /// The shim, in the environment that hosts leave it.
+    /// Returns the command of the shim, with the environment that hosts pass on.
     fn connect(&self, server: &str) -> Command {
         let mut command = postern(&self.home, &["connect", server]);
         command.env_clear();

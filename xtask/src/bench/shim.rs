@@ -1,4 +1,4 @@
-//! A host that spawned the shim, reduced to what a measurement needs.
+//! A minimal host that spawned the shim.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -18,7 +18,7 @@ pub(super) struct Shim {
 }
 
 impl Shim {
-    /// Spawns it and shakes hands; returns with the answer to `initialize`.
+    /// Spawns the shim and performs the handshake. Returns after the response to `initialize`.
     pub(super) fn connect(world: &World) -> Result<Self> {
         let folder = world.folder.as_os_str();
         let mut process = world
@@ -59,7 +59,7 @@ impl Shim {
         self.process.id()
     }
 
-    /// Ends it as hosts do: by closing its input.
+    /// Ends the shim as hosts do: closes its stdin.
     pub(super) fn end(self) -> Result<()> {
         let Self {
             mut process, input, ..

@@ -1,5 +1,5 @@
-//! A server that gives back what it is given, over each transport: as little server as there can
-//! be, so that what is measured is what lies between.
+//! A server that returns its input, over each transport, with as little code as possible, so that the
+//! results show what is in between.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 /// The server. Its threads end with the program.
 pub(super) struct Upstream(SocketAddr);
 
-/// The streams of HTTP+SSE, by their number.
+/// The streams of HTTP+SSE, by number.
 type Streams = Arc<Mutex<Vec<TcpStream>>>;
 
 impl Upstream {
@@ -24,24 +24,24 @@ impl Upstream {
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 let streams = Arc::clone(&streams);
-                // A connection that ends is no fault of the server.
+                // The end of a connection is not an error of the server.
                 thread::spawn(move || drop(serve(connection, &streams)));
             }
         });
         Ok(Self(address))
     }
 
-    /// Streamable HTTP, answered in JSON.
+    /// Returns the URL of Streamable HTTP with JSON responses.
     pub(super) fn json(&self) -> String {
         format!("http://{}/json/mcp", self.0)
     }
 
-    /// Streamable HTTP, answered by an event stream.
+    /// Returns the URL of Streamable HTTP with event streams.
     pub(super) fn events(&self) -> String {
         format!("http://{}/events/mcp", self.0)
     }
 
-    /// HTTP+SSE.
+    /// Returns the URL of HTTP+SSE.
     pub(super) fn sse(&self) -> String {
         format!("http://{}/sse", self.0)
     }
@@ -126,15 +126,15 @@ fn read(input: &mut BufReader<TcpStream>) -> Result<Option<Request>> {
     Ok(Some(Request { method, path, body }))
 }
 
-/// What a message is answered with, if it is a request. A call gives `text` back, and repeats it
-/// `times`. Looks for no more than it needs: what it costs is in every figure.
+/// Returns the response to a message, or `None` if it is no request. A call returns `text`, repeated
+/// `times`. Parses only what is needed, because its cost is in every result.
 pub(super) fn answer(body: &[u8]) -> Result<Option<String>> {
     let message = std::str::from_utf8(body)?;
     let after = |key: &str, end: char| Some(message.split_once(key)?.1.split(end).next()?.trim());
     let Some(id) = after("\"id\":", ',') else {
         return Ok(None);
     };
-    // Some write it last.
+    // Some clients write the id last.
     let id = id.trim_end_matches('}');
     let result = if message.contains("\"initialize\"") {
         let version = after("\"protocolVersion\":\"", '"').context("no version")?;

@@ -1,4 +1,4 @@
-//! The demo world, in release build, signed in.
+//! The demo, in release build, with a signed-in user.
 
 use std::{
     fs,
@@ -11,12 +11,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::tree;
 
-/// The world. It ends with this value.
+/// The demo. It ends when this value is dropped.
 pub(super) struct World {
     demo: Child,
     pub(super) program: PathBuf,
     pub(super) folder: PathBuf,
-    /// Where the gateway is.
+    /// The gateway's URL.
     pub(super) gateway: String,
     /// The bridge's own Streamable HTTP endpoint.
     pub(super) endpoint: String,
@@ -27,7 +27,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn start() -> Result<Self> {
         let program = tree::root().join("target/release/postern");
-        // Short, because sockets lie in it, and emptied, because a run begins with a sign-in.
+        // The path is short because of the sockets in it. It is emptied, because a run begins with a
+        // sign-in.
         let folder = tree::root().join("target/bench");
         if folder.exists() {
             fs::remove_dir_all(&folder).context("cannot empty target/bench")?;
@@ -62,7 +63,7 @@ impl World {
         })
     }
 
-    /// `postern` with `arguments`, in this world.
+    /// Returns the command `postern` with `arguments`, in this demo.
     pub(super) fn postern(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--home").arg(self.home());
@@ -76,21 +77,21 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Asked, not killed: the demo ends the bridge, which is a process of its own.
+        // Ends it gracefully, because the demo ends the bridge, which is a separate process.
         let process = self.demo.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &process]).status();
         let _ = self.demo.wait();
     }
 }
 
-/// Reads until the demo has signed in and says what can be tried.
+/// Reads until the demo has signed in and prints what to try.
 fn until_ready(output: impl std::io::Read + Send + 'static) -> Result<String> {
     let mut lines = BufReader::new(output).lines();
     let mut said = String::new();
     for line in lines.by_ref() {
         let line = line?;
         if line.starts_with("Try, in another terminal") {
-            // No reader needs the rest, but the pipe must not fill.
+            // The rest is not needed, but the pipe must not fill.
             std::thread::spawn(move || lines.for_each(drop));
             return Ok(said);
         }

@@ -1,13 +1,14 @@
-//! Cargo for another system, its standard library included.
+//! Cargo for another system, including its standard library.
 
 use std::process::Command;
 
 use crate::tree;
 
-/// Debian's compiler, to which its source of the standard library belongs.
+/// Debian's compiler, which matches its source of the standard library.
 const RUSTC: &str = "/usr/bin/rustc";
 
-/// `cargo SUBCOMMAND --target TARGET ARGUMENTS`, in a target folder apart from that of the machine.
+/// Returns `cargo SUBCOMMAND --target TARGET ARGUMENTS`, with another target folder than that of the
+/// machine.
 pub(super) fn cargo(subcommand: &str, target: &str, arguments: &[&str]) -> Command {
     let mut command = tree::cargo(&[subcommand, "--locked", "--target", target]);
     command
@@ -15,7 +16,7 @@ pub(super) fn cargo(subcommand: &str, target: &str, arguments: &[&str]) -> Comma
         .args(arguments)
         .env("CARGO_TARGET_DIR", super::folder())
         .env("RUSTC", RUSTC)
-        // Cargo would otherwise keep `-Z` to nightly toolchains.
+        // Otherwise cargo accepts `-Z` only for nightly toolchains.
         .env("RUSTC_BOOTSTRAP", "1");
     command
 }

@@ -1,4 +1,4 @@
-//! A host on Windows: it runs what its configuration file says, and speaks MCP with it.
+//! A host on Windows. It runs the command in its configuration file, and uses MCP with it.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -13,23 +13,24 @@ use serde_json::{Value, json};
 
 use super::wine::Wine;
 
-/// How long an answer may take.
+/// How long a response may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A host and the shim that it spawned.
 pub(super) struct Host {
     shim: Child,
     stdin: ChildStdin,
-    /// What the shim says; its end is the end of its stdout.
+    /// The shim's output lines. The channel closes at the end of stdout.
     lines: Receiver<String>,
     next_id: u32,
 }
 
 impl Host {
-    /// Spawns what an entry of `mcpServers` says, and shakes hands.
+    /// Spawns the command in an entry of `mcpServers`, and performs the handshake.
     ///
     /// # Errors
-    /// Where it does not answer as an MCP server does.
+    ///
+    /// If it does not respond as an MCP server does.
     pub(super) fn spawn(wine: &Wine, entry: &Value) -> Result<Self> {
         let command = entry["command"].as_str().context("no command")?;
         let arguments = entry["args"].as_array().context("no arguments")?;
@@ -44,7 +45,7 @@ impl Host {
         let (heard, lines) = mpsc::channel();
         thread::spawn(move || {
             let lines = stdout.lines().map_while(Result::ok);
-            // A host that has heard enough hangs up.
+            // The receiver is dropped when the host has read enough.
             lines.map(|line| heard.send(line)).all(|sent| sent.is_ok())
         });
         let mut host = Self {
@@ -62,10 +63,11 @@ impl Host {
         Ok(host)
     }
 
-    /// Calls a tool and returns the text of its answer.
+    /// Calls a tool and returns the text of its result.
     ///
     /// # Errors
-    /// Where the tool or the line to it fails.
+    ///
+    /// If the call or the connection to the shim fails.
     pub(super) fn call(&mut self, tool: &str, arguments: &Value) -> Result<String> {
         let result = self.ask(
             "tools/call",
@@ -76,10 +78,11 @@ impl Host {
         Ok(text.context("the tool said nothing")?.to_owned())
     }
 
-    /// Ends the session as hosts do: the shim ends, and no process holds its stdout.
+    /// Ends the session as hosts do. The shim must exit, and no process may keep its stdout open.
     ///
     /// # Errors
-    /// Where the shim or its stdout stays open.
+    ///
+    /// If the shim runs on or its stdout stays open.
     pub(super) fn end(mut self) -> Result<()> {
         drop(self.stdin);
         let more = self.lines.recv_timeout(PATIENCE);
@@ -100,7 +103,7 @@ impl Host {
             let line = self.lines.recv_timeout(PATIENCE);
             let line = line.with_context(|| format!("no answer to {method}"))?;
             let message: Value = serde_json::from_str(&line)
-                .with_context(|| format!("stdout carries what is not MCP: {line}"))?;
+                .with_context(|| format!("stdout contains a line that is not MCP: {line}"))?;
             if message["id"] == id {
                 let result = message.get("result").cloned();
                 return result.with_context(|| format!("{method} failed: {message}"));

@@ -1,4 +1,4 @@
-//! macOS: compiled, as far as that goes without Apple's linker and libraries.
+//! macOS: compiles as much as is possible without Apple's linker and libraries.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
 
 const TARGET: &str = "aarch64-apple-darwin";
 
-/// Its C compiler knows macOS without anything of Apple's.
+/// Its C compiler supports macOS without Apple's files.
 const ZIG: &str = "ziglang==0.17.0";
 
 pub(super) fn steps(steps: &mut Steps) -> Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn steps(steps: &mut Steps) -> Result<()> {
             .env("CC_aarch64_apple_darwin", wrapper("macos-cc"))
             .env("AR_aarch64_apple_darwin", wrapper("macos-ar"))
             .env("ZIG_PYTHON", &python)
-            // Build scripts ask Apple's tools for it unless it is given; nothing reads it.
+            // Otherwise build scripts call Apple's tools for it. Its value is not used.
             .env("SDKROOT", "/"),
     )
 }
@@ -44,5 +44,5 @@ fn install_zig(zig: &Path, python: &PathBuf) -> Result<()> {
         .args(["-m", "venv", "--clear"])
         .arg(zig))?;
     run(Command::new(python).args(["-m", "pip", "install", "--quiet", ZIG]))?;
-    fs::write(mark, ZIG).context("cannot note what was installed")
+    fs::write(mark, ZIG).context("cannot record what was installed")
 }

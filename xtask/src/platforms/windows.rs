@@ -1,4 +1,4 @@
-//! Windows: the command line built with mingw and used under Wine as a person would use it.
+//! Windows: builds the command line with mingw and uses it under Wine as a user would.
 
 use std::{
     fs,
@@ -23,14 +23,14 @@ const TARGET: &str = "x86_64-pc-windows-gnu";
 /// The installed program.
 const POSTERN: &str = r"C:\Program Files\Postern\postern.exe";
 
-/// The program of the demo, which is its browser too: the path of a browser has no blanks.
+/// The program of the demo, which is also its browser. The path of a browser must not contain blanks.
 const DEMO: &str = r"C:\demo\postern.exe";
 
-/// The library of Windows that Wine lacks and Rust's standard library needs.
+/// A library of Windows that Wine lacks and Rust's standard library needs.
 const STUB: &str = "bcryptprimitives.dll";
 
-/// Tests beyond Wine, which takes no certificate authority but those of the system: these make one
-/// of their own.
+/// Tests that Wine does not support, because they create a certificate authority. Wine trusts only
+/// those of the system.
 const BEYOND_WINE: [&str; 6] = [
     "untrusted_certificate_is_rejected",
     "discovery::tests::",
@@ -56,7 +56,7 @@ pub(super) fn steps(steps: &mut Steps) -> Result<()> {
     })
 }
 
-/// Beside the program, and beside its tests.
+/// Builds the library beside the program and beside its tests.
 fn build_stub() -> Result<()> {
     for folder in [built(""), built("deps")] {
         fs::create_dir_all(&folder)?;
@@ -73,7 +73,7 @@ fn built(file: &str) -> PathBuf {
     super::folder().join(TARGET).join("debug").join(file)
 }
 
-/// One thing after the other, each with what was seen.
+/// Performs each check, and prints its result.
 fn use_it(wine: &Wine) -> Result<()> {
     install(wine)?;
     let demo = Demo::start(wine)?;
@@ -99,15 +99,16 @@ fn install(wine: &Wine) -> Result<()> {
     Ok(())
 }
 
-/// Emulator, gateway, sample server and a bridge, signed in, for as long as this lives.
+/// The emulator, the gateway, the sample server and a bridge with a signed-in user. They end when this
+/// value is dropped.
 struct Demo {
     program: Child,
-    /// The address of its gateway's server.
+    /// The URL of its gateway's server.
     gateway: String,
 }
 
 impl Demo {
-    /// Starts it and waits until it has called every tool over every face.
+    /// Starts the demo and waits until it has called every tool over every transport.
     fn start(wine: &Wine) -> Result<Self> {
         let mut command = wine.program(DEMO);
         command.args(["demo", "--scripted", "--keep", "--keychain"]);
@@ -142,7 +143,7 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // The rest of it goes with this Windows.
+        // All other processes end with this Windows.
         let _ = self.program.kill();
         let _ = self.program.wait();
     }
@@ -155,7 +156,7 @@ fn gateway_of(demo: &Path) -> Result<String> {
     Ok(url.trim_matches('"').to_owned())
 }
 
-/// A person's own Postern, in the usual folders of Windows.
+/// A user's installation, in the usual folders of Windows.
 struct Desk<'a> {
     wine: &'a Wine,
     roaming: PathBuf,
@@ -170,14 +171,14 @@ impl<'a> Desk<'a> {
             roaming: profile.join("AppData/Roaming"),
             local: profile.join("AppData/Local"),
         };
-        // Any free port, so that whatever else runs on this machine is left alone.
+        // Any free port, so that other programs on this machine are not affected.
         let config = desk.roaming.join("Postern/config.toml");
         write(&config, "[bridge]\nport = 0\n")?;
         Ok(desk)
     }
 
-    /// Runs a command to its end, which is also that of its stdout: what it leaves behind in the
-    /// background holds nothing of it.
+    /// Runs a command until its stdout ends. Processes that it leaves in the background must not hold
+    /// its stdout.
     fn postern(&self, arguments: &[&str]) -> Result<String> {
         self.wine.output(POSTERN, arguments)
     }
@@ -188,7 +189,7 @@ impl<'a> Desk<'a> {
     }
 
     fn sign_in(&self, gateway: &str) -> Result<()> {
-        // The browser is the bridge's to start, so it has to know it from the beginning.
+        // The bridge starts the browser, so it must know the browser from its start.
         let mut first = self.wine.program(POSTERN);
         first
             .args(["bridge", "--detach"])
@@ -201,7 +202,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// The key is in the Credential Manager and nowhere else; the tokens are sealed with it.
+    /// Checks that the key is only in the Credential Manager, and that the tokens are sealed with it.
     fn look_into_the_vault(&self) -> Result<()> {
         let state = self.state()?;
         let vault = &state["bridge"]["vault"];
@@ -225,7 +226,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// On both paths that the program may have; returns the entry that was written.
+    /// Adds the server on both paths of the host's file. Returns the written entry.
     fn add_to_claude_desktop(&self) -> Result<Value> {
         let classic = self.roaming.join("Claude/claude_desktop_config.json");
         let before = "{\r\n  \"theme\": \"dark\"\r\n}\r\n";
@@ -261,7 +262,7 @@ impl<'a> Desk<'a> {
         Ok(entry)
     }
 
-    /// A host whose bridge is replaced and killed loses no later call.
+    /// Checks that a host loses no later call when its bridge is replaced and killed.
     fn work_with(&self, entry: &Value) -> Result<()> {
         let mut host = Host::spawn(self.wine, entry)?;
         let greeting = host.call("hello_mcp", &json!({}))?;
@@ -289,7 +290,8 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// The way to a server far away is the one that the script of the network's settings says.
+    /// Checks that the proxy for a remote server is the one that the script of the network settings
+    /// names.
     fn follow_proxy_script(&self) -> Result<()> {
         let script = Script::serve(
             r#"function FindProxyForURL(url, host) {
@@ -312,10 +314,10 @@ impl<'a> Desk<'a> {
             "http://127.0.0.1:9 on the way to https://far.example",
             "none on the way to https://mcp.inside.example",
         ];
-        // A slow machine may need longer for its first script than a bridge waits.
+        // The first run of a script may take longer than a bridge waits on a slow machine.
         let mut checks = String::new();
         for _ in 0..6 {
-            // Something is broken: no bridge answers.
+            // `doctor` fails, because neither server exists.
             checks = self.wine.said(POSTERN, &["doctor", "--json"])?.1;
             if checks.contains(expected[0]) {
                 break;
@@ -344,8 +346,8 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// A user's network settings that name a script and nothing else, in the registry's own form and
-/// hexadecimal: version, counter and flags, then proxy, exceptions and script, each after its length.
+/// Returns a user's network settings with only a script, in the registry's format and in hexadecimal:
+/// version, counter and flags, then proxy, exceptions and script, each after its length.
 fn connection_settings(script: &str) -> String {
     const VERSION: u32 = 0x46;
     const DIRECT_AND_BY_SCRIPT: u32 = 1 | 4;
@@ -356,7 +358,7 @@ fn connection_settings(script: &str) -> String {
     bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A script that is fetched by HTTP, as Windows does, for as long as this program runs.
+/// A script that Windows fetches by HTTP, as long as this program runs.
 struct Script {
     url: String,
 }
@@ -367,7 +369,7 @@ impl Script {
         let url = format!("http://{}/proxy.pac", listener.local_addr()?);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that does not read it asks again.
+                // A client that does not read the response requests it again.
                 let _ = hand_out(stream, script);
             }
         });

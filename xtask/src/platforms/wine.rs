@@ -1,4 +1,4 @@
-//! Programs for Windows under Wine, in a Windows of their own.
+//! Programs for Windows under Wine, in a separate Windows installation.
 
 use std::{
     ffi::OsStr,
@@ -11,19 +11,20 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{environment, steps::run};
 
-/// A Windows that begins empty and ends with this value.
+/// A new Windows installation. Its processes end when this value is dropped.
 pub(super) struct Wine {
     prefix: PathBuf,
 }
 
 impl Wine {
-    /// Makes it.
+    /// Creates the installation.
     ///
     /// # Errors
-    /// Where Wine cannot.
+    ///
+    /// If Wine fails.
     pub(super) fn new(prefix: PathBuf) -> Result<Self> {
         let wine = Self { prefix };
-        // One that was left behind is still known to its server.
+        // The server of a previous installation may still run.
         wine.stop();
         match fs::remove_dir_all(&wine.prefix) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -32,31 +33,32 @@ impl Wine {
             _ => {}
         }
         fs::create_dir_all(&wine.prefix)?;
-        // Else it would end with the last program, and take whatever is detached with it.
+        // Otherwise the server would end with the last program, and end all detached programs too.
         run(quiet(wine.command("wineserver").arg("--persistent")))?;
         run(quiet(wine.command("wineboot").arg("--init")))?;
         Ok(wine)
     }
 
-    /// A program of Windows, by its Windows path, with the environment that Windows gives and
-    /// nothing of ours.
+    /// Returns the command of a Windows program by its Windows path, with only the environment that
+    /// Windows sets.
     pub(super) fn program(&self, path: &str) -> Command {
         let mut command = self.command("wine");
         command.arg(path);
         command
     }
 
-    /// Has cargo run what it builds for Windows here.
+    /// Makes cargo run its Windows programs here.
     pub(super) fn runs<'a>(&self, cargo: &'a mut Command) -> &'a mut Command {
         cargo
             .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
             .envs(self.surroundings())
     }
 
-    /// Reads the stdout of a program until no process holds it any more.
+    /// Reads the stdout of a program until no process holds it.
     ///
     /// # Errors
-    /// Where it does not end with success; the error tells what it said.
+    ///
+    /// If the program fails. The error contains its output.
     pub(super) fn output(&self, path: &str, arguments: &[&str]) -> Result<String> {
         let (status, stdout) = self.said(path, arguments)?;
         let stderr = plain(&fs::read(self.errors())?);
@@ -68,12 +70,13 @@ impl Wine {
         Ok(stdout)
     }
 
-    /// The same of a program that may fail.
+    /// The same for a program that may fail.
     ///
     /// # Errors
-    /// Where it does not start.
+    ///
+    /// If it does not start.
     pub(super) fn said(&self, path: &str, arguments: &[&str]) -> Result<(ExitStatus, String)> {
-        // A file, because Wine itself hands stderr on to whatever a program leaves behind.
+        // A file, because Wine passes stderr on to processes in the background.
         let output = self
             .program(path)
             .args(arguments)
@@ -87,12 +90,12 @@ impl Wine {
         self.prefix.join("stderr")
     }
 
-    /// Where a file of drive C lies on this machine.
+    /// Returns the path on this machine of a file on drive C.
     pub(super) fn drive_c(&self, path: &str) -> PathBuf {
         self.prefix.join("drive_c").join(path)
     }
 
-    /// The user's home folder there.
+    /// Returns the user's home folder there.
     pub(super) fn profile(&self) -> Result<PathBuf> {
         let users = self.drive_c("users");
         let mut folders = fs::read_dir(&users)?.filter_map(|entry| Some(entry.ok()?.path()));
@@ -111,8 +114,8 @@ impl Wine {
         command
     }
 
-    /// What makes Wine use this Windows, say nothing of itself, and do without .NET and a
-    /// browser, whose installation it would otherwise propose.
+    /// Returns the variables that make Wine use this installation, print nothing, and not offer to
+    /// install .NET and a browser.
     fn surroundings(&self) -> [(&'static str, &OsStr); 3] {
         [
             ("WINEPREFIX", self.prefix.as_os_str()),
@@ -122,7 +125,7 @@ impl Wine {
     }
 
     fn stop(&self) {
-        // There may be nothing to end.
+        // There may be no process to end.
         let _ = quiet(self.command("wineserver").args(["--kill", "--wait"])).status();
     }
 }
@@ -131,7 +134,8 @@ fn plain(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\r', "")
 }
 
-/// What stays in the background must not hold the streams of this program.
+/// Closes the standard streams, because processes in the background must not hold those of this
+/// program.
 fn quiet(command: &mut Command) -> &mut Command {
     command
         .stdin(Stdio::null())

@@ -1,8 +1,8 @@
-//! Visitors that hold connections or misuse them: a process of its own, which yields to what is
-//! measured beside it.
+//! Visitors that hold connections or misuse them, as a separate process with a lower priority than
+//! what is measured.
 //!
-//! Owns: what kinds there are, and that each connection comes from an address of its own, so that no
-//! limit of one address ends an attack. Does not own: what the gateway's users notice meanwhile.
+//! Owns: the kinds of attacks. Each connection comes from its own address, so that no limit per
+//! address ends an attack. Does not own: what the gateway's users notice meanwhile.
 
 mod http1;
 mod http2;
@@ -28,25 +28,25 @@ use tokio::{
 
 use super::loopback::ourselves;
 
-/// What the arguments of this program begin with where it attacks.
+/// The first argument of this program when it attacks.
 pub(super) const NAME: &str = "attack";
 
-/// How many connections are being opened at a time: this is no flood of packets.
+/// How many connections are opened concurrently. This is no flood of packets.
 const OPENING: usize = 64;
 
-/// How long a connection that ended is not opened again.
+/// The pause before a connection that ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attack {
-    /// Connections of HTTP/2 that answer what the protocol asks, and never send a request.
+    /// Connections of HTTP/2 that answer protocol frames, and never send a request.
     Silent,
-    /// Heads of requests, of which a byte comes each second.
+    /// Requests whose heads are sent at one byte per second.
     Heads,
-    /// Bodies of requests, of which a byte comes each second.
+    /// Requests whose bodies are sent at one byte per second.
     Bodies,
-    /// Requests of HTTP/2 that are reset at once.
+    /// Requests of HTTP/2 that are reset immediately.
     Resets,
 }
 
@@ -71,7 +71,7 @@ impl Attack {
     }
 }
 
-/// An attack that goes on. It ends with this value.
+/// A running attack. It ends when this value is dropped.
 pub(super) struct Running {
     child: Child,
     tallies: Option<JoinHandle<String>>,
@@ -97,7 +97,7 @@ impl Running {
         })
     }
 
-    /// Ends it; returns what it says of itself.
+    /// Ends the attack and returns its report.
     pub(super) fn end(mut self) -> Result<String> {
         if let Some(status) = self.child.try_wait()? {
             bail!("the attack ended by itself: {status}");
@@ -119,19 +119,19 @@ impl Drop for Running {
     }
 }
 
-/// What connections of an attack have come to.
+/// The results of the connections of an attack.
 #[derive(Default)]
 struct Tally {
     open: AtomicU64,
-    /// That could not be opened.
+    /// Connections that could not be opened.
     refused: AtomicU64,
-    /// That the server ended.
+    /// Connections that the server closed.
     ended: AtomicU64,
-    /// Requests, or bytes of them.
+    /// The sent requests, or the sent bytes.
     sent: AtomicU64,
 }
 
-/// An attack as its connections know it.
+/// The parameters of an attack, which its connections share.
 struct Plan {
     target: SocketAddr,
     opening: Semaphore,
@@ -179,7 +179,7 @@ async fn again_and_again(attack: Attack, number: usize, plan: Arc<Plan>) {
         match plan.connect(number).await {
             Ok(stream) => {
                 count(&plan.tally.open);
-                // However it ends, it ended.
+                // Every kind of end counts.
                 let _ = match attack {
                     Attack::Silent => http2::be_silent(stream).await,
                     Attack::Heads => http1::send_head(stream, &plan).await,
@@ -198,7 +198,7 @@ async fn again_and_again(attack: Attack, number: usize, plan: Arc<Plan>) {
 }
 
 impl Plan {
-    /// Connects from an address of its own.
+    /// Connects from its own address.
     async fn connect(&self, number: usize) -> Result<TcpStream> {
         let _permit = self.opening.acquire().await?;
         let from = Ipv4Addr::from_bits(u32::from_be_bytes([127, 1, 0, 1]) + u32::try_from(number)?);

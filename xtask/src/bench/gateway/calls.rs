@@ -1,9 +1,9 @@
-//! What a call costs: through nothing, through nginx, through HAProxy and through a gateway.
+//! The cost of a call: directly, through nginx, through HAProxy and through a gateway.
 //!
-//! Each has one worker on the same processor, and is loaded in turn, several times, so that what else
-//! the machine does meets all alike; the figures are medians. The client and the backend share another
-//! processor. nginx compares a token, HAProxy verifies a signature, and the gateway opens a sealed token
-//! of a session that lives. All three write a line for each request to a file, unless none do.
+//! Each has one worker on the same processor. They are loaded in turn, several times, so that other
+//! load of the machine affects all equally. The results are medians. The client and the backend share
+//! another processor. nginx compares a token, HAProxy verifies a signature, and the gateway opens a
+//! sealed token of a live session. All three log each request to a file, or none does.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::{
     site::{Logging, Setting, Site},
 };
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
-/// Which of them is compared by the time of a call, and which by processor time.
+/// The indices in [`CONNECTIONS`] at which the duration of a call and the processor time are compared.
 const ONE: usize = 0;
 const SIXTEEN: usize = 1;
 
@@ -30,9 +30,9 @@ struct Candidate {
     name: &'static str,
     endpoint: Endpoint,
     processes: Vec<u32>,
-    /// By the number of connections, of each round.
+    /// The results of each round, by the number of connections.
     figures: [Vec<Figures>; CONNECTIONS.len()],
-    /// Its memory after all of it.
+    /// Its memory after the last round.
     memory: u64,
 }
 
@@ -103,7 +103,7 @@ impl Candidate {
         })
     }
 
-    /// The median of each figure.
+    /// Returns the median of each result.
     fn at(&self, number: usize) -> Figures {
         let median = |of: fn(&Figures) -> f64| {
             let mut all: Vec<_> = self.figures[number].iter().map(of).collect();

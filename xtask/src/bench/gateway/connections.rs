@@ -1,8 +1,8 @@
 //! What signed-in users and new visitors notice while others hold connections or misuse them.
 //!
-//! A gateway with default limits has one worker on a processor of its own, and is restarted for each
-//! attack. Signed-in calls go over one connection that stays; a new visitor opens a connection for each
-//! look at `/healthz`. Neither may fail.
+//! A gateway with default limits has one worker on its own processor, and restarts for each attack.
+//! Calls of signed-in users use one connection that stays open. A new visitor opens a connection for
+//! each request of `/healthz`. Neither may fail.
 
 use std::{
     fs,
@@ -24,23 +24,23 @@ use super::{
 
 const QUIET: Duration = Duration::from_secs(10);
 
-/// How often a user calls, a new visitor comes, and memory is looked at.
+/// The interval of a user's calls, of new visitors, and of memory measurements.
 const CALL_INTERVAL: Duration = Duration::from_millis(5);
 const VISIT_INTERVAL: Duration = Duration::from_millis(20);
 const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a gateway may calm down after an attack.
+/// How long a gateway may recover after an attack.
 const CALM: Duration = Duration::from_secs(5);
 
-/// What users noticed.
+/// The measured effects on users.
 struct Figures {
     calls: Times,
     visits: Times,
-    /// The gateway's memory where it was largest.
+    /// The gateway's peak memory.
     peak: u64,
 }
 
-/// How long something took, whenever it succeeded.
+/// The durations of successful attempts.
 #[derive(Default)]
 struct Times {
     each: Vec<Duration>,
@@ -49,7 +49,7 @@ struct Times {
 
 pub(super) fn measure(processors: Processors, length: Duration, report: &mut Report) -> Result<()> {
     let mut site = Site::with(Setting {
-        // No client comes through a proxy: each connection counts for its own address.
+        // There is no proxy: each connection counts for its own address.
         lines: String::new(),
         processor: Some(processors.server),
         ..Setting::default()
@@ -58,7 +58,7 @@ pub(super) fn measure(processors: Processors, length: Duration, report: &mut Rep
     let figures = watch(&site, &token, QUIET)?;
     print("quiet", figures, report);
     for attack in Attack::ALL {
-        // What one attack leaves behind is not the next one's.
+        // The remains of one attack must not affect the next one.
         site.stop_gateway()?;
         site.start_gateway()?;
         let name = attack.name();
@@ -76,7 +76,8 @@ pub(super) fn measure(processors: Processors, length: Duration, report: &mut Rep
     Ok(())
 }
 
-/// How often a connection found the queue of a listener full: it is tried again a second later.
+/// Returns how often a listener's queue was full when a client connected. The client retries a second
+/// later.
 fn accept_overflows() -> Result<u64> {
     let text = fs::read_to_string("/proc/net/netstat").context("cannot read /proc/net/netstat")?;
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
@@ -87,7 +88,7 @@ fn accept_overflows() -> Result<u64> {
     Ok(value.parse()?)
 }
 
-/// Calls and visits for so long.
+/// Sends calls and visits for this duration.
 fn watch(site: &Site, token: &str, length: Duration) -> Result<Figures> {
     let (is_over, peak) = (AtomicBool::new(false), AtomicU64::new(0));
     let process = site.process()?;
@@ -112,7 +113,7 @@ fn watch(site: &Site, token: &str, length: Duration) -> Result<Figures> {
     })
 }
 
-/// Calls on a connection that stays; one that failed is opened again.
+/// Calls on a connection that stays open. Opens it again after a failure.
 fn calls(endpoint: &str, token: &str, length: Duration) -> Times {
     let mut caller = None;
     paced(length, CALL_INTERVAL, || {

@@ -1,5 +1,5 @@
-//! The backend of the measurements that know what a request costs: a process of its own on one thread,
-//! that gives back what it is given, and opens event streams on which nothing comes.
+//! The backend of the measurements of the cost of a request: a separate process with one thread that
+//! returns its input, and opens event streams without events.
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -17,7 +17,7 @@ use super::{
     wire,
 };
 
-/// What the arguments of this program begin with where it is the backend.
+/// The first argument of this program when it is the backend.
 pub(super) const NAME: &str = "backend";
 
 const PATH: &str = "/mcp";
@@ -28,19 +28,19 @@ const BACKLOG: u32 = 4096;
 const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
     cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// Starts it on a processor.
+/// Starts the backend on a processor.
 pub(super) fn start(processor: u32) -> Result<Server> {
     let address = free_address()?;
     let mut command = ourselves(processor, &[NAME, &address.to_string()])?;
     Server::start(command.stdout(Stdio::null()), address)
 }
 
-/// Its Streamable HTTP endpoint.
+/// Returns its Streamable HTTP endpoint.
 pub(super) fn endpoint(server: &Server) -> String {
     format!("http://{}{PATH}", server.address)
 }
 
-/// Serves until it is ended.
+/// Serves until the process is killed.
 pub(super) fn serve(address: &str) -> Result<()> {
     let address: SocketAddr = address.parse().context("not an address")?;
     let runtime = Builder::new_current_thread().enable_io().build()?;
@@ -51,7 +51,7 @@ pub(super) fn serve(address: &str) -> Result<()> {
         let listener = socket.listen(BACKLOG)?;
         loop {
             let (connection, _) = listener.accept().await?;
-            // A connection that ends is no fault of the server.
+            // The end of a connection is not an error of the server.
             tokio::spawn(async move { drop(converse(connection).await) });
         }
     })

@@ -1,4 +1,5 @@
-//! Anonymous visitors that send as much as they can, from more addresses than any limit knows.
+//! Anonymous visitors that send as many requests as they can, from more addresses than any limit
+//! counts.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,30 +17,30 @@ use super::super::{
 };
 use super::{percentile, site::Site};
 
-/// How many connections a flood has.
+/// The number of connections of a flood.
 const FLOODERS: u64 = 4;
 
-/// The pace of the calls that are measured, and of the health checks.
+/// The interval of the measured calls, and of the health checks.
 const PACE: Duration = Duration::from_millis(5);
 
-/// How long the quiet values are measured.
+/// How long is measured without a flood.
 const QUIET: Duration = Duration::from_secs(10);
 
 const REDIRECT: &str = "http://127.0.0.1:7777/cb";
 
-/// What is promised: times the quiet value, and at most.
+/// The promised limits: a multiple of the value without a flood, and a maximum.
 const MAX_SLOWER: u32 = 3;
 const MAX_HEALTH: Duration = Duration::from_millis(100);
 const MAX_MEMORY: u64 = 200 << 20;
 
-/// What a flood consists of.
+/// The requests of a flood.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flood {
     /// Authorization requests of a known client.
     Requests,
-    /// Approvals of one consent page, again and again.
+    /// Repeated approvals of one consent page.
     Approvals,
-    /// Registrations of clients that were never there.
+    /// Registrations of new clients.
     Registrations,
 }
 
@@ -90,7 +91,7 @@ pub(super) fn measure(length: Duration, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A new client, and a consent page that a person reads.
+/// A new client, and a consent page that a user reads.
 struct Waiting {
     client: String,
     form: Form,
@@ -110,7 +111,7 @@ impl Waiting {
         Ok(Self { client, form })
     }
 
-    /// Both are still good.
+    /// Checks that both are still valid.
     fn goes_on(&self, site: &Site, flood: &str) -> Result<()> {
         let (mut connection, _) = Connection::open(&site.url)?;
         let approved = self.form.approve(&mut connection, &site.url, &[])?;
@@ -164,11 +165,11 @@ impl Form {
 struct Figures {
     calls: Vec<Duration>,
     health: Vec<Duration>,
-    /// Requests of the flood that were answered.
+    /// The flood's requests that were answered.
     sent: u64,
 }
 
-/// Measures while a flood goes on.
+/// Measures during a flood.
 fn under(site: &Site, flood: Flood, length: Duration, caller: &mut Direct) -> Result<Figures> {
     let (is_over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut connection, _) = Connection::open(&site.url)?;
@@ -219,7 +220,7 @@ impl Flooder {
         })
     }
 
-    /// Sends one request, and reads the answer. Each comes from an address of its own.
+    /// Sends one request and reads the response. Each request comes from its own address.
     fn send(&mut self, flood: Flood, client: &str, form: &Form) -> Result<()> {
         self.number += FLOODERS;
         let address = std::net::Ipv4Addr::from_bits(u32::try_from(self.number * 256 % (1 << 31))?);
@@ -244,7 +245,7 @@ impl Flooder {
     }
 }
 
-/// Calls at a pace; returns how long each took.
+/// Calls at regular intervals. Returns the durations.
 fn calls(caller: &mut Direct, length: Duration) -> Result<Vec<Duration>> {
     paced(length, || caller.echo("x"))
 }

@@ -1,4 +1,5 @@
-//! A key and a token that HAProxy verifies: made by the `openssl` program, and good for one run.
+//! A key and a token that HAProxy verifies. The `openssl` program makes them, and they are valid for
+//! one run.
 
 use std::{
     fs,
@@ -9,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Writes the public key to `key.pem` in `folder`; returns a token, signed with RS256.
+/// Writes the public key to `key.pem` in `folder`. Returns a token, signed with RS256.
 pub(super) fn issue(folder: &Path) -> Result<String> {
     let private = openssl(&["genrsa", "2048"], b"")?;
     let secret = folder.join("private.pem");
@@ -17,7 +18,7 @@ pub(super) fn issue(folder: &Path) -> Result<String> {
     let public = openssl(&["rsa", "-pubout"], &private)?;
     fs::write(folder.join(KEY), public)?;
     let header = encoded(br#"{"alg":"RS256","typ":"JWT"}"#)?;
-    // 2100, so that it outlives every run.
+    // The year 2100, so that it outlives every run.
     let claims = br#"{"iss":"https://issuer.example","aud":"mcp","sub":"bench","exp":4102444800}"#;
     let signed = format!("{header}.{}", encoded(claims)?);
     let secret = secret.to_str().context("a path that is not UTF-8")?;
@@ -25,10 +26,10 @@ pub(super) fn issue(folder: &Path) -> Result<String> {
     Ok(format!("{signed}.{}", encoded(&signature)?))
 }
 
-/// The file of the public key.
+/// The name of the file with the public key.
 pub(super) const KEY: &str = "key.pem";
 
-/// Base64 as RFC 7515 has it.
+/// Encodes bytes as RFC 7515 does.
 fn encoded(bytes: &[u8]) -> Result<String> {
     let text = String::from_utf8(openssl(&["base64", "-A"], bytes)?)?;
     let text = text.trim().trim_end_matches('=');
@@ -44,7 +45,7 @@ fn openssl(arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
         .spawn()
         .context("cannot start openssl")?;
     let mut stdin = child.stdin.take().context("no input")?;
-    // What takes no input may have ended before it is written.
+    // A program that reads no input may have ended before it is written.
     let _ = stdin.write_all(input);
     drop(stdin);
     let output = child.wait_with_output()?;

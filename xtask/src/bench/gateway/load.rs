@@ -1,6 +1,7 @@
-//! As many calls as so many connections carry, each of which waits for its answer before it calls again.
+//! Sends as many calls as a number of connections can carry. Each connection waits for its response
+//! before the next call.
 //!
-//! The client is one thread, on the processor that is not the server's.
+//! The client has one thread, on another processor than the server.
 
 use std::{
     net::SocketAddr,
@@ -16,13 +17,13 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, runtime::Builder};
 
 use super::{super::messages, percentile, server::cpu, wire};
 
-/// How long a load goes on before it is measured.
+/// How long a load runs before it is measured.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// What a call gives back, so that its body has about 150 bytes.
+/// The text that a call returns. With it, the body has about 150 bytes.
 const TEXT: &str = "as much text as a call of a tool commonly has";
 
-/// Who is called, and with which token.
+/// The target of the calls, and the token.
 #[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
@@ -30,18 +31,18 @@ pub(super) struct Endpoint {
     pub(super) token: String,
 }
 
-/// What a load brought.
+/// The results of a load.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Figures {
     pub(super) p50: Duration,
     pub(super) p99: Duration,
-    /// Requests in a second.
+    /// Requests per second.
     pub(super) rate: f64,
-    /// Processor time of the server for each request.
+    /// The server's processor time per request.
     pub(super) cpu: Duration,
 }
 
-/// What the connections of a load share.
+/// The state that the connections of a load share.
 #[derive(Default)]
 struct State {
     count: AtomicU64,
@@ -49,7 +50,7 @@ struct State {
     is_over: AtomicBool,
 }
 
-/// Calls for so long on so many connections; `processes` are those of the server.
+/// Calls for this duration on this number of connections. `processes` are those of the server.
 pub(super) fn calls(
     endpoint: &Endpoint,
     connections: usize,
@@ -84,7 +85,7 @@ pub(super) fn calls(
     })
 }
 
-/// Calls on one connection until it is over; returns how long each call took that was measured.
+/// Calls on one connection until the end. Returns the durations of the measured calls.
 async fn caller(endpoint: Endpoint, number: usize, state: Arc<State>) -> Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(endpoint.address).await?;
     stream.set_nodelay(true)?;

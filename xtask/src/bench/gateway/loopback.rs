@@ -1,8 +1,8 @@
-//! Where a measurement of several servers runs: a network of its own that has loopback alone, with one
-//! processor for the server that is measured and one for everything else.
+//! A separate network for measurements of several servers. It has only loopback, one processor for the
+//! measured server, and one for everything else.
 //!
-//! Owns: the start of this program in that network, and which processors there are. Does not own: what
-//! is measured there.
+//! Owns: starting this program in that network, and the choice of processors. Does not own: the
+//! measurements.
 
 use std::{fs, process::Command};
 
@@ -10,22 +10,22 @@ use anyhow::{Context, Result, ensure};
 
 use crate::steps::run;
 
-/// What the arguments of this program begin with in there.
+/// The first argument of this program in that network.
 pub(super) const WITHIN: &str = "within";
 
-/// Brings loopback up, takes as many descriptors as the system allows, and goes on.
+/// Enables loopback, raises the limit of descriptors to the maximum, and continues.
 const SETUP: &str = r#"ip link set lo up && ulimit -n "$(ulimit -Hn)" && exec "$@""#;
 
-/// The two processors, by their numbers.
+/// The numbers of the two processors.
 #[derive(Clone, Copy)]
 pub(super) struct Processors {
-    /// The one of the server that is measured.
+    /// The processor of the measured server.
     pub(super) server: u32,
-    /// The one of clients, backends and everything else.
+    /// The processor of clients, backends and everything else.
     pub(super) others: u32,
 }
 
-/// Runs `bench gateway ARGUMENTS` in a network of its own.
+/// Runs `bench gateway ARGUMENTS` in a separate network.
 pub(super) fn enter(arguments: &[&str]) -> Result<()> {
     let Processors { server, others } = Processors::of_this_machine()?;
     let mut command = Command::new("unshare");
@@ -42,14 +42,15 @@ pub(super) fn enter(arguments: &[&str]) -> Result<()> {
     run(&mut command)
 }
 
-/// This program with `bench gateway ARGUMENTS`, on a processor.
+/// Returns the command that runs this program with `bench gateway ARGUMENTS` on a processor.
 pub(super) fn ourselves(processor: u32, arguments: &[&str]) -> Result<Command> {
     let mut command = on(processor, this_program()?);
     command.args(["bench", "gateway"]).args(arguments);
     Ok(command)
 }
 
-/// A program that stays on one processor. Its process is that of the program.
+/// Returns the command of a program that stays on one processor. The process id is that of the
+/// program.
 pub(super) fn on(processor: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("taskset");
     command
@@ -58,7 +59,7 @@ pub(super) fn on(processor: u32, program: impl AsRef<std::ffi::OsStr>) -> Comman
     command
 }
 
-/// How many files and connections a process may have.
+/// Returns how many files and connections a process may have.
 pub(super) fn descriptors() -> Result<usize> {
     let limits = fs::read_to_string("/proc/self/limits").context("cannot read the limits")?;
     let line = limits
@@ -70,7 +71,7 @@ pub(super) fn descriptors() -> Result<usize> {
 }
 
 impl Processors {
-    /// The first two that this process may use.
+    /// Returns the first two processors that this process may use.
     fn of_this_machine() -> Result<Self> {
         let status = fs::read_to_string("/proc/self/status").context("cannot read the status")?;
         let list = status
@@ -89,7 +90,7 @@ impl Processors {
     }
 }
 
-/// The numbers of a list such as `0-3,8`.
+/// Parses a list of numbers such as `0-3,8`.
 fn numbers(list: &str) -> Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for range in list.split(',') {

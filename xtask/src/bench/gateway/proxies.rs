@@ -1,8 +1,8 @@
-//! The reverse proxies that a gateway is measured beside, as they are installed on Debian: nginx, which
+//! The reverse proxies with which a gateway is compared, as Debian installs them: nginx, which
 //! compares a token with one in its configuration, and HAProxy, which verifies the signature of one.
 //!
-//! Both have one worker and keep their connections to the backend, and write a line for each request,
-//! as the gateway does, unless no request is logged.
+//! Both have one worker, keep their connections to the backend open, and log each request like the
+//! gateway, unless requests are not logged.
 
 use std::{
     fs::{self, File},
@@ -24,16 +24,16 @@ use crate::tree;
 const NGINX: &str = "/usr/sbin/nginx";
 const HAPROXY: &str = "/usr/sbin/haproxy";
 
-/// As long as one of the gateway's.
+/// The length of a token of the gateway.
 const TOKEN_LENGTH: usize = 200;
 
-/// A proxy, and the token that it takes.
+/// A proxy and the token that it accepts.
 pub(super) struct Proxy {
     pub(super) server: Server,
     pub(super) token: String,
 }
 
-/// Returns an empty folder for what they need.
+/// Returns an empty folder for their files.
 pub(super) fn folder() -> Result<PathBuf> {
     let folder = tree::root().join("target/bench-proxies");
     if folder.exists() {
@@ -43,7 +43,7 @@ pub(super) fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Starts nginx in `folder`, for so many connections.
+/// Starts nginx in `folder`, for this number of connections.
 pub(super) fn nginx(
     processor: u32,
     folder: &Path,
@@ -57,7 +57,7 @@ pub(super) fn nginx(
         Logging::Lines => "nginx-access.log",
         Logging::Nothing => "off",
     };
-    // Each has a connection to the backend too.
+    // Each connection needs another one to the backend.
     let worker_connections = 2 * connections + 64;
     let config = format!(
         r#"
@@ -164,7 +164,7 @@ backend echo
     Ok(Proxy { server, token })
 }
 
-/// Says where to look if one does not start.
+/// Adds a hint where to look if a proxy does not start.
 fn with_hint(error: &anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}; hint: its log is in target/bench-proxies")
 }

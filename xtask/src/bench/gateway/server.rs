@@ -1,8 +1,7 @@
-//! A server that is measured, or that stands behind one: started on a processor, known by its
-//! processes, ended with its value.
+//! A measured server, or its backend: started on a processor, and ended when its value is dropped.
 //!
-//! Owns: the process and what it used. Does not own: what the server is (`echo`, `proxies`), nor the
-//! gateway, which is part of a `Site`.
+//! Owns: the process, and how much it used. Does not own: what the server is (`echo`, `proxies`), and
+//! the gateway, which is part of a `Site`.
 
 use std::{
     fs,
@@ -26,7 +25,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts `command`, which listens at `address`; returns when it does.
+    /// Starts `command`, which listens at `address`. Returns when it listens.
     pub(super) fn start(command: &mut Command, address: SocketAddr) -> Result<Self> {
         let shown = command.get_args().nth(2).unwrap_or_default().to_owned();
         let shown = shown.display();
@@ -63,12 +62,12 @@ impl Drop for Server {
     }
 }
 
-/// A port that is free, for a server that has to be told one.
+/// Returns a free port, for a server that must be told its port.
 pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// A process and its children, as of nginx, whose first one only starts the others.
+/// Returns a process and its children. nginx's first process only starts the others.
 pub(super) fn family(process: u32) -> Result<Vec<u32>> {
     let place = format!("/proc/{process}/task/{process}/children");
     let children = fs::read_to_string(&place).with_context(|| format!("cannot read {place}"))?;
@@ -78,12 +77,12 @@ pub(super) fn family(process: u32) -> Result<Vec<u32>> {
     Ok(all)
 }
 
-/// The processor time of several processes together.
+/// Returns the total processor time of several processes.
 pub(super) fn cpu(processes: &[u32]) -> Result<Cpu> {
     Cpu::of_all(processes)
 }
 
-/// The proportional share of several processes together, in bytes.
+/// Returns the total proportional memory of several processes, in bytes.
 pub(super) fn memory(processes: &[u32]) -> Result<u64> {
     let each = processes.iter().map(|id| Ok(process::memory(*id)?.share));
     each.sum()

@@ -1,4 +1,4 @@
-//! A gateway with what it needs, in release build.
+//! A gateway and everything it needs, in release build.
 
 use std::{
     fs,
@@ -20,25 +20,25 @@ use super::{
 };
 use crate::tree;
 
-/// The emulator's first tenant, and the registration of a gateway there (`emulator::demo`).
+/// The emulator's first tenant, and the gateway's registration there (`emulator::demo`).
 const TENANT: &str = "8c1f0a52-6d0e-4b7a-9f3c-2f5b7f1f6a10";
 const CLIENT: &str = "c7a9d3f0-1e52-4a86-8d1b-6e7f8091a202";
 const SECRET: &str = "demo~gateway.secret-that-protects-nothing";
 
-/// How a gateway is set up.
+/// The setup of a gateway.
 #[derive(Clone)]
 pub(super) struct Setting {
-    /// The server behind it; one of this process, if there is none.
+    /// The server behind it. If absent, this process provides one.
     pub(super) backend: Option<String>,
-    /// Further lines of its configuration, before the tables.
+    /// More lines of its configuration, before the tables.
     pub(super) lines: String,
-    /// The processor on which it has one worker; all, if there is none.
+    /// The processor of its only worker. If absent, it uses all processors.
     pub(super) processor: Option<u32>,
     /// What it logs.
     pub(super) logging: Logging,
 }
 
-/// Visitors come through a proxy on this machine.
+/// By default, visitors come through a proxy on this machine.
 impl Default for Setting {
     fn default() -> Self {
         Self {
@@ -50,16 +50,16 @@ impl Default for Setting {
     }
 }
 
-/// What a gateway, or a proxy beside it, logs.
+/// What a gateway or a proxy logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Logging {
-    /// A line for each request, as a gateway does by default.
+    /// Each request, as a gateway does by default.
     Lines,
-    /// Nothing of a request that succeeds.
+    /// No successful request.
     Nothing,
 }
 
-/// It ends with this value.
+/// A running gateway. It ends when this value is dropped.
 pub(super) struct Site {
     pub(super) url: String,
     setting: Setting,
@@ -70,7 +70,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Starts all of it on an empty folder.
+    /// Starts everything in an empty folder.
     pub(super) fn start() -> Result<Self> {
         Self::with(Setting::default())
     }
@@ -82,7 +82,7 @@ impl Site {
             fs::remove_dir_all(&folder).context("cannot empty target/bench-gateway")?;
         }
         fs::create_dir_all(&folder)?;
-        // The gateway has to be told its address before it has one.
+        // The gateway's address must be configured before it exists.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let url = format!("http://{address}");
         let callback = format!("{url}/oauth-callback");
@@ -109,7 +109,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Starts the gateway; returns how long it took until it listened.
+    /// Starts the gateway. Returns how long it took until it listened.
     pub(super) fn start_gateway(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         let arguments = [
@@ -135,7 +135,7 @@ impl Site {
         Ok(begun.elapsed())
     }
 
-    /// Stops the gateway, softly.
+    /// Stops the gateway gracefully.
     pub(super) fn stop_gateway(&mut self) -> Result<()> {
         match self.gateway.take() {
             Some(gateway) => stop(gateway),
@@ -143,18 +143,18 @@ impl Site {
         }
     }
 
-    /// Where the gateway listens.
+    /// Returns the address of the gateway.
     pub(super) fn address(&self) -> Result<SocketAddr> {
         Ok(self.url.trim_start_matches("http://").parse()?)
     }
 
-    /// The process of the gateway.
+    /// Returns the process id of the gateway.
     pub(super) fn process(&self) -> Result<u32> {
         let gateway = self.gateway.as_ref().context("the gateway was stopped")?;
         Ok(gateway.id())
     }
 
-    /// The database, which must not be written while the gateway runs.
+    /// Returns the path of the database, which must not be written while the gateway runs.
     pub(super) fn database(&self) -> PathBuf {
         self.folder.join("gateway/gateway.sqlite")
     }
@@ -163,7 +163,7 @@ impl Site {
         format!("{}/echo/mcp", self.url)
     }
 
-    /// Signs in, with a client of its own.
+    /// Signs in with a new client.
     pub(super) fn sign_in(&self) -> Result<Tokens> {
         let browser = |page: &str| {
             let mut browser = Command::new(&self.program);
@@ -184,7 +184,7 @@ impl Drop for Site {
     }
 }
 
-/// Runs `ARGUMENTS` of postern, which `command` starts; returns it with where it listens.
+/// Runs postern with `ARGUMENTS`, started by `command`. Returns the process and its address.
 fn start(command: &mut Command, folder: &Path, arguments: &[&str]) -> Result<(Child, String)> {
     let log = fs::File::create(folder.join(format!("{}.log", arguments[0])))?;
     let mut process = command
@@ -204,7 +204,7 @@ fn start(command: &mut Command, folder: &Path, arguments: &[&str]) -> Result<(Ch
             let at = at.trim_start_matches("http://");
             let end = at.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
             let at = at[..end.unwrap_or(at.len())].trim_end_matches('.');
-            // The rest has to go somewhere.
+            // The remaining output must be read.
             std::thread::spawn(move || lines.for_each(drop));
             return Ok((process, format!("http://{at}")));
         }

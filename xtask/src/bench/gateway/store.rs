@@ -1,4 +1,4 @@
-//! What operations take with so many sessions in the store.
+//! The durations of operations with many sessions in the store.
 
 use std::{
     thread,
@@ -20,10 +20,10 @@ const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
 /// How often each operation is measured.
 const TIMES: usize = 500;
 
-/// How many of the sessions have expired at a start.
+/// How many of the sessions have expired when the gateway starts.
 const EXPIRED: u64 = 500;
 
-/// What a start may take, and the removal of what has expired.
+/// How long a start may take, and the removal of expired rows.
 const MAX_START: Duration = Duration::from_secs(2);
 
 /// How much slower the largest store may be than the smallest.
@@ -60,8 +60,8 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Fills the store up to so many sessions: ten of each person, of ten clients, each with a refresh token
-/// and one that was used.
+/// Fills the store up to this number of sessions: ten of each user, with ten clients, each with a
+/// refresh token and a used one.
 fn fill(database: &Database, from: u64, to: u64) -> Result<()> {
     database.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF")?;
     database.execute_batch(&format!(
@@ -98,7 +98,7 @@ fn fill(database: &Database, from: u64, to: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns how long after its start the gateway has removed what had expired.
+/// Returns how long after its start the gateway has removed the expired rows.
 fn sweep(site: &Site) -> Result<Duration> {
     let begun = Instant::now();
     let database = Database::open(site.database())?;

@@ -1,8 +1,8 @@
-//! The memory of event streams on which nothing comes: of each, through nginx and through a gateway.
+//! The memory of one event stream without events, through nginx and through a gateway.
 //!
-//! Each stream is one connection of HTTP/1.1 from the client, and one to the backend, which sends the
-//! head of its response and then nothing. nginx does not buffer responses; a gateway sends a comment
-//! now and then, which nginx does not. What the system holds for a connection is not in the figures.
+//! Each stream is one HTTP/1.1 connection from the client, and one to the backend, which sends the
+//! head of its response and then nothing. nginx does not buffer responses. A gateway sends a comment
+//! now and then, which nginx does not. The system's memory for connections is not included.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -30,16 +30,16 @@ use super::{
 
 const STREAMS: [usize; 2] = [1_000, 10_000];
 
-/// How many descriptors a server has for other things.
+/// How many descriptors a server needs for other purposes.
 const OTHER_DESCRIPTORS: usize = 200;
 
-/// How long a server may calm down after the last stream was opened.
+/// How long a server may settle after the last stream was opened.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// After this a gateway has sent a comment on each stream.
+/// After this time, a gateway has sent a comment on each stream.
 const COMMENTED: Duration = Duration::from_secs(50);
 
-/// How many streams come from one address.
+/// The number of streams per address.
 const EACH_ADDRESS: usize = 500;
 
 pub(super) fn measure(processors: Processors, report: &mut Report) -> Result<()> {
@@ -84,7 +84,7 @@ fn gateway(backend: &Server, processors: Processors, streams: usize) -> Result<S
     })
 }
 
-/// Opens so many streams, and then so many; measures after each.
+/// Opens the two numbers of streams, one after the other, and measures after each.
 fn of(
     name: &str,
     endpoint: &Endpoint,
@@ -92,7 +92,7 @@ fn of(
     counts: [usize; STREAMS.len()],
     report: &mut Report,
 ) -> Result<()> {
-    // What a server has after some calls is not what streams cost.
+    // Memory that a server takes for its first calls is not part of the streams' memory.
     load::calls(endpoint, 16, SETTLE, processes)?;
     thread::sleep(SETTLE);
     let before = memory(processes)?;
@@ -148,7 +148,7 @@ impl<'a> Streams<'a> {
         })
     }
 
-    /// Opens streams until there are so many.
+    /// Opens streams up to this number.
     fn open(&mut self, count: usize) -> Result<()> {
         while self.open.len() < count {
             let stream = self
@@ -159,10 +159,10 @@ impl<'a> Streams<'a> {
         Ok(())
     }
 
-    /// How many have ended.
+    /// Returns how many streams have ended.
     fn ended(&self) -> Result<usize> {
         let _context = self.runtime.enter();
-        // Readiness is only seen by the runtime.
+        // Only the runtime notices readiness.
         self.runtime.block_on(tokio::time::sleep(SETTLE / 20));
         let mut ended = 0;
         for stream in &self.open {

@@ -1,19 +1,19 @@
-//! HTTP/1.1 as the client and the backend of these measurements use it: messages with a length, one
-//! after the other. Looks for no more than it needs: what it costs is in every figure.
+//! HTTP/1.1 for the client and the backend of these measurements: messages with a length, one after
+//! the other. Parses only what is needed, because its cost is in every result.
 
 use anyhow::{Context, Result};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
-/// A message with all of its body.
+/// A message with its complete body.
 pub(super) struct Message {
-    /// Where the head ends and the body begins.
+    /// The position where the head ends and the body begins.
     head: usize,
-    /// Where the body ends.
+    /// The position where the body ends.
     end: usize,
 }
 
 impl Message {
-    /// The request line or the status line.
+    /// Returns the request line or the status line.
     pub(super) fn first_line<'a>(&self, buffer: &'a [u8]) -> &'a [u8] {
         let head = &buffer[..self.head];
         head.split(|byte| *byte == b'\r').next().unwrap_or_default()
@@ -23,13 +23,13 @@ impl Message {
         &buffer[self.head..self.end]
     }
 
-    /// Takes it away, so that the buffer begins with what follows.
+    /// Removes the message, so that the buffer begins with the next one.
     pub(super) fn remove(&self, buffer: &mut Vec<u8>) {
         buffer.drain(..self.end);
     }
 }
 
-/// Reads a message to the front of `buffer`; `None` at the end of the connection.
+/// Reads a message to the front of `buffer`. Returns `None` at the end of the connection.
 pub(super) async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Option<Message>> {
     loop {
         if let Some(head) = head(buffer) {
@@ -44,13 +44,13 @@ pub(super) async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result
     }
 }
 
-/// Where the head ends, if it is there.
+/// Returns where the head ends, if it is complete.
 fn head(buffer: &[u8]) -> Option<usize> {
     let end = buffer.windows(4).position(|part| part == b"\r\n\r\n")?;
     Some(end + 4)
 }
 
-/// How long the body is. Without a length there is none: of a stream only the head is a message.
+/// Returns the length of the body. It is 0 without a length: for a stream, only the head is a message.
 fn length(head: &[u8]) -> Result<usize> {
     const NAME: &[u8] = b"content-length:";
     let value = head.split(|byte| *byte == b'\n').find_map(|line| {

@@ -1,4 +1,4 @@
-//! Connections of HTTP/1.1 that send a byte each second.
+//! Connections of HTTP/1.1 that send one byte per second.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -36,7 +36,7 @@ async fn drip(mut stream: TcpStream, bytes: impl Iterator<Item = u8>, plan: &Pla
         stream.write_all(&[byte]).await?;
         plan.tally.sent.fetch_add(1, Ordering::Relaxed);
         let mut answer = [0; 1024];
-        // What is answered does not matter, but that it ends.
+        // The response does not matter, only its end.
         if let Ok(read) = timeout(INTERVAL, stream.read(&mut answer)).await
             && read? == 0
         {

@@ -1,4 +1,4 @@
-//! Connections of HTTP/2 that send no request, or more than they want answered.
+//! Connections of HTTP/2 that send no request, or requests that they reset.
 
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,7 @@ pub(super) async fn be_silent(stream: TcpStream) -> Result<()> {
     Ok(connection.await?)
 }
 
-/// Opens requests and resets them, as fast as the server takes them, until it ends the connection.
+/// Opens requests and resets them, as fast as the server accepts them, until it closes the connection.
 pub(super) async fn reset(stream: TcpStream, plan: &Plan) -> Result<()> {
     let (mut sender, connection) = client::handshake(stream).await?;
     let connection = tokio::spawn(connection);
