@@ -1,8 +1,8 @@
-//! Cookies of the consent flow: sealed, so that an altered or foreign one is as good as none.
+//! Cookies of the consent flow. They are sealed, so an altered or foreign one counts as absent.
 //!
-//! On https they have the prefix `__Host-`, so that no other host and no plain connection can
-//! set them. On loopback http there is no such protection to be had, and names carry the port,
-//! because browsers share cookies between ports.
+//! On https they have the prefix `__Host-`, so that no other host and no plain connection can set
+//! them. On loopback http that prefix does not exist, and names contain the port, because browsers
+//! share cookies between ports.
 
 use cookie::time::Duration;
 use cookie::{Cookie as HttpCookie, SameSite};
@@ -12,19 +12,19 @@ use model::EndpointUrl;
 
 use crate::crypto::{KeyRing, Purpose};
 
-/// How long a sign-in's cookie may be, name and value, in bytes. Browsers keep 4096.
+/// The maximum length of a sign-in's cookie, name and value, in bytes. Browsers store 4096.
 const MAX_SIGN_IN: usize = 3500;
 
-/// How long all of them may be together, in bytes: many servers in front of a gateway take 8 KiB of
-/// headers.
+/// The maximum total length of these cookies, in bytes. Many servers in front of a gateway accept 8
+/// KiB of headers.
 const MAX_SIGN_INS: usize = 6000;
 
-/// A cookie that a browser has one of.
+/// A cookie of which a browser has only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
-    /// Tells browsers apart, so that a consent page answers to the browser it was opened in.
+    /// Identifies the browser, so that a consent page is bound to it.
     Browser,
-    /// Who last signed in, so that a remembered consent can be looked for.
+    /// The user who signed in last, for finding a stored consent.
     User,
 }
 
@@ -52,10 +52,10 @@ impl Cookie {
     }
 }
 
-/// What a sign-in's cookie is called, before the state that it belongs to.
+/// The name of a sign-in's cookie, before the state that it belongs to.
 const SIGN_IN: &str = "postern-sign-in";
 
-/// How cookies look at this gateway's address.
+/// The form of cookies at this gateway's URL.
 #[derive(Debug)]
 pub(crate) struct Cookies {
     prefix: &'static str,
@@ -101,8 +101,8 @@ impl Cookies {
         self.header(&self.name(cookie.name()), &sealed, cookie.max_age())
     }
 
-    /// Returns the sealed sign-ins that a request brings for a state. There is more than one only
-    /// where another site could set them.
+    /// Returns the sealed sign-ins of a state in a request. There are several only if another site
+    /// could set them.
     pub(crate) fn sign_ins<'a>(
         &self,
         state: &str,
@@ -112,8 +112,8 @@ impl Cookies {
         pairs(headers).filter_map(move |(found, value)| (found == name).then_some(value))
     }
 
-    /// Returns the `Set-Cookie` that keeps a sealed sign-in for `max_age` seconds; `None` if it is
-    /// too long, or if the browser has too many.
+    /// Returns the `Set-Cookie` that stores a sealed sign-in for `max_age` seconds. Returns `None` if
+    /// it is too long, or if the browser has too many.
     pub(crate) fn set_sign_in(
         &self,
         state: &str,
@@ -130,8 +130,8 @@ impl Cookies {
         fits.then(|| self.header(&name, sealed, max_age))
     }
 
-    /// Returns the `Set-Cookie` that removes a state's sign-in; `None` for what is no state of
-    /// ours.
+    /// Returns the `Set-Cookie` that removes a state's sign-in. Returns `None` if the text is not a
+    /// state.
     pub(crate) fn remove_sign_in(&self, state: &str) -> Option<HeaderValue> {
         let is_ours = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         let is_state = state.len() <= 64 && state.bytes().all(is_ours);

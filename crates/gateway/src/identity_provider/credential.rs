@@ -1,5 +1,5 @@
-//! How the gateway proves to Entra that it is itself: by a secret, a certificate or the token of
-//! a federated credential.
+//! How the gateway authenticates to Entra: by a secret, a certificate or the token of a federated
+//! credential.
 
 use std::path::PathBuf;
 
@@ -16,9 +16,9 @@ use crate::crypto;
 use crate::secrets::Secrets;
 use crate::storage::Seconds;
 
-/// How long before its end a new token of a managed identity is fetched.
+/// How long before its expiry a token of a managed identity is refreshed.
 const EARLY: Seconds = 5 * 60;
-/// How long before its end it is not used any more.
+/// How long before its expiry it is no longer used.
 const LATEST: Seconds = 30;
 
 pub(super) enum Credential {
@@ -31,13 +31,13 @@ pub(super) enum Credential {
     ManagedIdentity {
         url: url::Url,
         header: (&'static str, SecretString),
-        /// The endpoint is on the machine's own link: no proxy leads there.
+        /// For the endpoint on the machine's own link, which no proxy reaches.
         direct: Http,
         token: Fetched<SecretString>,
     },
 }
 
-/// The parameters that prove it; none for a secret, which has its own place.
+/// The parameters of the client authentication. Empty for a secret, which is sent separately.
 pub(super) struct Proof(Vec<(&'static str, SecretString)>);
 
 impl Proof {
@@ -117,7 +117,7 @@ impl Credential {
         }
     }
 
-    /// Makes or fetches the proof for a request to the token endpoint `audience`.
+    /// Creates or fetches the client authentication for a request to the token endpoint `audience`.
     pub(super) async fn prove(
         &self,
         client: &ClientId,
@@ -168,7 +168,7 @@ async fn read(path: &std::path::Path) -> Result<SecretString, IdentityProviderEr
     }
 }
 
-/// Fetches a token. It serves only those who wait for it if the endpoint does not say when it ends.
+/// Fetches a token. If the endpoint names no expiry, only the callers that wait for it use it.
 async fn fetch(
     http: Http,
     url: url::Url,
@@ -181,7 +181,7 @@ async fn fetch(
             "the managed identity's endpoint gave no token".to_owned(),
         )
     })?;
-    // A number, or text with one in it, whatever the endpoint is a part of.
+    // A number, or a number as text, depending on the endpoint.
     let expires_on = answer.get("expires_on").and_then(|time| match time {
         serde_json::Value::String(text) => text.parse().ok(),
         other => other.as_u64(),
