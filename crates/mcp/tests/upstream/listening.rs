@@ -126,7 +126,7 @@ async fn wake_reopens_stream_on_another_connection() {
 }
 
 #[tokio::test]
-async fn silent_stream_stays_open_for_an_hour() {
+async fn silent_stream_stays_open_for_one_hour() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     let listening = server.call().await.events();

@@ -161,7 +161,7 @@ fn lost_bridge_fails_pending_call_and_repeats_list() {
 }
 
 #[test]
-fn request_that_crashes_bridges_is_repeated_a_few_times() {
+fn request_that_crashes_bridges_is_repeated_up_to_limit() {
     let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}"#;
     let mut state = ReplayState::new("snippets", MAX_LENGTH);
     from_host(&mut state, &[listen, LIST]);
