@@ -149,7 +149,7 @@ async fn doctor_json_contains_checks_of_each_server() {
             .unwrap_or_else(|| panic!("{subject}: {doctor:?}"))
     };
     assert_eq!(check("keychain")["outcome"], "warning");
-    assert_eq!(check("server files, discovery")["outcome"], "broken");
+    assert_eq!(check("server files, discovery")["outcome"], "failed");
     let proxy = check("server files, proxy");
     assert_eq!(proxy["finding"], "none on the way to http://127.0.0.1:9");
 }
