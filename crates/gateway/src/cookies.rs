@@ -39,7 +39,7 @@ impl Cookie {
     fn purpose(self) -> Purpose {
         match self {
             Self::Browser => Purpose::BrowserCookie,
-            Self::User => Purpose::PersonCookie,
+            Self::User => Purpose::UserCookie,
         }
     }
 

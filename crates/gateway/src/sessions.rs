@@ -37,9 +37,9 @@ pub(crate) struct LiveSession {
     ended: CancellationToken,
     /// Cancelled when its streams have to end: with the session, or with the gateway.
     pub(crate) cut: CancellationToken,
-    upstream_expires_at: AtomicU64,
+    provider_expires_at: AtomicU64,
     /// When Entra's tokens are to be refreshed.
-    renew_at: AtomicU64,
+    refresh_at: AtomicU64,
     /// When the next refresh may be tried.
     retry_at: AtomicU64,
     /// Locked during a refresh at Entra.
@@ -169,8 +169,8 @@ impl Sessions {
     }
 
     /// Refreshes a session's tokens at Entra if they expire soon.
-    pub(crate) async fn renew(&self, session: &LiveSession) -> Result<(), SessionError> {
-        session.renew(self).await
+    pub(crate) async fn refresh_if_due(&self, session: &LiveSession) -> Result<(), SessionError> {
+        session.refresh_if_due(self).await
     }
 
     fn known(&self, id: &str) -> Option<Result<Arc<LiveSession>, SessionError>> {
@@ -191,7 +191,7 @@ impl Entry {
 impl LiveSession {
     fn new(session: Session, cut: &CancellationToken) -> Self {
         Self {
-            renew_at: AtomicU64::new(session.upstream_renew_at),
+            refresh_at: AtomicU64::new(session.provider_refresh_at),
             id: session.id,
             user: session.user,
             client: session.client,
@@ -199,7 +199,7 @@ impl LiveSession {
             scopes: session.scopes,
             ended: CancellationToken::new(),
             cut: cut.child_token(),
-            upstream_expires_at: AtomicU64::new(session.upstream_expires_at),
+            provider_expires_at: AtomicU64::new(session.provider_expires_at),
             retry_at: AtomicU64::new(0),
             refreshing: Mutex::new(()),
         }
@@ -211,14 +211,14 @@ impl LiveSession {
     async fn confirm(self: &Arc<Self>, sessions: &Arc<Sessions>) -> Result<(), SessionError> {
         let left = self.time_left(sessions.now());
         if left == 0 {
-            return self.renew(sessions).await;
+            return self.refresh_if_due(sessions).await;
         }
         let may = sessions.now() >= self.retry_at.load(Ordering::Acquire);
         if self.is_due(sessions.now()) && may && self.refreshing.try_lock().is_ok() {
             let (session, sessions) = (Arc::clone(self), Arc::clone(sessions));
             let tasks = sessions.tasks.clone();
             tasks.spawn(async move {
-                if let Err(error) = session.renew(&sessions).await {
+                if let Err(error) = session.refresh_if_due(&sessions).await {
                     tracing::warn!(session = session.id, %error, "the tokens of a sign-in were not refreshed");
                 }
             });
@@ -227,7 +227,7 @@ impl LiveSession {
     }
 
     /// Refreshes Entra's tokens if they expire soon. One caller does that, and the others wait.
-    async fn renew(&self, sessions: &Sessions) -> Result<(), SessionError> {
+    async fn refresh_if_due(&self, sessions: &Sessions) -> Result<(), SessionError> {
         let _single = self.refreshing.lock().await;
         if self.ended.is_cancelled() {
             return Err(SessionError::Ended);
@@ -236,7 +236,7 @@ impl LiveSession {
             return Ok(());
         }
         if sessions.now() < self.retry_at.load(Ordering::Acquire) {
-            return self.unrenewed(sessions, "a refresh failed a moment ago");
+            return self.not_refreshed(sessions, "a refresh failed a moment ago");
         }
         match self.refresh(sessions).await {
             Ok(()) => Ok(()),
@@ -250,13 +250,13 @@ impl LiveSession {
             Err(error) => {
                 self.retry_at
                     .store(sessions.now() + PAUSE, Ordering::Release);
-                self.unrenewed(sessions, &error.to_string())
+                self.not_refreshed(sessions, &error.to_string())
             }
         }
     }
 
     /// Returns `Ok` until the tokens that could not be refreshed expire.
-    fn unrenewed(&self, sessions: &Sessions, reason: &str) -> Result<(), SessionError> {
+    fn not_refreshed(&self, sessions: &Sessions, reason: &str) -> Result<(), SessionError> {
         if self.time_left(sessions.now()) > 0 {
             Ok(())
         } else {
@@ -277,23 +277,23 @@ impl LiveSession {
         };
         let tokens: Tokens = sessions
             .keys
-            .open_json(Purpose::UpstreamTokens, &stored.upstream)
+            .open_json(Purpose::ProviderTokens, &stored.provider_tokens)
             .ok_or(IdentityProviderError::Over)?;
         let tokens = sessions.entra.refresh(&tokens).await.inspect_err(|error| {
             tracing::warn!(session = self.id, %error, "a refresh failed");
         })?;
-        let sealed = sessions.keys.seal_json(Purpose::UpstreamTokens, &tokens);
-        let renew_at = tokens.renew_at(sessions.now());
+        let sealed = sessions.keys.seal_json(Purpose::ProviderTokens, &tokens);
+        let refresh_at = tokens.refresh_at(sessions.now());
         let kept = sessions
             .store
-            .keep_upstream(self.id.clone(), sealed, (tokens.expires_at, renew_at))
+            .keep_provider_tokens(self.id.clone(), sealed, (tokens.expires_at, refresh_at))
             .await;
         kept.map_err(store)?
             .then_some(())
             .ok_or(IdentityProviderError::Over)?;
-        self.upstream_expires_at
+        self.provider_expires_at
             .store(tokens.expires_at, Ordering::Release);
-        self.renew_at.store(renew_at, Ordering::Release);
+        self.refresh_at.store(refresh_at, Ordering::Release);
         Ok(())
     }
 
@@ -304,11 +304,11 @@ impl LiveSession {
     }
 
     fn is_due(&self, now: Seconds) -> bool {
-        now >= self.renew_at.load(Ordering::Acquire)
+        now >= self.refresh_at.load(Ordering::Acquire)
     }
 
     fn time_left(&self, now: Seconds) -> Seconds {
-        self.upstream_expires_at
+        self.provider_expires_at
             .load(Ordering::Acquire)
             .saturating_sub(now)
     }

@@ -27,7 +27,7 @@ pub(crate) enum Purpose {
     /// An access token of the gateway.
     AccessToken,
     /// Tokens of Entra in the store.
-    UpstreamTokens,
+    ProviderTokens,
     /// A sign-in at Entra, in a cookie or in the store.
     SignIn,
     /// The successor of a refresh token, stored in case the response is lost.
@@ -35,7 +35,7 @@ pub(crate) enum Purpose {
     /// The cookie that identifies a browser.
     BrowserCookie,
     /// The cookie that stores the user who signed in last.
-    PersonCookie,
+    UserCookie,
     /// The authorization request in a consent form.
     ConsentForm,
     /// The id of a backend's MCP session.
@@ -49,11 +49,11 @@ impl Purpose {
         match self {
             // The label is part of what is sealed. Another label would end all sessions.
             Self::AccessToken => "session-key",
-            Self::UpstreamTokens => "upstream-tokens",
+            Self::ProviderTokens => "upstream-tokens",
             Self::SignIn => "sign-in",
             Self::Successor => "successor",
             Self::BrowserCookie => "browser-cookie",
-            Self::PersonCookie => "person-cookie",
+            Self::UserCookie => "person-cookie",
             Self::ConsentForm => "consent-form",
             Self::McpSession => "mcp-session",
             Self::MessageEndpoint => "message-endpoint",

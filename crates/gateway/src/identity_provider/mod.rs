@@ -93,7 +93,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Returns when these tokens, which were received at `now`, must be refreshed.
-    pub(crate) fn renew_at(&self, now: Seconds) -> Seconds {
+    pub(crate) fn refresh_at(&self, now: Seconds) -> Seconds {
         let life = self.expires_at.saturating_sub(now);
         let early = EARLY.min(life / LEFT_AT_RENEWAL);
         self.expires_at.saturating_sub(early)

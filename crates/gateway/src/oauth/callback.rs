@@ -208,11 +208,11 @@ async fn begin_session(
     let session = Session {
         id: id.clone(),
         consent,
-        upstream: gateway
+        provider_tokens: gateway
             .keys
-            .seal_json(Purpose::UpstreamTokens, &signed_in.tokens),
-        upstream_expires_at: signed_in.tokens.expires_at,
-        upstream_renew_at: signed_in.tokens.renew_at(gateway.now()),
+            .seal_json(Purpose::ProviderTokens, &signed_in.tokens),
+        provider_expires_at: signed_in.tokens.expires_at,
+        provider_refresh_at: signed_in.tokens.refresh_at(gateway.now()),
         user: signed_in.user,
         client: request.client.clone(),
         server: request.server,

@@ -226,16 +226,16 @@ fn check_challenge(parameters: &Parameters) -> Result<&str, Denial> {
 
 /// Returns the part of `prompt` that is sent to Entra (OpenID Connect Core section 3.1.2.1).
 fn check_prompt(prompt: &str) -> Result<Option<String>, Denial> {
-    let mut upstream = None;
+    let mut prompt_for_provider = None;
     for word in prompt.split(' ').filter(|word| !word.is_empty()) {
         match word {
             "none" => {
                 let text = "A person has to agree and to sign in";
                 return Err(Denial::new("interaction_required", text));
             }
-            "login" | "select_account" => upstream = Some(word.to_owned()),
+            "login" | "select_account" => prompt_for_provider = Some(word.to_owned()),
             _ => {}
         }
     }
-    Ok(upstream)
+    Ok(prompt_for_provider)
 }

@@ -150,7 +150,7 @@ async fn refresh(gateway: &Gateway, form: &Parameters) -> Result<Issued, OAuthEr
     check_resource(resource(gateway, form)?.as_ref(), &session.server)?;
     let scopes = narrowed(form, &session.scopes)?;
     // Done before the token is spent, so that the client can retry after a temporary failure.
-    gateway.sessions.renew(&session).await?;
+    gateway.sessions.refresh_if_due(&session).await?;
     let refresh = rotate(gateway, &session, digest).await?;
     Ok(Issued::new(gateway, &session.id, &scopes, &refresh))
 }

@@ -32,10 +32,10 @@ pub(crate) struct Session {
     pub(crate) server: ServerName,
     pub(crate) scopes: Scopes,
     /// The sealed tokens of Entra.
-    pub(crate) upstream: String,
-    pub(crate) upstream_expires_at: Seconds,
+    pub(crate) provider_tokens: String,
+    pub(crate) provider_expires_at: Seconds,
     /// When they are to be refreshed.
-    pub(crate) upstream_renew_at: Seconds,
+    pub(crate) provider_refresh_at: Seconds,
     pub(crate) expires_at: Seconds,
 }
 
@@ -256,18 +256,18 @@ impl Store {
 
     /// Stores the tokens of a refresh at Entra, with their expiry and when to refresh them. Returns
     /// false if the session ended meanwhile.
-    pub(crate) async fn keep_upstream(
+    pub(crate) async fn keep_provider_tokens(
         &self,
         session: String,
         sealed: String,
-        (expires_at, renew_at): (Seconds, Seconds),
+        (expires_at, refresh_at): (Seconds, Seconds),
     ) -> Result<bool, StoreError> {
         self.run(move |tx| {
             let changed = tx.execute(
                 "UPDATE sessions
                  SET upstream = ?2, upstream_expires_at = ?3, upstream_renew_at = ?4
                  WHERE id = ?1",
-                (session, sealed, expires_at, renew_at),
+                (session, sealed, expires_at, refresh_at),
             )?;
             Ok(changed > 0)
         })
@@ -382,10 +382,10 @@ fn insert_session(tx: &Transaction<'_>, session: &Session) -> rusqlite::Result<(
             &session.client,
             session.server.as_str(),
             session.scopes.to_string(),
-            &session.upstream,
-            session.upstream_expires_at,
+            &session.provider_tokens,
+            session.provider_expires_at,
             session.expires_at,
-            session.upstream_renew_at,
+            session.provider_refresh_at,
         ),
     )
     .map(drop)
@@ -462,9 +462,9 @@ fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
             .parse()
             .map_err(|error: model::NameError| unreadable(4, error.into()))?,
         scopes: Scopes::from_words(&text(5)?),
-        upstream: text(6)?,
-        upstream_expires_at: row.get(7)?,
+        provider_tokens: text(6)?,
+        provider_expires_at: row.get(7)?,
         expires_at: row.get(8)?,
-        upstream_renew_at: row.get(9)?,
+        provider_refresh_at: row.get(9)?,
     })
 }
