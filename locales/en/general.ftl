@@ -1,0 +1,3 @@
+# Texts that join others.
+
+hints-joined = { $first }; { $second }

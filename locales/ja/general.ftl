@@ -1,0 +1,3 @@
+# ほかのテキストを連結するテキスト。
+
+hints-joined = { $first }。{ $second }
