@@ -7,7 +7,8 @@ export default defineConfig({
   plugins: [react()],
   // WebKitGTK 2.44, Safari 17.5, Chromium 123: what knows `light-dark()`.
   build: { target: ["chrome123", "safari17.5"], assetsInlineLimit: 0, chunkSizeWarningLimit: 800 },
-  server: { host: "127.0.0.1", port: 1420, strictPort: true },
+  // The catalogue of texts lies beside this folder.
+  server: { host: "127.0.0.1", port: 1420, strictPort: true, fs: { allow: [".", "../locales"] } },
   test: {
     environment: "happy-dom",
     include: ["src/**/*.test.{ts,tsx}"],

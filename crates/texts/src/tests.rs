@@ -138,3 +138,25 @@ fn accept_language_selects_heaviest_range() {
         assert_eq!(Language::from_accept_language(header), expected, "{header}");
     }
 }
+
+/// Writes the keys and parameters for the window, as `cargo test -p control` writes its types.
+#[test]
+fn window_types_are_written() {
+    let mut types = String::from(
+        "// The keys of the catalogue, and the names of their parameters.\n\nexport interface Texts {\n",
+    );
+    for row in EN_MESSAGES {
+        let params = row.params.iter().map(|name| format!("{name:?}"));
+        let params = match row.params {
+            [] => "never".to_owned(),
+            _ => params.collect::<Vec<_>>().join(" | "),
+        };
+        types += &format!("  {:?}: {params};\n", row.code);
+    }
+    types += "}\n";
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../ui/src/bindings/Texts.ts"
+    );
+    std::fs::write(path, types).unwrap();
+}

@@ -7,8 +7,8 @@ import { t } from "../strings/t";
 export function AccountFoot({ accounts }: { accounts: AccountView[] }) {
   const [first, ...others] = accounts;
   const name =
-    first === undefined ? t("account.none") : (first.name ?? first.username ?? t("account.unnamed"));
-  const below = first === undefined ? t("account.noneAbout") : line(first, others.length);
+    first === undefined ? t("account-none") : (first.name ?? first.username ?? t("account-unnamed"));
+  const below = first === undefined ? t("account-none-about") : line(first, others.length);
   return (
     <Group gap={10} wrap="nowrap">
       <Avatar
@@ -33,7 +33,7 @@ export function AccountFoot({ accounts }: { accounts: AccountView[] }) {
 }
 
 function line(account: AccountView, others: number): string {
-  if (account.state === "sign-in-needed") return t("account.signInNeeded");
-  if (others > 0) return t("account.others", { count: others });
-  return account.username ?? t("account.signedIn");
+  if (account.state === "sign-in-needed") return t("account-sign-in-needed");
+  if (others > 0) return t("account-others", { count: others });
+  return account.username ?? t("account-signed-in");
 }

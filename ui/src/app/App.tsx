@@ -21,7 +21,7 @@ export function App({ client }: { client: Client }) {
     case "connecting":
       return (
         <Center mih="100vh">
-          <Loader aria-label={t("lost.connecting")} />
+          <Loader aria-label={t("lost-connecting")} />
         </Center>
       );
     case "connected":

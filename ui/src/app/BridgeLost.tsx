@@ -12,7 +12,7 @@ export function BridgeLost({ problem }: { problem: Problem }) {
       <Stack align="center" gap="sm" maw={520} role="alert">
         <img src={icon} width={72} height={72} alt="" style={{ filter: "grayscale(1)", opacity: 0.75 }} />
         <Title order={2} mt="sm">
-          {t("lost.title")}
+          {t("lost-title")}
         </Title>
         <Text ta="center">
           <InlineCode>{problem.message}</InlineCode>
@@ -24,7 +24,7 @@ export function BridgeLost({ problem }: { problem: Problem }) {
         )}
         <Loader type="dots" size="sm" mt="sm" aria-hidden />
         <Text c="dimmed" size="sm">
-          {t("lost.again")}
+          {t("lost-again")}
         </Text>
       </Stack>
     </Center>

@@ -16,10 +16,10 @@ export class Crash extends Component<{ children: ReactNode }, { error: Error | n
     return (
       <Center component="main" mih="100vh" p="xl">
         <Stack align="center" gap="sm" maw={520} role="alert">
-          <Title order={2}>{t("crash.title")}</Title>
-          <Text ta="center">{t("crash.about")}</Text>
+          <Title order={2}>{t("crash-title")}</Title>
+          <Text ta="center">{t("crash-about")}</Text>
           <Code block>{error.message}</Code>
-          <Button onClick={() => location.reload()}>{t("crash.reload")}</Button>
+          <Button onClick={() => location.reload()}>{t("crash-reload")}</Button>
         </Stack>
       </Center>
     );

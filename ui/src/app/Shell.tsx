@@ -27,7 +27,7 @@ export function Shell({ state, page, onPage, lost, banners, children }: Props) {
           <img src={icon} width={28} height={28} alt="" />
           Postern
         </div>
-        <nav aria-label={t("shell.pages")}>
+        <nav aria-label={t("shell-pages")}>
           {PAGES.map(({ id, icon: Icon }) => (
             <NavLink
               key={id}
@@ -35,7 +35,7 @@ export function Shell({ state, page, onPage, lost, banners, children }: Props) {
               className={classes.link ?? ""}
               active={page === id}
               aria-current={page === id ? "page" : undefined}
-              label={t(`${id}.nav`)}
+              label={t(`${id}-nav`)}
               leftSection={<Icon size={17} strokeWidth={1.9} aria-hidden />}
               rightSection={id === "servers" && waiting > 0 ? <Attention count={waiting} /> : null}
               onClick={() => onPage(id)}
@@ -53,9 +53,9 @@ export function Shell({ state, page, onPage, lost, banners, children }: Props) {
               role="status"
               color="yellow"
               icon={<Unplug size={18} aria-hidden />}
-              title={t("lost.title")}
+              title={t("lost-title")}
             >
-              {t("lost.again")}
+              {t("lost-again")}
             </Alert>
           )}
           <Stack gap="lg" inert={lost} style={lost ? { opacity: 0.55 } : {}}>
@@ -70,7 +70,7 @@ export function Shell({ state, page, onPage, lost, banners, children }: Props) {
 
 function Attention({ count }: { count: number }) {
   return (
-    <Badge size="sm" circle color="yellow" variant="filled" aria-label={t("shell.attention", { count })}>
+    <Badge size="sm" circle color="yellow" variant="filled" aria-label={t("shell-attention", { count })}>
       {count}
     </Badge>
   );

@@ -21,16 +21,16 @@ export function SignInApproval({ server, approval, cancelButton }: Props) {
   return (
     <Stack gap={4} align="flex-start">
       <Mono>{approval.resource}</Mono>
-      <Text size="sm">{t("approval.about", { server, issuer })}</Text>
-      {previous !== null && <Text size="sm">{t("approval.previous", { previous })}</Text>}
-      {audience !== null && <Text size="sm">{t("approval.audience", { audience })}</Text>}
+      <Text size="sm">{t("approval-about", { server, issuer })}</Text>
+      {previous !== null && <Text size="sm">{t("approval-previous", { previous })}</Text>}
+      {audience !== null && <Text size="sm">{t("approval-audience", { audience })}</Text>}
       {previousAudience !== null && (
-        <Text size="sm">{t("approval.previousAudience", { audience: previousAudience })}</Text>
+        <Text size="sm">{t("approval-previous-audience", { audience: previousAudience })}</Text>
       )}
-      {otherServer !== null && <Text size="sm">{t("approval.otherServer", { server: otherServer })}</Text>}
+      {otherServer !== null && <Text size="sm">{t("approval-other-server", { server: otherServer })}</Text>}
       <Group gap="xs" mt="xs">
         <Button loading={allow.busy} onClick={allow.run}>
-          {t("approval.allow")}
+          {t("approval-allow")}
         </Button>
         {cancelButton}
       </Group>

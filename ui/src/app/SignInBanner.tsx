@@ -17,7 +17,7 @@ export function SignInBanner({ waiting }: { waiting: SignInView }) {
   const approval = approvalHere(waiting);
   const cancelButton = (
     <Button variant="subtle" color="gray" loading={cancel.busy} onClick={cancel.run}>
-      {t("signIn.cancel")}
+      {t("sign-in-cancel")}
     </Button>
   );
   return (
@@ -34,7 +34,7 @@ export function SignInBanner({ waiting }: { waiting: SignInView }) {
         <>
           {waiting.code === null ? <BrowserPage waiting={waiting} /> : <SignInCode code={waiting.code} />}
           <Group gap="xs" mt="xs">
-            {waiting.url !== "" && <CopyButton labelled value={waiting.url} what={t("signIn.link")} />}
+            {waiting.url !== "" && <CopyButton labelled value={waiting.url} what={t("sign-in-link")} />}
             {cancelButton}
           </Group>
         </>
@@ -50,9 +50,9 @@ function approvalHere({ approval }: SignInView) {
 }
 
 function title(waiting: SignInView) {
-  if (approvalHere(waiting) !== null) return "approval.title";
-  if (waiting.code !== null) return "signIn.enterCode";
-  return waiting.browserProblem === null ? "signIn.waiting" : "signIn.stuck";
+  if (approvalHere(waiting) !== null) return "approval-title";
+  if (waiting.code !== null) return "sign-in-enter-code";
+  return waiting.browserProblem === null ? "sign-in-waiting" : "sign-in-stuck";
 }
 
 function BrowserPage({ waiting }: { waiting: SignInView }) {
@@ -60,10 +60,10 @@ function BrowserPage({ waiting }: { waiting: SignInView }) {
   return (
     <>
       <Text size="sm">
-        <InlineCode>{stuck ? sentence(waiting.browserProblem ?? "") : t("signIn.about")}</InlineCode>
+        <InlineCode>{stuck ? sentence(waiting.browserProblem ?? "") : t("sign-in-about")}</InlineCode>
       </Text>
       {waiting.approval !== null && (
-        <Text size="sm">{t("approval.onPage", { resource: waiting.approval.resource })}</Text>
+        <Text size="sm">{t("approval-on-page", { resource: waiting.approval.resource })}</Text>
       )}
       {stuck && (
         <Text size="xs" ff="monospace" c="dimmed" lineClamp={2} style={{ overflowWrap: "anywhere" }}>

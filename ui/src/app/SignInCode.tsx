@@ -10,14 +10,14 @@ export function SignInCode({ code }: { code: UserCodeView }) {
   return (
     <Stack gap={4}>
       <Text size="sm">
-        <InlineCode>{t("signIn.aboutCode", { until: time(code.until) })}</InlineCode>
+        <InlineCode>{t("sign-in-about-code", { until: time(code.until) })}</InlineCode>
       </Text>
       <Mono>{code.page}</Mono>
       <Group gap="xs">
         <Text size="xl" fw={700} ff="monospace">
           {code.code}
         </Text>
-        <CopyButton value={code.code} what={t("signIn.code")} />
+        <CopyButton value={code.code} what={t("sign-in-code")} />
       </Group>
     </Stack>
   );

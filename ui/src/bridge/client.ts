@@ -17,8 +17,8 @@ export function createClient(transport: Transport) {
     if (reply.reply !== expected) {
       throw {
         kind: "failed",
-        message: t("problem.reply", { reply: reply.reply }),
-        hint: t("problem.update"),
+        message: t("problem-reply", { reply: reply.reply }),
+        hint: t("problem-update"),
       };
     }
     return ("value" in reply ? reply.value : undefined) as Value<K>;

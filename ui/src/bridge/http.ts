@@ -68,14 +68,14 @@ async function reach(path: string, init: RequestInit): Promise<Response> {
 }
 
 function unreachable(): Problem {
-  return { kind: "unreachable", message: t("http.gone"), hint: t("http.goneHint") };
+  return { kind: "unreachable", message: t("http-gone"), hint: t("http-gone-hint") };
 }
 
 function refused(status: number): Problem {
   const known = status === 401 || status === 403;
   return {
     kind: "failed",
-    message: known ? t("http.refused") : t("http.status", { status }),
-    hint: t("http.goneHint"),
+    message: known ? t("http-refused") : t("http-status", { status }),
+    hint: t("http-gone-hint"),
   };
 }

@@ -5,7 +5,7 @@ import { t } from "../strings/t";
 export function toProblem(thrown: unknown): Problem {
   if (isProblem(thrown)) return thrown;
   const detail = thrown instanceof Error ? thrown.message : String(thrown);
-  return { kind: "failed", message: t("problem.unexpected", { detail }), hint: t("problem.tryAgain") };
+  return { kind: "failed", message: t("problem-unexpected", { detail }), hint: t("problem-try-again") };
 }
 
 export function isProblem(value: unknown): value is Problem {

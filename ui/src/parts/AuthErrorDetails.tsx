@@ -14,15 +14,15 @@ export function AuthErrorDetails({ problem, refusal }: Props) {
   return (
     <>
       <Text size="sm" mt={4}>
-        {t(`authError.actor.${refusal.actor}`)}
+        {t(`auth-error-actor-${refusal.actor}`)}
       </Text>
       <Text size="xs" c="dimmed" ff="monospace" mt={4} style={{ overflowWrap: "anywhere" }}>
         {[refusal.code, refusal.correlationId].filter(Boolean).join(" · ")}
       </Text>
       <Group gap="xs" mt="xs">
-        <CopyButton labelled value={copyText(problem, refusal)} what={t("authError.details")} />
+        <CopyButton labelled value={copyText(problem, refusal)} what={t("auth-error-details")} />
         {refusal.adminConsentUrl !== null && (
-          <CopyButton labelled value={refusal.adminConsentUrl} what={t("authError.adminLink")} />
+          <CopyButton labelled value={refusal.adminConsentUrl} what={t("auth-error-admin-link")} />
         )}
       </Group>
     </>

@@ -31,7 +31,7 @@ export function ConfirmModal({ opened, title, about, action, onConfirm, onClose,
       opened={opened}
       onClose={close}
       title={<Text fw={600}>{title}</Text>}
-      closeButtonProps={{ "aria-label": t("action.close") }}
+      closeButtonProps={{ "aria-label": t("action-close") }}
     >
       <Stack gap="md">
         <Text size="sm">{about}</Text>
@@ -39,7 +39,7 @@ export function ConfirmModal({ opened, title, about, action, onConfirm, onClose,
         <ProblemAlert problem={confirm.problem} />
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={close}>
-            {t("action.cancel")}
+            {t("action-cancel")}
           </Button>
           <Button color="red" loading={confirm.busy} onClick={confirm.run}>
             {action}

@@ -14,7 +14,7 @@ export function CopyButton({ value, what, labelled = false }: Props) {
   return (
     <Copying value={value} timeout={1500}>
       {({ copied, copy }) => {
-        const name = copied ? t("action.copied") : t("action.copy", { what });
+        const name = copied ? t("action-copied") : t("action-copy", { what });
         const icon = copied ? <Check size={15} aria-hidden /> : <Copy size={15} aria-hidden />;
         const color = copied ? "teal" : "gray";
         return labelled ? (

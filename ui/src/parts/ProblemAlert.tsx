@@ -25,7 +25,7 @@ export function ProblemAlert({ problem, onDismiss, onRetry, children }: Props) {
       icon={<CircleAlert size={18} aria-hidden />}
       title={<InlineCode>{problem.message}</InlineCode>}
       withCloseButton={onDismiss !== undefined}
-      closeButtonLabel={t("action.dismiss")}
+      closeButtonLabel={t("action-dismiss")}
       onClose={() => onDismiss?.()}
       styles={{ title: { fontWeight: 600, overflowWrap: "anywhere" } }}
     >
@@ -40,7 +40,7 @@ export function ProblemAlert({ problem, onDismiss, onRetry, children }: Props) {
           {children}
           {onRetry !== undefined && (
             <Button variant="default" onClick={onRetry}>
-              {t("action.tryAgain")}
+              {t("action-try-again")}
             </Button>
           )}
         </Group>

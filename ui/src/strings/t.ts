@@ -1,29 +1,113 @@
-// Only English so far. Another language needs a file beside `en.ts` and a choice here.
+// The texts of the window, from the catalogue that all parts of Postern share (`locales/`).
 
-import i18next from "i18next";
-import { en } from "./en";
+import { FluentBundle, FluentNumber, FluentResource } from "@fluent/bundle";
+import type { Texts } from "../bindings/Texts";
 
-declare module "i18next" {
-  interface CustomTypeOptions {
-    defaultNS: "translation";
-    resources: { translation: typeof en };
-  }
-}
+/** The languages of the catalogue. `en-XA` is English with other letters, for tests of the layout. */
+export const LANGUAGES = ["en", "ja", "en-XA"] as const;
+export type Language = (typeof LANGUAGES)[number];
 
-void i18next.init({
-  lng: "en",
-  initAsync: false,
-  resources: { en: { translation: en } },
-  interpolation: { escapeValue: false },
+const files = import.meta.glob<string>("../../../locales/*/*.ftl", {
+  query: "?raw",
+  import: "default",
+  eager: true,
 });
 
-export const t = i18next.t;
+const bundles = new Map<Language, FluentBundle>();
+let current = languageOf(navigator.languages);
 
-// Formats a date in the system's locale.
-export function day(unixSeconds: number): string {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: "long" }).format(unixSeconds * 1000);
+/** Returns the language that is shown. */
+export function language(): Language {
+  return current;
 }
 
+/** Shows another language. The caller renders the page again. */
+export function setLanguage(language: Language): void {
+  current = language;
+  document.documentElement.lang = language;
+}
+
+/** Returns the first of the languages that the catalogue has, English if it has none. */
+export function languageOf(wanted: readonly string[]): Language {
+  const primary = wanted.map((tag) => tag.split("-")[0]?.toLowerCase());
+  return LANGUAGES.find((known) => known === primary.find((tag) => tag === "en" || tag === "ja")) ?? "en";
+}
+
+type Value = string | number;
+type Arguments<K extends keyof Texts> = [Texts[K]] extends [never]
+  ? [key: K]
+  : [key: K, params: Record<Texts[K], Value>];
+
+/** Renders a text in the current language. */
+export function t<K extends keyof Texts>(...[key, params]: Arguments<K>): string {
+  return render(key, params ?? {}) ?? key;
+}
+
+/** Renders a message or an attribute of it. Returns null if the catalogue lacks it. */
+export function render(
+  code: string,
+  params: Record<string, Value>,
+  attribute: string | null = null,
+): string | null {
+  const bundle = bundleOf(current);
+  for (const candidate of current === "ja" ? [bundle, bundleOf("en")] : [bundle]) {
+    const message = candidate.getMessage(code);
+    const pattern = attribute === null ? message?.value : message?.attributes[attribute];
+    if (pattern) return candidate.formatPattern(pattern, ungrouped(params), []);
+  }
+  return null;
+}
+
+function bundleOf(language: Language): FluentBundle {
+  let bundle = bundles.get(language);
+  if (bundle === undefined) {
+    bundle = build(language);
+    bundles.set(language, bundle);
+  }
+  return bundle;
+}
+
+function build(language: Language): FluentBundle {
+  // Values are not isolated by invisible marks, because addresses and commands are copied from texts.
+  const bundle =
+    language === "en-XA"
+      ? new FluentBundle("en", { useIsolating: false, transform: pseudo })
+      : new FluentBundle(language, { useIsolating: false });
+  const folder = language === "ja" ? "/ja/" : "/en/";
+  for (const [path, source] of Object.entries(files)) {
+    if (path.includes(folder)) bundle.addResource(new FluentResource(source));
+  }
+  return bundle;
+}
+
+/** Ports and process numbers have no thousands separators. */
+function ungrouped(params: Record<string, Value>): Record<string, string | FluentNumber> {
+  const entries = Object.entries(params).map(([name, value]) => [
+    name,
+    typeof value === "number" ? new FluentNumber(value, { useGrouping: false }) : value,
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/** Replaces the vowels and makes the text 40 % longer. */
+function pseudo(text: string): string {
+  return text.replace(/[aeiouAEIOU]/g, (vowel) => {
+    const accented = `${vowel}\u0301`.normalize("NFC");
+    return vowel === vowel.toLowerCase() ? accented + accented : accented;
+  });
+}
+
+/** Formats a date in the current language. */
+export function day(unixSeconds: number): string {
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "long" }).format(unixSeconds * 1000);
+}
+
+/** Formats a time of day in the current language. */
 export function time(unixSeconds: number): string {
-  return new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(unixSeconds * 1000);
+  return new Intl.DateTimeFormat(locale(), { timeStyle: "short" }).format(unixSeconds * 1000);
+}
+
+/** The system's region, such as `en-GB`, if it is of the current language. */
+function locale(): string {
+  return navigator.languages.find((tag) => tag.split("-")[0] === current) ?? current;
 }

@@ -19,34 +19,34 @@ export function ConsentGroup({ via, consents, onRevoked }: Props) {
   const client = useClient();
   const [revoking, setRevoking] = useState<ConsentView | null>(null);
   return (
-    <section aria-label={t("consents.via", { via })}>
+    <section aria-label={t("consents-via", { via })}>
       <Title order={3} mb="xs">
-        {t("consents.via", { via })}
+        {t("consents-via", { via })}
       </Title>
       <Panel flush>
         {consents.map((consent) => (
           <Row
             key={consent.id}
-            label={t("consents.grant", consent)}
-            about={consent.grantedAt === null ? null : t("consents.since", { day: day(consent.grantedAt) })}
+            label={t("consents-grant", consent)}
+            about={consent.grantedAt === null ? null : t("consents-since", { day: day(consent.grantedAt) })}
             below={<Scopes scopes={consent.scopes} />}
           >
             <Button
               variant="light"
               color="red"
-              aria-label={t("consents.revokeNamed", consent)}
+              aria-label={t("consents-revoke-named", consent)}
               onClick={() => setRevoking(consent)}
             >
-              {t("consents.revoke")}
+              {t("consents-revoke")}
             </Button>
           </Row>
         ))}
       </Panel>
       <ConfirmModal
         opened={revoking !== null}
-        title={t("consents.revokeTitle", { server: revoking?.server ?? "" })}
-        about={t("consents.revokeAbout")}
-        action={t("consents.revoke")}
+        title={t("consents-revoke-title", { server: revoking?.server ?? "" })}
+        about={t("consents-revoke-about")}
+        action={t("consents-revoke")}
         onConfirm={async () => {
           if (revoking !== null) await client.revokeConsent(revoking.via, revoking.id);
           onRevoked();
@@ -61,10 +61,10 @@ function Scopes({ scopes }: { scopes: string[] }) {
   return (
     <Group gap={6}>
       <Text size="xs" c="dimmed">
-        {t("consents.scopes")}
+        {t("consents-scopes")}
       </Text>
       {scopes.length === 0 ? (
-        <Text size="xs">{t("consents.noScopes")}</Text>
+        <Text size="xs">{t("consents-no-scopes")}</Text>
       ) : (
         scopes.map((scope) => (
           <Badge key={scope} variant="light" tt="none" fw={500} radius="sm" style={{ maxWidth: "100%" }}>

@@ -28,8 +28,8 @@ export function ConsentsPage({ state, onSignIn }: Props) {
   const waiting = state.servers.find((server) => server.state.is === "sign-in-needed");
   return (
     <Page
-      title={t("consents.title")}
-      about={t("consents.about")}
+      title={t("consents-title")}
+      about={t("consents-about")}
       actions={
         <Button
           variant="default"
@@ -37,13 +37,13 @@ export function ConsentsPage({ state, onSignIn }: Props) {
           loading={consents.busy}
           onClick={consents.run}
         >
-          {t("action.refresh")}
+          {t("action-refresh")}
         </Button>
       }
     >
       <ProblemAlert problem={consents.problem} onRetry={consents.run}>
         {consents.problem?.kind === "sign-in-needed" && waiting !== undefined && (
-          <Button onClick={() => onSignIn(waiting.name)}>{t("action.signIn")}</Button>
+          <Button onClick={() => onSignIn(waiting.name)}>{t("action-sign-in")}</Button>
         )}
       </ProblemAlert>
       {consents.result === undefined && consents.busy && <Loading />}
@@ -61,7 +61,7 @@ function Groups({ consents, onRevoked }: { consents: ConsentView[]; onRevoked: (
   if (consents.length === 0) {
     return (
       <Panel>
-        <Empty icon={KeyRound} title={t("consents.none")} about={t("consents.noneAbout")} />
+        <Empty icon={KeyRound} title={t("consents-none")} about={t("consents-none-about")} />
       </Panel>
     );
   }
@@ -83,17 +83,17 @@ function Groups({ consents, onRevoked }: { consents: ConsentView[]; onRevoked: (
 /** The servers whose consents are not available, in one line. */
 function Missing({ servers }: { servers: NotAsked[] }) {
   if (servers.length === 0) return null;
-  const named = servers.map(({ server, reason }) => t("consents.notAskedServer", { server, reason }));
+  const named = servers.map(({ server, reason }) => t("consents-not-asked-server", { server, reason }));
   return (
     <Text size="sm" c="dimmed" role="note">
-      {t("consents.notAsked", { servers: named.join(", ") })}
+      {t("consents-not-asked", { servers: named.join(", ") })}
     </Text>
   );
 }
 
 function Loading() {
   return (
-    <Stack gap="sm" role="status" aria-label={t("consents.loading")}>
+    <Stack gap="sm" role="status" aria-label={t("consents-loading")}>
       <Skeleton height={18} width={160} />
       <Skeleton height={96} />
     </Stack>

@@ -7,7 +7,7 @@ export function Diff({ text }: { text: string }) {
   const lines = text.replace(/\n$/, "").split("\n");
   return (
     <ScrollArea.Autosize mah={330} type="auto">
-      <figure className={classes.diff} aria-label={t("hosts.diff")}>
+      <figure className={classes.diff} aria-label={t("hosts-diff")}>
         {lines.map((line, index) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other identity and never move
           <code key={index} className={classes[kindOf(line)] ?? ""}>

@@ -49,27 +49,27 @@ export function HostChangeModal({ change: { is, host, server }, onMade, onClose 
       onClose={onClose}
       title={
         <Text fw={600}>
-          {t(adding ? "hosts.addTitle" : "hosts.removeTitle", { host: host.name, server })}
+          {t(adding ? "hosts-add-title" : "hosts-remove-title", { host: host.name, server })}
         </Text>
       }
-      closeButtonProps={{ "aria-label": t("action.close") }}
+      closeButtonProps={{ "aria-label": t("action-close") }}
     >
       <Stack gap="md">
         <div>
-          <Text size="sm">{t("hosts.changeAbout")}</Text>
+          <Text size="sm">{t("hosts-change-about")}</Text>
           <Mono>{preview.result?.path ?? host.path}</Mono>
         </div>
         <ProblemAlert problem={preview.problem} onRetry={preview.run} />
         {preview.result === undefined && preview.busy && <Skeleton height={160} />}
         {preview.result !== undefined &&
-          (nothing ? <Text size="sm">{t("hosts.nothing")}</Text> : <Diff text={preview.result.diff} />)}
+          (nothing ? <Text size="sm">{t("hosts-nothing")}</Text> : <Diff text={preview.result.diff} />)}
         <ProblemAlert problem={apply.problem} onRetry={previewAgain} />
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={onClose}>
-            {t("action.cancel")}
+            {t("action-cancel")}
           </Button>
           <Button disabled={preview.result === undefined || nothing} loading={apply.busy} onClick={apply.run}>
-            {t("hosts.apply")}
+            {t("hosts-apply")}
           </Button>
         </Group>
       </Stack>

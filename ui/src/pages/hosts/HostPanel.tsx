@@ -33,16 +33,16 @@ export function HostPanel({ host, servers, onChange }: Props) {
                 <Text fw={600}>{host.name}</Text>
                 <Text size="xs" c="dimmed" component="div">
                   <Mono>{host.path}</Mono>
-                  {!host.exists && ` · ${t("hosts.noFile")}`}
+                  {!host.exists && ` · ${t("hosts-no-file")}`}
                 </Text>
               </div>
             </Group>
           }
           below={host.problem !== null && <ProblemAlert problem={host.problem} />}
         >
-          <CopyButton value={host.path} what={t("hosts.path")} />
+          <CopyButton value={host.path} what={t("hosts-path")} />
         </Row>
-        {named.length === 0 && <Row label={t("hosts.noServers")} about={t("hosts.noServersAbout")} />}
+        {named.length === 0 && <Row label={t("hosts-no-servers")} about={t("hosts-no-servers-about")} />}
         {named.map((server) => (
           <HostServer key={server} host={host} server={server} onChange={onChange} />
         ))}
@@ -60,26 +60,26 @@ function HostServer({ host, server, onChange }: Omit<Props, "servers"> & { serve
       {added ? (
         <>
           <Badge variant="dot" color="teal" tt="none" fw={550}>
-            {t("hosts.added")}
+            {t("hosts-added")}
           </Badge>
           <Button
             variant="subtle"
             color="gray"
             disabled={disabled}
-            aria-label={t("hosts.removeNamed", names)}
+            aria-label={t("hosts-remove-named", names)}
             onClick={() => onChange({ is: "remove", host, server })}
           >
-            {t("hosts.remove")}
+            {t("hosts-remove")}
           </Button>
         </>
       ) : (
         <Button
           leftSection={<Plus size={15} aria-hidden />}
           disabled={disabled}
-          aria-label={t("hosts.addNamed", names)}
+          aria-label={t("hosts-add-named", names)}
           onClick={() => onChange({ is: "add", host, server })}
         >
-          {t("hosts.add", names)}
+          {t("hosts-add", names)}
         </Button>
       )}
     </Row>

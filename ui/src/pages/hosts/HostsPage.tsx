@@ -19,11 +19,11 @@ export function HostsPage({ state }: { state: State }) {
   const [change, setChange] = useState<Change | null>(null);
   const [made, setMade] = useState<HostChange | null>(null);
   return (
-    <Page title={t("hosts.title")} about={t("hosts.about")}>
+    <Page title={t("hosts-title")} about={t("hosts-about")}>
       <ProblemAlert problem={hosts.problem} onRetry={hosts.run} />
       {made !== null && <Made change={made} onDismiss={() => setMade(null)} />}
       {hosts.result === undefined && hosts.busy && (
-        <Skeleton height={140} role="status" aria-label={t("hosts.loading")} />
+        <Skeleton height={140} role="status" aria-label={t("hosts-loading")} />
       )}
       {hosts.result?.map((host) => (
         <HostPanel key={host.id} host={host} servers={names} onChange={setChange} />
@@ -51,15 +51,15 @@ function Made({ change, onDismiss }: { change: HostChange; onDismiss: () => void
       color="teal"
       variant="light"
       icon={<CircleCheck size={18} aria-hidden />}
-      title={change.afterwards ?? t("hosts.made")}
+      title={change.afterwards ?? t("hosts-made")}
       withCloseButton
-      closeButtonLabel={t("action.dismiss")}
+      closeButtonLabel={t("action-dismiss")}
       onClose={onDismiss}
     >
       {change.backup !== null && (
         <Stack gap={0}>
           <Text size="xs" c="dimmed">
-            {t("hosts.backup")}
+            {t("hosts-backup")}
           </Text>
           <Mono>{change.backup}</Mono>
         </Stack>

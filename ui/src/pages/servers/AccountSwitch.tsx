@@ -22,7 +22,7 @@ export function AccountSwitch({ server, account, accounts }: Props) {
       <Menu position="bottom-start" withinPortal>
         <Menu.Target>
           <Button variant="subtle" size="compact-sm" color="gray" loading={change.busy}>
-            {t("servers.changeAccount")}
+            {t("servers-change-account")}
           </Button>
         </Menu.Target>
         <Menu.Dropdown>
@@ -36,7 +36,7 @@ export function AccountSwitch({ server, account, accounts }: Props) {
             </Menu.Item>
           ))}
           <Menu.Item leftSection={<UserRoundPlus size={15} aria-hidden />} onClick={() => change.run(null)}>
-            {t("servers.otherAccount")}
+            {t("servers-other-account")}
           </Menu.Item>
         </Menu.Dropdown>
       </Menu>

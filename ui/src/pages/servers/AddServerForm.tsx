@@ -57,8 +57,8 @@ export function AddServerForm({ url, onAdded, children }: Props) {
     >
       <Stack gap="md">
         <TextInput
-          label={t("add.url")}
-          description={t("add.urlAbout")}
+          label={t("add-url")}
+          description={t("add-url-about")}
           placeholder="https://mcp.example.com/snippets/mcp"
           autoComplete="off"
           spellCheck={false}
@@ -67,8 +67,8 @@ export function AddServerForm({ url, onAdded, children }: Props) {
           onChange={(event) => onUrl(event.currentTarget.value)}
         />
         <TextInput
-          label={t("add.name")}
-          description={t("add.nameAbout")}
+          label={t("add-name")}
+          description={t("add-name-about")}
           placeholder="snippets"
           autoComplete="off"
           spellCheck={false}
@@ -78,16 +78,18 @@ export function AddServerForm({ url, onAdded, children }: Props) {
         <ProblemAlert problem={add.problem} />
         <ProblemAlert problem={missed?.problem ?? null}>
           {missed?.is === "elsewhere" && (
-            <Button onClick={() => addUnchecked(missed.url)}>{t("add.useFound", { url: missed.url })}</Button>
+            <Button onClick={() => addUnchecked(missed.url)}>
+              {t("add-use-found", { url: missed.url })}
+            </Button>
           )}
           <Button variant="default" onClick={() => addUnchecked(form.values.url)}>
-            {t("add.anyway")}
+            {t("add-anyway")}
           </Button>
         </ProblemAlert>
         <Group justify="flex-end" gap="xs">
           {children}
           <Button type="submit" loading={add.busy}>
-            {t("add.submit")}
+            {t("add-submit")}
           </Button>
         </Group>
       </Stack>

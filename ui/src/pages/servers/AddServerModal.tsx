@@ -14,8 +14,8 @@ export function AddServerModal({ start, onClose, onAdded }: Props) {
     <Modal
       opened={start !== null}
       onClose={onClose}
-      title={<Text fw={600}>{t("add.title")}</Text>}
-      closeButtonProps={{ "aria-label": t("action.close") }}
+      title={<Text fw={600}>{t("add-title")}</Text>}
+      closeButtonProps={{ "aria-label": t("action-close") }}
     >
       <AddServerForm
         url={start?.url ?? ""}
@@ -25,7 +25,7 @@ export function AddServerModal({ start, onClose, onAdded }: Props) {
         }}
       >
         <Button variant="default" onClick={onClose}>
-          {t("action.cancel")}
+          {t("action-cancel")}
         </Button>
       </AddServerForm>
     </Modal>

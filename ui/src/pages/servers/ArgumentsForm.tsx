@@ -12,7 +12,7 @@ export function ArgumentsForm({ fields, values, onChange }: Props) {
   if (fields.length === 0) {
     return (
       <Text size="sm" c="dimmed">
-        {t("tools.noArguments")}
+        {t("tools-no-arguments")}
       </Text>
     );
   }

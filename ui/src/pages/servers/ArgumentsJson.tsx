@@ -14,21 +14,21 @@ export function ArgumentsJson({ value, wrong, schema, onChange }: Props) {
   return (
     <Stack gap="xs">
       <Textarea
-        label={t("tools.arguments")}
+        label={t("tools-arguments")}
         autosize
         minRows={4}
         maxRows={14}
         spellCheck={false}
         value={value}
-        error={wrong === null ? null : t("tools.argumentsWrong", { detail: wrong })}
+        error={wrong === null ? null : t("tools-arguments-wrong", { detail: wrong })}
         onChange={(event) => onChange(event.currentTarget.value)}
         styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)", fontSize: 12.5 } }}
       />
-      <Spoiler maxHeight={0} showLabel={t("tools.showSchema")} hideLabel={t("tools.hideSchema")}>
-        <CodeBlock label={t("tools.schema")}>{pretty(schema)}</CodeBlock>
+      <Spoiler maxHeight={0} showLabel={t("tools-show-schema")} hideLabel={t("tools-hide-schema")}>
+        <CodeBlock label={t("tools-schema")}>{pretty(schema)}</CodeBlock>
       </Spoiler>
       <Text size="xs" c="dimmed">
-        {t("tools.argumentsAbout")}
+        {t("tools-arguments-about")}
       </Text>
     </Stack>
   );

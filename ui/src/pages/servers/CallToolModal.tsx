@@ -31,8 +31,8 @@ export function CallToolModal({ server, tool, onClose }: Props) {
       opened
       size="lg"
       onClose={onClose}
-      title={<Text fw={600}>{t("tools.callTitle", { tool: tool.name, server })}</Text>}
-      closeButtonProps={{ "aria-label": t("action.close") }}
+      title={<Text fw={600}>{t("tools-call-title", { tool: tool.name, server })}</Text>}
+      closeButtonProps={{ "aria-label": t("action-close") }}
     >
       <form
         onSubmit={(event) => {
@@ -49,12 +49,12 @@ export function CallToolModal({ server, tool, onClose }: Props) {
           {fields !== null && fields.length > 0 && (
             <SegmentedControl
               size="xs"
-              aria-label={t("tools.argumentsAs")}
+              aria-label={t("tools-arguments-as")}
               value={json === null ? "form" : "json"}
               onChange={(mode) => setJson(mode === "json" ? args : null)}
               data={[
-                { value: "form", label: t("tools.form") },
-                { value: "json", label: t("tools.json") },
+                { value: "form", label: t("tools-form") },
+                { value: "json", label: t("tools-json") },
               ]}
               style={{ alignSelf: "flex-start" }}
             />
@@ -75,7 +75,7 @@ export function CallToolModal({ server, tool, onClose }: Props) {
               loading={call.busy}
               disabled={wrong !== null}
             >
-              {t("tools.run")}
+              {t("tools-run")}
             </Button>
           </Group>
           <ProblemAlert problem={call.problem} />

@@ -18,13 +18,13 @@ interface Props {
 /** The endpoints of the server, its account, and its current connections. */
 export function Connection({ server, account, accounts, sessions }: Props) {
   const accountName =
-    account === undefined ? t("servers.noAccount") : (account.username ?? account.name ?? account.id);
+    account === undefined ? t("servers-no-account") : (account.username ?? account.name ?? account.id);
   return (
     <dl className={classes.fields}>
-      <Endpoint label={t("servers.endpoint")} value={server.endpoint} />
-      <Endpoint label={t("servers.sseEndpoint")} value={server.sseEndpoint} />
-      <Endpoint label={t("servers.socketEndpoint")} value={server.socketEndpoint} />
-      <dt>{t("servers.account")}</dt>
+      <Endpoint label={t("servers-endpoint")} value={server.endpoint} />
+      <Endpoint label={t("servers-sse-endpoint")} value={server.sseEndpoint} />
+      <Endpoint label={t("servers-socket-endpoint")} value={server.socketEndpoint} />
+      <dt>{t("servers-account")}</dt>
       <dd>
         <Text size="sm" truncate>
           {accountName}
@@ -35,16 +35,16 @@ export function Connection({ server, account, accounts, sessions }: Props) {
       </dd>
       {server.headers.length > 0 && (
         <>
-          <dt>{t("servers.headers")}</dt>
+          <dt>{t("servers-headers")}</dt>
           <dd>
             <Text size="sm">{server.headers.join(", ")}</Text>
           </dd>
         </>
       )}
-      <dt>{t("servers.sessions")}</dt>
+      <dt>{t("servers-sessions")}</dt>
       <dd>
         <Text size="sm">
-          {sessions.length === 0 ? t("servers.noSessions") : sessions.map(inUseBy).join(", ")}
+          {sessions.length === 0 ? t("servers-no-sessions") : sessions.map(inUseBy).join(", ")}
         </Text>
       </dd>
     </dl>
@@ -53,12 +53,12 @@ export function Connection({ server, account, accounts, sessions }: Props) {
 
 /** Returns a connection's app, transport and time. */
 function inUseBy({ host, transport, since, state }: SessionView): string {
-  const named = { host: host === "" ? t("servers.sessionHost") : host, transport };
+  const named = { host: host === "" ? t("servers-session-host") : host, transport };
   switch (state.is) {
     case "active":
-      return t("servers.session", { ...named, since: time(since) });
+      return t("servers-session", { ...named, since: time(since) });
     case "idle":
-      return t("servers.sessionIdle", { ...named, since: time(state.since) });
+      return t("servers-session-idle", { ...named, since: time(state.since) });
   }
 }
 
@@ -69,7 +69,7 @@ function Endpoint({ label, value }: { label: string; value: string | null }) {
       <dd>
         {value === null ? (
           <Text size="sm" c="dimmed">
-            {t("servers.noEndpoint")}
+            {t("servers-no-endpoint")}
           </Text>
         ) : (
           <>

@@ -7,7 +7,7 @@ export function ForeignScopes({ scopes }: { scopes: string[] }) {
   if (scopes.length === 0) return null;
   return (
     <Alert role="note" color="yellow" variant="light" p="sm">
-      <Text size="sm">{t("servers.foreignScopes")}</Text>
+      <Text size="sm">{t("servers-foreign-scopes")}</Text>
       {scopes.map((scope) => (
         <Mono key={scope}>{scope}</Mono>
       ))}

@@ -2,6 +2,7 @@ import { Button, Group, Stack, Text } from "@mantine/core";
 import { CircleCheck, PlugZap, Trash2 } from "lucide-react";
 import { useState } from "react";
 import type { ServerView } from "../../bindings/ServerView";
+import type { TestReport } from "../../bindings/TestReport";
 import { useAction } from "../../bridge/useAction";
 import { useClient } from "../../bridge/useBridge";
 import { ConfirmModal } from "../../parts/ConfirmModal";
@@ -23,7 +24,7 @@ export function ServerActions({ server, onKeep }: Props) {
       {test.result !== undefined && !test.busy && (
         <Group gap={6} role="status" wrap="nowrap">
           <CircleCheck size={16} color="var(--mantine-color-teal-6)" aria-hidden />
-          <Text size="sm">{t("servers.tested", { ...test.result, count: test.result.tools.length })}</Text>
+          <Text size="sm">{tested(test.result)}</Text>
         </Group>
       )}
       <ProblemAlert problem={test.problem} onDismiss={test.reset} />
@@ -35,11 +36,11 @@ export function ServerActions({ server, onKeep }: Props) {
             loading={test.busy}
             onClick={test.run}
           >
-            {t("servers.test")}
+            {t("servers-test")}
           </Button>
           {server.ephemeral && (
             <Button variant="default" onClick={onKeep}>
-              {t("servers.keep")}
+              {t("servers-keep")}
             </Button>
           )}
         </Group>
@@ -50,18 +51,27 @@ export function ServerActions({ server, onKeep }: Props) {
             leftSection={<Trash2 size={15} aria-hidden />}
             onClick={() => setRemoving(true)}
           >
-            {t("servers.remove")}
+            {t("servers-remove")}
           </Button>
         )}
       </Group>
       <ConfirmModal
         opened={removing}
-        title={t("servers.removeTitle", { name: server.name })}
-        about={t("servers.removeAbout")}
-        action={t("servers.remove")}
+        title={t("servers-remove-title", { name: server.name })}
+        about={t("servers-remove-about")}
+        action={t("servers-remove")}
         onConfirm={() => client.removeServer(server.name)}
         onClose={() => setRemoving(false)}
       />
     </Stack>
   );
+}
+
+function tested({ serverInfo, milliseconds, tools, protocolVersion }: TestReport): string {
+  return t("servers-tested", {
+    "server-info": serverInfo,
+    milliseconds,
+    count: tools.length,
+    "protocol-version": protocolVersion,
+  });
 }

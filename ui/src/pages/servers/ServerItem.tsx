@@ -34,7 +34,7 @@ export function ServerItem({ server, account, accounts, sessions, signingIn, onS
               </Text>
               {server.ephemeral && (
                 <Badge size="xs" variant="light" color="gray" tt="none">
-                  {t("servers.ephemeral")}
+                  {t("servers-ephemeral")}
                 </Badge>
               )}
             </Group>

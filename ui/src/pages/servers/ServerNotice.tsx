@@ -18,7 +18,7 @@ interface Props {
 export function ServerNotice({ state, signInProblem, name, signingIn, hasAccount, onSignIn }: Props) {
   const button = !signingIn && (
     <Button leftSection={<LogIn size={15} aria-hidden />} onClick={onSignIn}>
-      {t("action.signIn")}
+      {t("action-sign-in")}
     </Button>
   );
   switch (state.is) {
@@ -36,7 +36,7 @@ export function ServerNotice({ state, signInProblem, name, signingIn, hasAccount
         <Alert role="note" color={state.is === "unknown" ? "ink" : "yellow"} variant="light" p="sm">
           <Group justify="space-between" wrap="nowrap">
             <Text size="sm">
-              {t(state.is === "unknown" ? "servers.untried" : "servers.signInNeeded", { name })}
+              {t(state.is === "unknown" ? "servers-untried" : "servers-sign-in-needed", { name })}
             </Text>
             {button}
           </Group>

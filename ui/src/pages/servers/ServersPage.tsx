@@ -20,11 +20,11 @@ export function ServersPage({ state, onSignIn }: Props) {
   if (state.servers.length === 0) return <Welcome onAdded={setOpened} />;
   return (
     <Page
-      title={t("servers.title")}
-      about={t("servers.about")}
+      title={t("servers-title")}
+      about={t("servers-about")}
       actions={
         <Button leftSection={<Plus size={15} aria-hidden />} onClick={() => setAdding({ url: "" })}>
-          {t("servers.add")}
+          {t("servers-add")}
         </Button>
       }
     >

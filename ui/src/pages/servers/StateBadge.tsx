@@ -13,7 +13,7 @@ const COLORS: Record<ServerState["is"], string> = {
 export function StateBadge({ state }: { state: ServerState }) {
   return (
     <Badge variant="dot" color={COLORS[state.is]} tt="none" fw={550} size="md" style={{ flex: "none" }}>
-      {t(`serverState.${state.is}`)}
+      {t(`server-state-${state.is}`)}
     </Badge>
   );
 }

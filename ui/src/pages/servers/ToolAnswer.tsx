@@ -15,27 +15,27 @@ export function ToolAnswer({ result }: { result: ToolResult }) {
       <Group justify="space-between">
         <Group gap="xs">
           <Text size="sm" fw={600}>
-            {t("tools.answer")}
+            {t("tools-answer")}
           </Text>
           <Badge size="sm" variant="light" tt="none" color={result.isError ? "red" : "teal"}>
-            {t(result.isError ? "tools.answeredError" : "tools.answeredWell")}
+            {t(result.isError ? "tools-answered-error" : "tools-answered-well")}
           </Badge>
         </Group>
         <Group gap={4}>
           <SegmentedControl
             size="xs"
-            aria-label={t("tools.answerAs")}
+            aria-label={t("tools-answer-as")}
             value={whole ? "json" : "text"}
             onChange={(mode) => setWhole(mode === "json")}
             data={[
-              { value: "text", label: t("tools.text") },
-              { value: "json", label: t("tools.json") },
+              { value: "text", label: t("tools-text") },
+              { value: "json", label: t("tools-json") },
             ]}
           />
-          <CopyButton value={shown} what={t("tools.answer")} />
+          <CopyButton value={shown} what={t("tools-answer")} />
         </Group>
       </Group>
-      <CodeBlock label={t("tools.answer")}>{shown}</CodeBlock>
+      <CodeBlock label={t("tools-answer")}>{shown}</CodeBlock>
     </Stack>
   );
 }

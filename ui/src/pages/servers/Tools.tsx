@@ -12,7 +12,7 @@ export function Tools({ server }: { server: ServerView }) {
   return (
     <section>
       <Group gap="xs" mb="xs">
-        <Title order={3}>{t("tools.title")}</Title>
+        <Title order={3}>{t("tools-title")}</Title>
         {server.tools !== null && (
           <Text size="sm" c="dimmed">
             {server.tools.length}
@@ -21,7 +21,7 @@ export function Tools({ server }: { server: ServerView }) {
       </Group>
       {server.tools === null || server.tools.length === 0 ? (
         <Text size="sm" c="dimmed">
-          {t(server.tools === null ? "tools.unseen" : "tools.none")}
+          {t(server.tools === null ? "tools-unseen" : "tools-none")}
         </Text>
       ) : (
         <ul className={classes.tools}>
@@ -39,10 +39,10 @@ export function Tools({ server }: { server: ServerView }) {
               </div>
               <Button
                 variant="default"
-                aria-label={t("tools.tryNamed", { tool: tool.name })}
+                aria-label={t("tools-try-named", { tool: tool.name })}
                 onClick={() => setTrying(tool)}
               >
-                {t("tools.try")}
+                {t("tools-try")}
               </Button>
             </li>
           ))}

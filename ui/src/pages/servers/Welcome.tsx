@@ -11,9 +11,9 @@ export function Welcome({ onAdded }: { onAdded: (name: string) => void }) {
       <Group gap="md" wrap="nowrap" align="flex-start">
         <img src={icon} width={56} height={56} alt="" />
         <div>
-          <Title order={2}>{t("welcome.title")}</Title>
+          <Title order={2}>{t("welcome-title")}</Title>
           <Text c="dimmed" size="sm" mt={4}>
-            {t("welcome.about")}
+            {t("welcome-about")}
           </Text>
         </div>
       </Group>
@@ -21,7 +21,7 @@ export function Welcome({ onAdded }: { onAdded: (name: string) => void }) {
         <AddServerForm url="" onAdded={onAdded} />
       </Panel>
       <Text size="xs" c="dimmed">
-        {t("welcome.next")}
+        {t("welcome-next")}
       </Text>
     </Stack>
   );

@@ -23,13 +23,13 @@ export function suggestName(address: string): string {
 }
 
 export function checkName(name: string): string | null {
-  return NAME.test(name) ? null : t("add.nameWrong");
+  return NAME.test(name) ? null : t("add-name-wrong");
 }
 
 export function checkUrl(address: string): string | null {
   const trimmed = address.trim();
-  if (!URL.canParse(trimmed)) return t("add.urlWrong");
+  if (!URL.canParse(trimmed)) return t("add-url-wrong");
   const url = new URL(trimmed);
   const local = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-  return url.protocol === "https:" || (url.protocol === "http:" && local) ? null : t("add.urlInsecure");
+  return url.protocol === "https:" || (url.protocol === "http:" && local) ? null : t("add-url-insecure");
 }

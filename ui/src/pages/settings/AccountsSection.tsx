@@ -12,29 +12,29 @@ export function AccountsSection({ accounts }: { accounts: AccountView[] }) {
   const [everywhere, setEverywhere] = useState(false);
   const [leaving, setLeaving] = useState<AccountView | null>(null);
   return (
-    <Section title={t("account.title")}>
-      {accounts.length === 0 && <Row label={t("account.none")} about={t("account.noneLong")} />}
+    <Section title={t("account-title")}>
+      {accounts.length === 0 && <Row label={t("account-none")} about={t("account-none-long")} />}
       {accounts.map((account) => (
         <Row key={account.id} label={nameOf(account)} about={whereOf(account)}>
           {account.state === "sign-in-needed" && (
             <Badge variant="dot" color="yellow" tt="none" fw={550}>
-              {t("account.signInNeeded")}
+              {t("account-sign-in-needed")}
             </Badge>
           )}
           <Button
             variant="default"
-            aria-label={t("account.signOutNamed", { name: nameOf(account) })}
+            aria-label={t("account-sign-out-named", { name: nameOf(account) })}
             onClick={() => setLeaving(account)}
           >
-            {t("account.signOut")}
+            {t("account-sign-out")}
           </Button>
         </Row>
       ))}
       <ConfirmModal
         opened={leaving !== null}
-        title={t("account.signOutTitle", { name: leaving === null ? "" : nameOf(leaving) })}
-        about={t("account.signOutAbout")}
-        action={t("account.signOut")}
+        title={t("account-sign-out-title", { name: leaving === null ? "" : nameOf(leaving) })}
+        about={t("account-sign-out-about")}
+        action={t("account-sign-out")}
         onConfirm={async () => {
           if (leaving !== null) await client.signOut(leaving.id, everywhere);
         }}
@@ -44,8 +44,8 @@ export function AccountsSection({ accounts }: { accounts: AccountView[] }) {
         }}
       >
         <Checkbox
-          label={t("account.everywhere")}
-          description={t("account.everywhereAbout")}
+          label={t("account-everywhere")}
+          description={t("account-everywhere-about")}
           checked={everywhere}
           onChange={(event) => setEverywhere(event.currentTarget.checked)}
         />
@@ -55,7 +55,7 @@ export function AccountsSection({ accounts }: { accounts: AccountView[] }) {
 }
 
 function nameOf(account: AccountView): string {
-  return account.name ?? account.username ?? t("account.unnamed");
+  return account.name ?? account.username ?? t("account-unnamed");
 }
 
 function whereOf(account: AccountView): string {

@@ -11,17 +11,17 @@ import { Section } from "./Section";
 export function AppSection({ desktop }: { desktop: boolean }) {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   return (
-    <Section title={t("app.title")}>
-      <Row label={t("app.scheme")}>
+    <Section title={t("app-title")}>
+      <Row label={t("app-scheme")}>
         <SegmentedControl
           size="xs"
-          aria-label={t("app.scheme")}
+          aria-label={t("app-scheme")}
           value={colorScheme}
           onChange={(next) => setColorScheme(next as MantineColorScheme)}
           data={[
-            { value: "auto", label: t("app.auto") },
-            { value: "light", label: t("app.light") },
-            { value: "dark", label: t("app.dark") },
+            { value: "auto", label: t("app-auto") },
+            { value: "light", label: t("app-light") },
+            { value: "dark", label: t("app-dark") },
           ]}
         />
       </Row>
@@ -39,12 +39,12 @@ function Autostart() {
   const problem = change.problem ?? enabled.problem;
   return (
     <Row
-      label={t("app.autostart")}
-      about={t("app.autostartAbout")}
+      label={t("app-autostart")}
+      about={t("app-autostart-about")}
       below={problem !== null && <ProblemAlert problem={problem} onDismiss={change.reset} />}
     >
       <Switch
-        aria-label={t("app.autostart")}
+        aria-label={t("app-autostart")}
         checked={enabled.result ?? false}
         disabled={enabled.result === undefined || change.busy}
         onChange={(event) => void change.run(event.currentTarget.checked)}

@@ -20,30 +20,30 @@ const VAULT_COLORS: Record<VaultState, string> = {
 
 export function BridgeSection({ bridge }: { bridge: BridgeView }) {
   return (
-    <Section title={t("bridge.title")}>
-      <Row label={t("bridge.version")} about={t("bridge.versionAbout")}>
+    <Section title={t("bridge-title")}>
+      <Row label={t("bridge-version")} about={t("bridge-version-about")}>
         <Text size="sm" c="dimmed">
-          {t("bridge.versionValue", { version: bridge.version, pid: bridge.pid })}
+          {t("bridge-version-value", { version: bridge.version, pid: bridge.pid })}
         </Text>
       </Row>
       <Row
-        label={t("bridge.http")}
-        about={t("bridge.httpAbout")}
+        label={t("bridge-http")}
+        about={t("bridge-http-about")}
         below={bridge.httpProblem !== null && <ProblemAlert problem={bridge.httpProblem} />}
       >
         {bridge.http === null ? (
           <Text size="sm" c="dimmed">
-            {t("bridge.noHttp")}
+            {t("bridge-no-http")}
           </Text>
         ) : (
           <>
             <Mono>{bridge.http}</Mono>
-            <CopyButton value={bridge.http} what={t("bridge.http")} />
+            <CopyButton value={bridge.http} what={t("bridge-http")} />
           </>
         )}
       </Row>
       <Row
-        label={t("bridge.vault")}
+        label={t("bridge-vault")}
         about={bridge.vault.detail}
         below={
           bridge.vault.hint !== null && (
@@ -54,15 +54,15 @@ export function BridgeSection({ bridge }: { bridge: BridgeView }) {
         }
       >
         <Badge variant="dot" tt="none" fw={550} color={VAULT_COLORS[bridge.vault.state]}>
-          {t(`vault.${bridge.vault.state}`)}
+          {t(`vault-${bridge.vault.state}`)}
         </Badge>
       </Row>
       <Row
-        label={t("bridge.config")}
+        label={t("bridge-config")}
         about={<Mono>{bridge.configFile}</Mono>}
         below={bridge.configProblem !== null && <ProblemAlert problem={bridge.configProblem} />}
       >
-        <CopyButton value={bridge.configFile} what={t("bridge.config")} />
+        <CopyButton value={bridge.configFile} what={t("bridge-config")} />
       </Row>
     </Section>
   );

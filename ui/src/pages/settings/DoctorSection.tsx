@@ -14,14 +14,14 @@ export function DoctorSection() {
   const client = useClient();
   const doctor = useAction(client.doctor);
   return (
-    <Section title={t("doctor.title")}>
+    <Section title={t("doctor-title")}>
       <Row
-        label={t("doctor.label")}
-        about={t("doctor.about")}
+        label={t("doctor-label")}
+        about={t("doctor-about")}
         below={doctor.problem !== null && <ProblemAlert problem={doctor.problem} />}
       >
         <Button variant="default" loading={doctor.busy} onClick={doctor.run}>
-          {t("doctor.run")}
+          {t("doctor-run")}
         </Button>
       </Row>
       {doctor.result?.map((check) => (
@@ -38,7 +38,7 @@ export function DoctorSection() {
 }
 
 function Outcome({ outcome }: { outcome: DoctorOutcome }) {
-  const label = t(`doctor.${outcome}`);
+  const label = t(`doctor-${outcome}`);
   switch (outcome) {
     case "ok":
       return <CircleCheck size={18} color="var(--mantine-color-teal-6)" role="img" aria-label={label} />;

@@ -17,15 +17,23 @@ const EMPTY: ServerModeForm = {
 };
 
 /** The form that creates the first `gateway.toml`. */
+const LABELS = {
+  authority: "server-mode-authority",
+  clientId: "server-mode-client-id",
+  server: "server-mode-server",
+  serverUrl: "server-mode-server-url",
+} as const;
+
 export function ServerModeFormModal({ onClose }: { onClose: () => void }) {
   const client = useClient();
   const form = useForm<ServerModeForm>({
     initialValues: EMPTY,
     validate: {
-      port: (port) => (Number.isInteger(port) && port > 0 && port < 65536 ? null : t("serverMode.portWrong")),
+      port: (port) =>
+        Number.isInteger(port) && port > 0 && port < 65536 ? null : t("server-mode-port-wrong"),
       authority: checkUrl,
-      clientId: isNotEmpty(t("serverMode.missing")),
-      clientSecret: isNotEmpty(t("serverMode.missing")),
+      clientId: isNotEmpty(t("server-mode-missing")),
+      clientSecret: isNotEmpty(t("server-mode-missing")),
       server: checkName,
       serverUrl: checkUrl,
     },
@@ -34,9 +42,9 @@ export function ServerModeFormModal({ onClose }: { onClose: () => void }) {
     await client.configureServerMode(values);
     onClose();
   });
-  const text = (name: "authority" | "clientId" | "server" | "serverUrl", placeholder: string) => ({
-    label: t(`serverMode.${name}`),
-    description: t(`serverMode.${name}About`),
+  const text = (name: keyof typeof LABELS, placeholder: string) => ({
+    label: t(LABELS[name]),
+    description: t(`${LABELS[name]}-about`),
     placeholder,
     autoComplete: "off",
     spellCheck: false,
@@ -47,22 +55,22 @@ export function ServerModeFormModal({ onClose }: { onClose: () => void }) {
       opened
       size="lg"
       onClose={onClose}
-      title={<Text fw={600}>{t("serverMode.formTitle")}</Text>}
-      closeButtonProps={{ "aria-label": t("action.close") }}
+      title={<Text fw={600}>{t("server-mode-form-title")}</Text>}
+      closeButtonProps={{ "aria-label": t("action-close") }}
     >
       <form onSubmit={form.onSubmit((values) => save.run(values))} noValidate>
         <Stack gap="sm">
           <Text size="sm" c="dimmed">
-            {t("serverMode.formAbout")}
+            {t("server-mode-form-about")}
           </Text>
           <TextInput {...text("authority", "https://login.microsoftonline.com/TENANT/v2.0")} data-autofocus />
           <Group grow align="flex-start">
             <TextInput {...text("clientId", "00000000-0000-…")} />
             <PasswordInput
-              label={t("serverMode.clientSecret")}
-              description={t("serverMode.clientSecretAbout")}
+              label={t("server-mode-client-secret")}
+              description={t("server-mode-client-secret-about")}
               autoComplete="off"
-              visibilityToggleButtonProps={{ "aria-label": t("serverMode.showSecret") }}
+              visibilityToggleButtonProps={{ "aria-label": t("server-mode-show-secret") }}
               {...form.getInputProps("clientSecret")}
             />
           </Group>
@@ -70,8 +78,8 @@ export function ServerModeFormModal({ onClose }: { onClose: () => void }) {
           <Group grow align="flex-start">
             <TextInput {...text("server", "snippets")} />
             <NumberInput
-              label={t("serverMode.port")}
-              description={t("serverMode.portAbout")}
+              label={t("server-mode-port")}
+              description={t("server-mode-port-about")}
               min={1}
               max={65535}
               allowDecimal={false}
@@ -82,10 +90,10 @@ export function ServerModeFormModal({ onClose }: { onClose: () => void }) {
           <ProblemAlert problem={save.problem} />
           <Group justify="flex-end" gap="xs">
             <Button variant="default" onClick={onClose}>
-              {t("action.cancel")}
+              {t("action-cancel")}
             </Button>
             <Button type="submit" loading={save.busy}>
-              {t("serverMode.save")}
+              {t("server-mode-save")}
             </Button>
           </Group>
         </Stack>

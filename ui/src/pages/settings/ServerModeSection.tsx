@@ -27,35 +27,35 @@ export function ServerModeSection({ mode }: { mode: ServerModeState }) {
   const [configuring, setConfiguring] = useState(false);
   const problem = mode.is === "failed" ? mode.problem : (start.problem ?? stop.problem);
   return (
-    <Section title={t("serverMode.title")}>
+    <Section title={t("server-mode-title")}>
       <Row
-        label={t(`serverMode.${mode.is}`)}
+        label={t(`server-mode-${mode.is}`)}
         about={
-          mode.is === "running" ? t("serverMode.runningAbout", { pid: mode.pid }) : t("serverMode.about")
+          mode.is === "running" ? t("server-mode-running-about", { pid: mode.pid }) : t("server-mode-about")
         }
         below={problem !== null && <ProblemAlert problem={problem} />}
       >
         <Badge variant="dot" tt="none" fw={550} color={COLORS[mode.is]}>
-          {t(`serverModeBadge.${mode.is}`)}
+          {t(`server-mode-badge-${mode.is}`)}
         </Badge>
         {mode.is === "unconfigured" && (
-          <Button onClick={() => setConfiguring(true)}>{t("serverMode.configure")}</Button>
+          <Button onClick={() => setConfiguring(true)}>{t("server-mode-configure")}</Button>
         )}
         {(mode.is === "off" || mode.is === "failed") && (
           <Button loading={start.busy} onClick={start.run}>
-            {t("serverMode.start")}
+            {t("server-mode-start")}
           </Button>
         )}
         {(mode.is === "running" || mode.is === "starting") && (
           <Button variant="default" loading={stop.busy} onClick={stop.run}>
-            {t("serverMode.stop")}
+            {t("server-mode-stop")}
           </Button>
         )}
       </Row>
       {mode.is === "running" && (
-        <Row label={t("serverMode.address")}>
+        <Row label={t("server-mode-address")}>
           <Mono>{mode.url}</Mono>
-          <CopyButton value={mode.url} what={t("serverMode.address")} />
+          <CopyButton value={mode.url} what={t("server-mode-address")} />
         </Row>
       )}
       {configuring && <ServerModeFormModal onClose={() => setConfiguring(false)} />}

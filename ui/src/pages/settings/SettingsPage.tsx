@@ -10,7 +10,7 @@ import { ServerModeSection } from "./ServerModeSection";
 
 export function SettingsPage({ state }: { state: State }) {
   return (
-    <Page title={t("settings.title")} about={t("settings.about")}>
+    <Page title={t("settings-title")} about={t("settings-about")}>
       <AccountsSection accounts={state.accounts} />
       <AppSection desktop={isTauri()} />
       <ServerModeSection mode={state.serverMode} />
