@@ -1,3 +1,4 @@
 # Texts that join others.
 
 hints-joined = { $first }; { $second }
+list-separator = { ", " }

@@ -52,6 +52,7 @@ auth-error-actor-you = You can do this yourself.
 auth-error-actor-administrator = An administrator of your organisation must do this.
 auth-error-actor-owner = The application's owner must do this.
 auth-error-actor-time = This resolves itself. Try again later.
+auth-error-correlation = Correlation ID: { $id }
 auth-error-details = details
 auth-error-admin-link = administrator's link
 

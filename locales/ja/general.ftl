@@ -1,3 +1,4 @@
 # ほかのテキストを連結するテキスト。
 
 hints-joined = { $first }。{ $second }
+list-separator = 、

@@ -1,318 +1,308 @@
-# Texts of the window.
+# ウィンドウのテキスト。
 
-## action
+## 操作
 
-action-cancel = Cancel
-action-close = Close
-action-copied = Copied
-action-copy = Copy { $what }
-action-dismiss = Dismiss
-action-refresh = Refresh
-action-sign-in = Sign in
-action-try-again = Try again
+action-cancel = キャンセル
+action-close = 閉じる
+action-copied = コピーしました
+action-copy = { $what }をコピー
+action-dismiss = 閉じる
+action-refresh = 最新の情報に更新
+action-sign-in = サインイン
+action-try-again = 再試行
 
-## shell
+## 枠
 
-shell-pages = Pages
-shell-attention =
-    { $count ->
-        [one] { $count } server needs attention
-       *[other] { $count } servers need attention
-    }
+shell-pages = ページ
+shell-attention = { $count } 個のサーバーで対応が必要です
 
-## lost
+## 接続の切断
 
-lost-title = Postern's background service is not running
-lost-again = Reconnecting. Your apps wait for it too, so nothing is lost.
-lost-connecting = Connecting to Postern's background service
+lost-title = バックグラウンド サービスが停止しています
+lost-again = 再接続しています。アプリも再接続を待つため、処理は失われません。
+lost-connecting = Postern のバックグラウンド サービスに接続しています
 
-## crash
+## ウィンドウの異常
 
-crash-title = This window has a problem
-crash-about = The background service is not affected, and your apps keep working. Reload the window to continue.
-crash-reload = Reload
+crash-title = このウィンドウで問題が発生しました
+crash-about = バックグラウンド サービスに影響はなく、アプリは引き続き動作します。続行するには、ウィンドウを再読み込みしてください。
+crash-reload = 再読み込み
 
-## http
+## HTTP
 
-http-gone = The page cannot reach `postern ui`
-http-gone-hint = Run `postern ui` again and open the address it prints.
-http-refused = This page's link can be used only once and was used before
-http-status = `postern ui` returned HTTP status { $status }
+http-gone = `postern ui` に接続できません
+http-gone-hint = `postern ui` をもう一度実行し、表示されるアドレスを開いてください。
+http-refused = このページのリンクは 1 回しか使用できず、既に使用されています
+http-status = `postern ui` から HTTP ステータス { $status } が返されました
 
-## problem
+## 問題
 
-problem-unexpected = Unexpected error: { $detail }
-problem-try-again = Try again.
-problem-reply = The background service sent an unknown response ({ $reply })
-problem-update = Update Postern, then quit it and start it again.
+problem-unexpected = 予期しないエラーが発生しました: { $detail }
+problem-try-again = もう一度お試しください。
+problem-reply = バックグラウンド サービスから不明な応答がありました ({ $reply })
+problem-update = Postern を更新し、いったん終了してからもう一度起動してください。
 
-## auth-error
+## 認証エラー
 
-auth-error-actor-you = You can do this yourself.
-auth-error-actor-administrator = An administrator of your organisation must do this.
-auth-error-actor-owner = The application's owner must do this.
-auth-error-actor-time = This resolves itself. Try again later.
-auth-error-details = details
-auth-error-admin-link = administrator's link
+auth-error-actor-you = ご自身で対処できます。
+auth-error-actor-administrator = 組織の管理者による対処が必要です。
+auth-error-actor-owner = アプリケーションの所有者による対処が必要です。
+auth-error-actor-time = この問題は自動的に解消します。しばらくしてから、もう一度お試しください。
+auth-error-correlation = 関連付け ID: { $id }
+auth-error-details = 詳細
+auth-error-admin-link = 管理者用リンク
 
-## sign-in
+## サインイン
 
-sign-in-waiting = Waiting for you to sign in to { $server }
-sign-in-stuck = The browser could not be opened to sign in to { $server }
-sign-in-about = Sign in in the browser tab that just opened. If none opened, copy the link into a browser on this computer.
-sign-in-enter-code = Enter a code to sign in to { $server }
-sign-in-about-code = Open this page on any device and enter the code there before { $until }.
-sign-in-code = code
-sign-in-link = sign-in link
-sign-in-cancel = Cancel sign-in
+sign-in-waiting = { $server } へのサインインを待っています
+sign-in-stuck = { $server } へのサインインに使うブラウザーを開けませんでした
+sign-in-about = ブラウザーで新しく開いたタブでサインインしてください。タブが開かない場合は、リンクをコピーし、このコンピューターのブラウザーで開いてください。
+sign-in-enter-code = コードを入力して { $server } にサインインしてください
+sign-in-about-code = 任意のデバイスで次のページを開き、{ $until } までにコードを入力してください。
+sign-in-code = コード
+sign-in-link = サインイン リンク
+sign-in-cancel = サインインをキャンセル
 
-## approval
+## アクセスの確認
 
-approval-title = { $server } asks for access to
-approval-about = Postern will sign you in at { $issuer } and send { $server } tokens for it. Allow this only if you trust this server with that access.
-approval-previous = Previously you allowed access to { $previous }.
-approval-audience = Its tokens now have the audience { $audience }.
-approval-previous-audience = Previously you allowed the audience { $audience }.
-approval-other-server = Tokens of the server { $server } have this audience too. Each server could use the other's tokens.
-approval-allow = Allow access
-approval-on-page = The page first asks whether this server may have access to { $resource }.
+approval-title = { $server } が次のリソースへのアクセスを求めています
+approval-about = 許可すると、Postern は { $issuer } でサインインを行い、このリソースのトークンを { $server } に送信します。このサーバーを信頼し、このアクセスを任せられる場合にのみ許可してください。
+approval-previous = 以前に許可したアクセス先は { $previous } です。
+approval-audience = このリソースのトークンの対象 (audience) は、現在 { $audience } です。
+approval-previous-audience = 以前に許可した対象 (audience) は { $audience } です。
+approval-other-server = サーバー { $server } のトークンも、対象 (audience) が同じです。2 つのサーバーは、互いのトークンを使用できることになります。
+approval-allow = アクセスを許可
+approval-on-page = 最初に、このサーバーに { $resource } へのアクセスを許可するかどうかを確認するページが表示されます。
 
-## account
+## アカウント
 
-account-title = Accounts
-account-none = Not signed in
-account-none-about = Sign in to a server
-account-none-long = Accounts appear here once you sign in to a server.
-account-unnamed = Unnamed account
-account-signed-in = Signed in
-account-sign-in-needed = Must sign in again
-account-others =
-    { $count ->
-        [one] and { $count } more account
-       *[other] and { $count } more accounts
-    }
-account-sign-out = Sign out
-account-everywhere = End the browser's session too
-account-everywhere-about = Opens a page that signs this account out of every site in this browser.
-account-sign-out-named = Sign out { $name }
-account-sign-out-title = Sign out { $name }?
-account-sign-out-about = Postern deletes this account's tokens and revokes them if the authorization server supports it. Your apps lose access until you sign in again.
+account-title = アカウント
+account-none = 未サインイン
+account-none-about = サーバーにサインイン
+account-none-long = サーバーにサインインすると、ここにアカウントが表示されます。
+account-unnamed = 名前のないアカウント
+account-signed-in = サインイン済み
+account-sign-in-needed = 再サインインが必要
+account-others = ほか { $count } 個のアカウント
+account-sign-out = サインアウト
+account-everywhere = ブラウザーのセッションも終了する
+account-everywhere-about = このブラウザーのすべてのサイトから、このアカウントをサインアウトするページを開きます。
+account-sign-out-named = 「{ $name }」をサインアウト
+account-sign-out-title = 「{ $name }」をサインアウトしますか?
+account-sign-out-about = このアカウントのトークンは削除され、承認サーバーが対応している場合は無効になります。もう一度サインインするまで、アプリからサーバーにアクセスできなくなります。
 
-## welcome
+## ようこそ
 
-welcome-title = Add your first server
-welcome-about = Postern signs you in once and gives every MCP app on this computer a local endpoint that needs no credential.
-welcome-next = Next: sign in with your browser, then add the server to Claude Desktop under Apps.
+welcome-title = 最初のサーバーを追加
+welcome-about = 一度サインインすると、このコンピューター上のすべての MCP アプリで、資格情報の要らないローカル エンドポイントを使用できます。
+welcome-next = 次の手順: ブラウザーでサインインし、[アプリ] で Claude Desktop にサーバーを追加します。
 
-## add
+## サーバーの追加
 
-add-title = Add a server
-add-url = Server URL
-add-url-about = The MCP endpoint, as your organisation gave it to you.
-add-url-wrong = Enter the full URL, for example https://mcp.example.com/snippets/mcp
-add-url-insecure = Use https. Plain http is allowed for this computer only.
-add-name = Name
-add-name-about = Used by you and your apps. Allowed are a to z, 0 to 9 and -.
-add-name-wrong = Use 1 to 63 characters of a to z, 0 to 9 and -.
-add-submit = Add server
-add-use-found = Add { $url } instead
-add-anyway = Add anyway
+add-title = サーバーの追加
+add-url = サーバーの URL
+add-url-about = 組織から案内された MCP エンドポイントを入力してください。
+add-url-wrong = 完全な URL を入力してください (例: https://mcp.example.com/snippets/mcp)
+add-url-insecure = https を使用してください。http は、このコンピューターに対してのみ使用できます。
+add-name = 名前
+add-name-about = サーバーを識別する名前です。半角の英小文字、数字、ハイフン (-) を使用できます。
+add-name-wrong = 半角の英小文字、数字、ハイフン (-) を使い、1 ～ 63 文字で入力してください。
+add-submit = サーバーを追加
+add-use-found = 代わりに { $url } を追加
+add-anyway = このまま追加
 
-## servers
+## サーバー
 
-servers-foreign-scopes = This server asked for access to other servers' resources. Postern did not request it. Tell the server's administrators.
-servers-nav = Servers
-servers-title = Servers
-servers-about = MCP servers that apps on this computer reach through Postern.
-servers-add = Add server
-servers-ephemeral = Temporary
-servers-sign-in-needed = Sign in with your browser to use { $name }.
-servers-untried = Sign in with your browser to see the tools of { $name }.
-servers-endpoint = Local endpoint
-servers-sse-endpoint = SSE endpoint
-servers-socket-endpoint = Socket endpoint
-servers-headers = Headers
-servers-no-endpoint = None: see Settings
-servers-account = Account
-servers-no-account = None
-servers-change-account = Change
-servers-other-account = Another account…
-servers-sessions = In use by
-servers-no-sessions = Not in use
-servers-session = { $host } ({ $transport }, since { $since })
-servers-session-idle = { $host } ({ $transport }, idle since { $since })
-servers-session-host = Unnamed app
-servers-test = Test connection
-servers-tested =
-    { $count ->
-        [one] { $server-info } responded in { $milliseconds } ms with { $count } tool (MCP { $protocol-version }).
-       *[other] { $server-info } responded in { $milliseconds } ms with { $count } tools (MCP { $protocol-version }).
-    }
-servers-keep = Keep this server
-servers-remove = Remove
-servers-remove-title = Remove { $name }?
-servers-remove-about = Apps lose its local endpoint at once. Entries in the files of apps stay until you remove them under Apps.
+servers-foreign-scopes = このサーバーは他のサーバーのリソースへのアクセスを求めましたが、Postern はそのアクセスを要求しませんでした。サーバーの管理者に連絡してください。
+servers-nav = サーバー
+servers-title = サーバー
+servers-about = このコンピューター上のアプリが Postern 経由で接続する MCP サーバーです。
+servers-add = サーバーを追加
+servers-ephemeral = 一時的
+servers-sign-in-needed = { $name } を使用するには、ブラウザーでサインインしてください。
+servers-untried = { $name } のツールを表示するには、ブラウザーでサインインしてください。
+servers-endpoint = ローカル エンドポイント
+servers-sse-endpoint = SSE エンドポイント
+servers-socket-endpoint = ソケット エンドポイント
+servers-headers = ヘッダー
+servers-no-endpoint = なし ([設定] で確認してください)
+servers-account = アカウント
+servers-no-account = なし
+servers-change-account = 変更
+servers-other-account = 別のアカウント…
+servers-sessions = 使用中のアプリ
+servers-no-sessions = なし
+servers-session = { $host } ({ $transport }、{ $since } から)
+servers-session-idle = { $host } ({ $transport }、{ $since } から待機中)
+servers-session-host = 名前のないアプリ
+servers-test = 接続をテスト
+servers-tested = { $server-info } が { $milliseconds } ミリ秒で応答しました。ツールは { $count } 個です (MCP { $protocol-version })。
+servers-keep = このサーバーを残す
+servers-remove = 削除
+servers-remove-title = { $name } を削除しますか?
+servers-remove-about = このサーバーのローカル エンドポイントは、アプリからすぐに使用できなくなります。アプリのファイルに追加した項目は、[アプリ] で削除するまで残ります。
 
-## server-state
+## サーバーの状態
 
-server-state-unknown = Not used yet
-server-state-connecting = Connecting
-server-state-ready = Ready
-server-state-sign-in-needed = Sign-in needed
-server-state-failed = Not working
+server-state-unknown = 未使用
+server-state-connecting = 接続中
+server-state-ready = 準備完了
+server-state-sign-in-needed = サインインが必要
+server-state-failed = エラー
 
-## tools
+## ツール
 
-tools-title = Tools
-tools-unseen = Not known yet. Test the connection to load them.
-tools-none = This server offers no tools.
-tools-try = Try
-tools-try-named = Try { $tool }
-tools-call-title = { $tool } on { $server }
-tools-arguments-as = Enter the arguments as
-tools-form = Form
+tools-title = ツール
+tools-unseen = ツールはまだ取得されていません。接続をテストすると読み込まれます。
+tools-none = このサーバーが提供するツールはありません。
+tools-try = 試す
+tools-try-named = { $tool } を試す
+tools-call-title = { $server } の { $tool }
+tools-arguments-as = 引数の入力方法
+tools-form = フォーム
 tools-json = JSON
-tools-text = Text
-tools-arguments = Arguments
-tools-arguments-about = A JSON object that matches the tool's input schema.
-tools-arguments-wrong = Not a JSON object: { $detail }
-tools-no-arguments = This tool takes no arguments.
-tools-schema = Input schema
-tools-show-schema = Show the input schema
-tools-hide-schema = Hide the input schema
-tools-run = Run
-tools-answer = Result
-tools-answer-as = Show the result as
-tools-answered-well = Done
-tools-answered-error = The tool returned an error
+tools-text = テキスト
+tools-arguments = 引数
+tools-arguments-about = ツールの入力スキーマに従う JSON オブジェクトを入力します。
+tools-arguments-wrong = JSON オブジェクトではありません: { $detail }
+tools-no-arguments = このツールに引数はありません。
+tools-schema = 入力スキーマ
+tools-show-schema = 入力スキーマを表示
+tools-hide-schema = 入力スキーマを非表示
+tools-run = 実行
+tools-answer = 結果
+tools-answer-as = 結果の表示方法
+tools-answered-well = 完了
+tools-answered-error = ツールがエラーを返しました
 
-## consents
+## 同意
 
-consents-nav = Access
-consents-title = Access
-consents-about = Consents that you gave at gateways, and since when.
-consents-none = No consents
-consents-none-about = When you sign in through a gateway and allow access, the consent appears here and can be revoked.
-consents-loading = Loading consents from the gateways
-consents-not-asked = Not available: { $servers }
+consents-nav = アクセス
+consents-title = アクセス
+consents-about = ゲートウェイで行った同意と、その日付です。
+consents-none = 同意はありません
+consents-none-about = ゲートウェイ経由でサインインしてアクセスを許可すると、同意がここに表示され、取り消せるようになります。
+consents-loading = ゲートウェイから同意を読み込んでいます
+consents-not-asked = 取得できないサーバー: { $servers }
 consents-not-asked-server = { $server } ({ $reason })
-consents-via = Granted through { $via }
-consents-grant = { $client } may use { $server }
-consents-since = Since { $day }
-consents-scopes = Scopes
-consents-no-scopes = none
-consents-revoke = Revoke
-consents-revoke-named = Revoke the consent for { $server }
-consents-revoke-title = Revoke the consent for { $server }?
-consents-revoke-about = The gateway ends the access at once. The next use asks you to sign in and allow it again.
+consents-via = { $via } 経由の同意
+consents-grant = { $client } に { $server } の使用を許可
+# $day は「2026年5月1日」のような日付。
+consents-since = { $day }から
+consents-scopes = スコープ
+consents-no-scopes = なし
+consents-revoke = 同意を取り消す
+consents-revoke-named = { $server } の同意を取り消す
+consents-revoke-title = { $server } の同意を取り消しますか?
+consents-revoke-about = ゲートウェイはアクセスを直ちに停止します。次に使用するときは、サインインしてもう一度許可する必要があります。
 
-## hosts
+## アプリ
 
-hosts-nav = Apps
-hosts-title = Apps
-hosts-about = Apps on this computer that can use servers through Postern.
-hosts-loading = Looking for apps
-hosts-path = file path
-hosts-no-file = does not exist yet; adding a server creates it
-hosts-no-servers = No servers yet
-hosts-no-servers-about = Add one under Servers first.
-hosts-added = Added
-hosts-add = Add to { $host }
-hosts-add-named = Add { $server } to { $host }
-hosts-remove = Remove…
-hosts-remove-named = Remove { $server } from { $host }
-hosts-add-title = Add { $server } to { $host }
-hosts-remove-title = Remove { $server } from { $host }
-hosts-change-about = Only these lines change. A backup of the file is made first.
-hosts-diff = Change to the file
-hosts-nothing = The file is already correct. There is nothing to change.
-hosts-apply = Make this change
-hosts-made = The file was changed.
-hosts-backup = Backup of the previous file:
+hosts-nav = アプリ
+hosts-title = アプリ
+hosts-about = このコンピューターで、Postern 経由でサーバーを使用できるアプリです。
+hosts-loading = アプリを検索しています
+hosts-path = ファイル パス
+hosts-no-file = ファイルはまだありません。サーバーを追加すると作成されます
+hosts-no-servers = サーバーはまだありません
+hosts-no-servers-about = 先に [サーバー] でサーバーを追加してください。
+hosts-added = 追加済み
+hosts-add = { $host } に追加
+hosts-add-named = { $server } を { $host } に追加
+hosts-remove = 削除…
+hosts-remove-named = { $server } を { $host } から削除
+hosts-add-title = { $server } を { $host } に追加
+hosts-remove-title = { $server } を { $host } から削除
+hosts-change-about = 変更されるのは次の行だけです。変更の前に、ファイルのバックアップが作成されます。
+hosts-diff = ファイルの変更内容
+hosts-nothing = ファイルの内容は既に正しいため、変更の必要はありません。
+hosts-apply = 変更を適用
+hosts-made = ファイルを変更しました。
+hosts-backup = 変更前のファイルのバックアップ:
 
-## settings
+## 設定
 
-settings-nav = Settings
-settings-title = Settings
-settings-about = Accounts, this window, server mode and the background service.
+settings-nav = 設定
+settings-title = 設定
+settings-about = アカウント、ウィンドウ、サーバー モード、バックグラウンド サービスの設定です。
 
-## app
+## アプリの設定
 
-app-title = Appearance and start
-app-scheme = Colours
-app-auto = System
-app-light = Light
-app-dark = Dark
-app-autostart = Start when I log in
-app-autostart-about = Postern waits in the tray until an app needs it.
+app-title = 外観と起動
+app-scheme = 配色
+app-auto = システム
+app-light = ライト
+app-dark = ダーク
+app-autostart = ログイン時に起動
+app-autostart-about = アプリで必要になるまで、Postern は通知領域 (macOS ではメニュー バー) で待機します。
 
-## bridge
+## バックグラウンド サービス
 
-bridge-title = Background service
-bridge-version = Version
-bridge-version-about = The process that stores your sign-ins.
-bridge-version-value = { $version } · process { $pid }
-bridge-http = HTTP address
-bridge-http-about = For apps that use Streamable HTTP or SSE.
-bridge-no-http = Not available
-bridge-vault = Token storage
-bridge-config = Configuration file
+bridge-title = バックグラウンド サービス
+bridge-version = バージョン
+bridge-version-about = サインイン情報を保存するプロセスです。
+bridge-version-value = { $version } · プロセス { $pid }
+bridge-http = HTTP アドレス
+bridge-http-about = Streamable HTTP または SSE を使用するアプリ用です。
+bridge-no-http = 使用できません
+bridge-vault = トークンの保存先
+bridge-config = 構成ファイル
 
-## vault
+## トークンの保存先
 
-vault-keychain = Keychain
-vault-key-file = Key file
-vault-locked = Keychain locked
-vault-absent = No keychain
-vault-behind = Not stored
+vault-keychain = キーチェーン
+vault-key-file = キー ファイル
+vault-locked = キーチェーンがロック中
+vault-absent = キーチェーンなし
+vault-behind = 未保存
 
-## server-mode
+## サーバー モード
 
-server-mode-title = Server mode
-server-mode-about = Runs the bundled gateway on this computer, in front of your MCP server.
-server-mode-unconfigured = Not configured
-server-mode-off = The gateway is off
-server-mode-starting = The gateway is starting
-server-mode-running = The gateway is running
-server-mode-failed = The gateway stopped
-server-mode-running-about = Process { $pid }. It ends with Postern.
-server-mode-configure = Configure…
-server-mode-start = Start
-server-mode-stop = Stop
-server-mode-address = Address
-server-mode-form-title = Configure server mode
-server-mode-form-about = The gateway signs users in with your Entra application and forwards their calls to your MCP server.
-server-mode-authority = Entra authority
-server-mode-authority-about = The tenant that users sign in to.
-server-mode-client-id = Application (client) ID
-server-mode-client-id-about = Of the gateway's app registration.
-server-mode-client-secret = Client secret
-server-mode-client-secret-about = Stored in a file that only you can read.
-server-mode-show-secret = Show the client secret
-server-mode-server-url = MCP server behind the gateway
-server-mode-server-url-about = The endpoint that the gateway protects.
-server-mode-server = Server name
-server-mode-server-about = Part of its URL. Allowed are a to z, 0 to 9 and -.
-server-mode-port = Port
-server-mode-port-about = On this computer only.
-server-mode-port-wrong = A port is a whole number from 1 to 65535.
-server-mode-missing = This field is required.
-server-mode-save = Save configuration
+server-mode-title = サーバー モード
+server-mode-about = 付属のゲートウェイをこのコンピューターで実行し、MCP サーバーの前に配置します。
+server-mode-unconfigured = 構成されていません
+server-mode-off = ゲートウェイはオフです
+server-mode-starting = ゲートウェイを起動しています
+server-mode-running = ゲートウェイは実行中です
+server-mode-failed = ゲートウェイが停止しました
+server-mode-running-about = プロセス { $pid }。Postern とともに終了します。
+server-mode-configure = 構成…
+server-mode-start = 起動
+server-mode-stop = 停止
+server-mode-address = アドレス
+server-mode-form-title = サーバー モードの構成
+server-mode-form-about = ゲートウェイは、お使いの Entra アプリケーションでユーザーのサインインを行い、ユーザーの呼び出しを MCP サーバーに転送します。
+server-mode-authority = Entra の機関 URL (authority)
+server-mode-authority-about = ユーザーのサインイン先のテナントです。
+server-mode-client-id = アプリケーション (クライアント) ID
+server-mode-client-id-about = ゲートウェイの [アプリの登録] に表示されます。
+server-mode-client-secret = クライアント シークレット
+server-mode-client-secret-about = 現在のユーザーのみが読み取れるファイルに保存されます。
+server-mode-show-secret = クライアント シークレットを表示
+server-mode-server-url = ゲートウェイの背後の MCP サーバー
+server-mode-server-url-about = ゲートウェイが保護するエンドポイントです。
+server-mode-server = サーバー名
+server-mode-server-about = URL の一部になります。半角の英小文字、数字、ハイフン (-) を使用できます。
+server-mode-port = ポート
+server-mode-port-about = このコンピューターからのみ接続できます。
+server-mode-port-wrong = ポートには 1 ～ 65535 の整数を入力してください。
+server-mode-missing = 必須項目です。
+server-mode-save = 構成を保存
 
-## server-mode-badge
+## サーバー モードのバッジ
 
-server-mode-badge-unconfigured = Off
-server-mode-badge-off = Off
-server-mode-badge-starting = Starting
-server-mode-badge-running = Running
-server-mode-badge-failed = Failed
+server-mode-badge-unconfigured = オフ
+server-mode-badge-off = オフ
+server-mode-badge-starting = 起動中
+server-mode-badge-running = 実行中
+server-mode-badge-failed = エラー
 
-## doctor
+## 診断
 
-doctor-title = Diagnostics
-doctor-label = Run diagnostics
-doctor-about = Checks the configuration, the keychain, the network and every server.
-doctor-run = Run
-doctor-ok = OK
-doctor-warning = Warning
-doctor-failed = Failed
+doctor-title = 診断
+doctor-label = 診断を実行
+doctor-about = 構成、キーチェーン、ネットワーク、すべてのサーバーを確認します。
+doctor-run = 実行
+doctor-ok = 正常
+doctor-warning = 警告
+doctor-failed = 失敗

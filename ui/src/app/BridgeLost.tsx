@@ -11,7 +11,7 @@ export function BridgeLost({ problem }: { problem: Problem }) {
     <Center component="main" mih="100vh" p="xl">
       <Stack align="center" gap="sm" maw={520} role="alert">
         <img src={icon} width={72} height={72} alt="" style={{ filter: "grayscale(1)", opacity: 0.75 }} />
-        <Title order={2} mt="sm">
+        <Title order={2} mt="sm" ta="center">
           {t("lost-title")}
         </Title>
         <Text ta="center">
@@ -23,7 +23,7 @@ export function BridgeLost({ problem }: { problem: Problem }) {
           </Text>
         )}
         <Loader type="dots" size="sm" mt="sm" aria-hidden />
-        <Text c="dimmed" size="sm">
+        <Text c="dimmed" size="sm" ta="center">
           {t("lost-again")}
         </Text>
       </Stack>

@@ -34,7 +34,7 @@ function copyText(problem: Problem, refusal: AuthErrorView): string {
     problem.message,
     problem.hint,
     refusal.code,
-    refusal.correlationId && `Correlation ID: ${refusal.correlationId}`,
+    refusal.correlationId && t("auth-error-correlation", { id: refusal.correlationId }),
     refusal.adminConsentUrl,
     refusal.words,
   ];

@@ -15,6 +15,7 @@ const files = import.meta.glob<string>("../../../locales/*/*.ftl", {
 
 const bundles = new Map<Language, FluentBundle>();
 let current = languageOf(navigator.languages);
+document.documentElement.lang = current;
 
 /** Returns the language that is shown. */
 export function language(): Language {
@@ -105,6 +106,11 @@ export function day(unixSeconds: number): string {
 /** Formats a time of day in the current language. */
 export function time(unixSeconds: number): string {
   return new Intl.DateTimeFormat(locale(), { timeStyle: "short" }).format(unixSeconds * 1000);
+}
+
+/** Joins names as the current language does. */
+export function list(items: readonly string[]): string {
+  return items.join(t("list-separator"));
 }
 
 /** The system's region, such as `en-GB`, if it is of the current language. */

@@ -9,7 +9,7 @@ import { Empty } from "../../parts/Empty";
 import { Page } from "../../parts/Page";
 import { Panel } from "../../parts/Panel";
 import { ProblemAlert } from "../../parts/ProblemAlert";
-import { t } from "../../strings/t";
+import { list, t } from "../../strings/t";
 import { ConsentGroup } from "./ConsentGroup";
 
 interface Props {
@@ -86,7 +86,7 @@ function Missing({ servers }: { servers: NotAsked[] }) {
   const named = servers.map(({ server, reason }) => t("consents-not-asked-server", { server, reason }));
   return (
     <Text size="sm" c="dimmed" role="note">
-      {t("consents-not-asked", { servers: named.join(", ") })}
+      {t("consents-not-asked", { servers: list(named) })}
     </Text>
   );
 }

@@ -4,7 +4,7 @@ import type { ServerView } from "../../bindings/ServerView";
 import type { SessionView } from "../../bindings/SessionView";
 import { CopyButton } from "../../parts/CopyButton";
 import { Mono } from "../../parts/Mono";
-import { t, time } from "../../strings/t";
+import { list, t, time } from "../../strings/t";
 import { AccountSwitch } from "./AccountSwitch";
 import classes from "./ServerItem.module.css";
 
@@ -37,14 +37,14 @@ export function Connection({ server, account, accounts, sessions }: Props) {
         <>
           <dt>{t("servers-headers")}</dt>
           <dd>
-            <Text size="sm">{server.headers.join(", ")}</Text>
+            <Text size="sm">{list(server.headers)}</Text>
           </dd>
         </>
       )}
       <dt>{t("servers-sessions")}</dt>
       <dd>
         <Text size="sm">
-          {sessions.length === 0 ? t("servers-no-sessions") : sessions.map(inUseBy).join(", ")}
+          {sessions.length === 0 ? t("servers-no-sessions") : list(sessions.map(inUseBy))}
         </Text>
       </dd>
     </dl>
