@@ -25,6 +25,7 @@ const ROOTS: &[&str] = &[
     "crates/proxies/src/lib.rs",
     "crates/reach/src/lib.rs",
     "crates/snippets/src/lib.rs",
+    "crates/texts/src/lib.rs",
     "crates/threads/src/lib.rs",
     "src-tauri/src/main.rs",
     "xtask/src/main.rs",

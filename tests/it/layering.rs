@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reach", &["model"]),
     ("snippets", &[]),
     ("tests", &[]),
+    ("texts", &[]),
     ("threads", &[]),
     ("xtask", &["model"]),
 ];

@@ -3,19 +3,6 @@
 export interface Texts {
   "hints-joined": "first" | "second";
   "list-separator": never;
-  "certificate-unknown-issuer": never;
-  "certificate-other-key": never;
-  "certificate-authority-as-server": never;
-  "certificate-version-1": never;
-  "certificate-names-no-host": "host";
-  "certificate-wrong-name": "host" | "names";
-  "certificate-expired": never;
-  "certificate-expired-days-ago": "days";
-  "certificate-not-yet-valid": never;
-  "certificate-other": "reason";
-  "name-unresolved": "host" | "reason";
-  "private-name-unresolved": "host" | "reason";
-  "no-tls-on-port": never;
   "action-cancel": never;
   "action-close": never;
   "action-copied": never;

@@ -3,7 +3,7 @@
 import { FluentBundle, FluentNumber, FluentResource } from "@fluent/bundle";
 import type { Texts } from "../bindings/Texts";
 
-/** The languages of the catalogue. `en-XA` is English with other letters, for tests of the layout. */
+/** The languages of the catalogue. The first one that the browser asks for is shown. `en-XA` is English with other letters, for tests of the layout. */
 export const LANGUAGES = ["en", "ja", "en-XA"] as const;
 export type Language = (typeof LANGUAGES)[number];
 
@@ -13,25 +13,19 @@ const files = import.meta.glob<string>("../../../locales/*/*.ftl", {
   eager: true,
 });
 
-const bundles = new Map<Language, FluentBundle>();
-let current = languageOf(navigator.languages);
+const current = languageOf(navigator.languages);
+const bundle = build(current);
 document.documentElement.lang = current;
-
-/** Returns the language that is shown. */
-export function language(): Language {
-  return current;
-}
-
-/** Shows another language. The caller renders the page again. */
-export function setLanguage(language: Language): void {
-  current = language;
-  document.documentElement.lang = language;
-}
 
 /** Returns the first of the languages that the catalogue has, English if it has none. */
 export function languageOf(wanted: readonly string[]): Language {
-  const primary = wanted.map((tag) => tag.split("-")[0]?.toLowerCase());
-  return LANGUAGES.find((known) => known === primary.find((tag) => tag === "en" || tag === "ja")) ?? "en";
+  for (const tag of wanted) {
+    const exact = LANGUAGES.find((known) => known === tag);
+    const primary = LANGUAGES.find((known) => known === tag.split("-")[0]?.toLowerCase());
+    const found = exact ?? primary;
+    if (found !== undefined) return found;
+  }
+  return "en";
 }
 
 type Value = string | number;
@@ -39,33 +33,15 @@ type Arguments<K extends keyof Texts> = [Texts[K]] extends [never]
   ? [key: K]
   : [key: K, params: Record<Texts[K], Value>];
 
-/** Renders a text in the current language. */
+/** Renders a text in the language of the browser. */
 export function t<K extends keyof Texts>(...[key, params]: Arguments<K>): string {
   return render(key, params ?? {}) ?? key;
 }
 
-/** Renders a message or an attribute of it. Returns null if the catalogue lacks it. */
-export function render(
-  code: string,
-  params: Record<string, Value>,
-  attribute: string | null = null,
-): string | null {
-  const bundle = bundleOf(current);
-  for (const candidate of current === "ja" ? [bundle, bundleOf("en")] : [bundle]) {
-    const message = candidate.getMessage(code);
-    const pattern = attribute === null ? message?.value : message?.attributes[attribute];
-    if (pattern) return candidate.formatPattern(pattern, ungrouped(params), []);
-  }
-  return null;
-}
-
-function bundleOf(language: Language): FluentBundle {
-  let bundle = bundles.get(language);
-  if (bundle === undefined) {
-    bundle = build(language);
-    bundles.set(language, bundle);
-  }
-  return bundle;
+/** Renders a message. Returns null if the catalogue lacks it. */
+function render(code: string, params: Record<string, Value>): string | null {
+  const pattern = bundle.getMessage(code)?.value;
+  return pattern ? bundle.formatPattern(pattern, ungrouped(params), []) : null;
 }
 
 function build(language: Language): FluentBundle {
