@@ -2,3 +2,6 @@
 
 hints-joined = { $first }; { $second }
 list-separator = { ", " }
+
+# Words of a library or of a server.
+verbatim = { $text }

@@ -2,3 +2,6 @@
 
 hints-joined = { $first }。{ $second }
 list-separator = 、
+
+# ライブラリまたはサーバーのメッセージ。
+verbatim = { $text }

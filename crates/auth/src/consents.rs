@@ -7,6 +7,8 @@ use model::config::ServerAuth;
 use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
+use texts::{Describe, Text, error_in_english, text};
+
 use crate::client_credentials;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::{BufferedResponse, send};
@@ -33,27 +35,23 @@ pub struct Consent {
 }
 
 /// Why consents could not be listed or revoked.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 pub enum ConsentsError {
     /// The authorization server has no list of consents.
-    #[error("{server} has no list of consents; hint: check its own account page")]
     NotOffered {
         /// The server.
         server: String,
     },
     /// There is no valid sign-in for the request.
-    #[error(transparent)]
-    Authorization(#[from] AuthorizationError),
+    Authorization(AuthorizationError),
     /// The authorization server cannot be reached now.
-    #[error("the consents of {server} could not be read: {reason}; hint: try again in a moment")]
     Unreachable {
         /// The server.
         server: String,
         /// What went wrong.
-        reason: String,
+        reason: Text,
     },
     /// No consent has this id (any more).
-    #[error("{server} knows no consent `{id}`; hint: list the consents again")]
     Unknown {
         /// The server.
         server: String,
@@ -61,15 +59,35 @@ pub enum ConsentsError {
         id: String,
     },
     /// The response was invalid.
-    #[error(
-        "{server} sent an invalid list of consents: {what}; hint: tell the server's administrator"
-    )]
     Malformed {
         /// The server.
         server: String,
         /// What it answered.
         what: String,
     },
+}
+
+error_in_english!(ConsentsError);
+
+impl Describe for ConsentsError {
+    fn text(&self) -> Text {
+        match self {
+            Self::NotOffered { server } => text!(ConsentsNotOffered { server }),
+            Self::Authorization(error) => error.text(),
+            Self::Unreachable { server, reason } => text!(ConsentsUnreachable { server, reason }),
+            Self::Unknown { server, id } => text!(ConsentUnknown { server, id }),
+            Self::Malformed { server, what } => text!(ConsentsMalformed {
+                server,
+                reason: what
+            }),
+        }
+    }
+}
+
+impl From<AuthorizationError> for ConsentsError {
+    fn from(error: AuthorizationError) -> Self {
+        Self::Authorization(error)
+    }
 }
 
 impl Identity {
@@ -204,16 +222,18 @@ async fn send_to(
     request: RequestBuilder,
     target: &Target,
 ) -> Result<BufferedResponse, ConsentsError> {
-    let unreachable = |reason: String| ConsentsError::Unreachable {
+    let unreachable = |reason: Text| ConsentsError::Unreachable {
         server: target.url().shown().to_owned(),
         reason,
     };
     match send(request).await {
         Ok(response) if response.status.is_server_error() => {
-            Err(unreachable(format!("it answers {}", response.status)))
+            Err(unreachable(text!(AnswersStatus {
+                status: response.status.to_string()
+            })))
         }
         Ok(response) => Ok(response),
-        Err(error) => Err(unreachable(error.to_string())),
+        Err(error) => Err(unreachable(error.text())),
     }
 }
 

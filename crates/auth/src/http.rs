@@ -25,6 +25,7 @@ use private_network::{
     Lookup, PrivateAddressError, PublicResolver, is_private_address, system_lookup,
 };
 use proxies::Proxies;
+use texts::{Describe, Text, error_in_english, text};
 pub(crate) use tls_probe::{ProbeResult, probe};
 
 /// The timeout for opening a connection.
@@ -244,23 +245,32 @@ fn trusted(roots: &[CertificateDer<'static>]) -> reqwest::Result<Vec<reqwest::Ce
 }
 
 /// Why a request got no response.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpError {
     /// The server's certificate is not trusted.
-    #[error("{0}")]
     Untrusted(CertificateFlaw),
     /// The URL is https, and the port does not speak TLS.
-    #[error("it does not speak TLS on that port")]
     NotTls,
     /// Its name does not resolve.
-    #[error("{0}")]
     UnknownName(UnknownName),
     /// A party on the internet named an address in the local network.
-    #[error("{0}")]
     PrivateAddress(String),
     /// Anything else: the resolver, the network, a timeout, an endless response.
-    #[error("{0}")]
-    Unreachable(String),
+    Unreachable(Text),
+}
+
+error_in_english!(HttpError);
+
+impl Describe for HttpError {
+    fn text(&self) -> Text {
+        match self {
+            Self::Untrusted(flaw) => flaw.text(),
+            Self::NotTls => text!(NoTlsOnPort),
+            Self::UnknownName(name) => name.text(),
+            Self::PrivateAddress(what) => Text::verbatim(what),
+            Self::Unreachable(reason) => reason.clone(),
+        }
+    }
 }
 
 impl HttpError {
@@ -278,7 +288,9 @@ impl HttpError {
             Some(Obstacle::Certificate(flaw)) => Self::Untrusted(flaw),
             Some(Obstacle::NotTls) if is_connect => Self::NotTls,
             Some(Obstacle::Name(name)) => Self::UnknownName(name),
-            Some(Obstacle::NotTls) | None => Self::Unreachable(reach::innermost(&error)),
+            Some(Obstacle::NotTls) | None => {
+                Self::Unreachable(Text::verbatim(reach::innermost(&error)))
+            }
         }
     }
 }
@@ -317,9 +329,7 @@ async fn read(request: RequestBuilder, max_body: usize) -> Result<BufferedRespon
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(HttpError::from_reqwest)? {
         if body.len() + chunk.len() > max_body {
-            return Err(HttpError::Unreachable(
-                "the response is too long".to_owned(),
-            ));
+            return Err(HttpError::Unreachable(text!(ResponseTooLong)));
         }
         body.extend_from_slice(&chunk);
     }

@@ -5,6 +5,8 @@ use model::config::ServerAuth;
 use model::{SecretName, ServerName};
 use url::Url;
 
+use texts::{Describe, Language};
+
 use crate::problem::{kind_of_sign_in, sign_in_needed};
 use crate::registry::Server;
 
@@ -84,7 +86,8 @@ pub(crate) fn from_authorization(server: &Server, error: &auth::AuthorizationErr
         } => {
             let why = explanation
                 .as_ref()
-                .map_or_else(|| reason.to_string(), |known| known.what.to_string());
+                .map_or_else(|| reason.text(), |known| known.text())
+                .message(Language::English);
             let by_browser = *reason == auth::SignInReason::DeviceCodeRefused;
             let mut problem = match by_browser {
                 true => browser_needed(&server.name),

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use reach::{CertificateFlaw, NOT_TLS_HINT};
+use reach::CertificateFlaw;
+use texts::{Describe, text};
 
 use crate::Message;
 use crate::era::is_modern_error;
@@ -166,15 +167,13 @@ impl fmt::Display for UpstreamError {
             Self::Unreachable { reason, .. } => {
                 write!(f, "the server cannot be reached: {reason}")
             }
-            Self::Untrusted { flaw } => write!(
-                f,
-                "the server's certificate is not trusted: {flaw}; hint: {}",
-                flaw.hint()
-            ),
-            Self::NotTls => write!(
-                f,
-                "the server does not speak TLS on that port; hint: {NOT_TLS_HINT}"
-            ),
+            Self::Untrusted { flaw } => {
+                let text = text!(ServerCertificateNotTrusted {
+                    reason: flaw.text()
+                });
+                text.fmt(f)
+            }
+            Self::NotTls => text!(TheServerWithoutTls).fmt(f),
             Self::NotMcp { status, what } => {
                 write!(f, "the answer is not MCP (HTTP {status}): {what}")
             }

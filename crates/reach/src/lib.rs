@@ -1,7 +1,6 @@
 //! Finds out why a request got no response, from the errors of the HTTP and TLS libraries.
 //!
-//! Owns: the flaws of certificates, ports that do not speak TLS, names that do not resolve, and
-//! the hints for each.
+//! Owns: the flaws of certificates, ports that do not speak TLS, and names that do not resolve.
 //! Does not own: the clients, and the conversion to other errors.
 
 mod certificate;
@@ -12,9 +11,6 @@ use std::io;
 
 pub use certificate::CertificateFlaw;
 pub use name::UnknownName;
-
-/// The hint for a port that does not speak TLS, for an https URL.
-pub const NOT_TLS_HINT: &str = "check the port; if the server is meant to speak plain HTTP, write http:// in its URL; unless it is on this machine, others on the network can then read and change the traffic, and its entry in config.toml needs `allow_http = true`";
 
 /// Why a request did not reach its server.
 #[derive(Clone, Debug, PartialEq, Eq)]

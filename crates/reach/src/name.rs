@@ -1,8 +1,9 @@
 //! Names that do not resolve.
 
 use std::error::Error;
-use std::fmt;
 use std::net::IpAddr;
+
+use texts::{Describe, Text, text};
 
 use crate::{causes, innermost};
 
@@ -39,21 +40,15 @@ impl UnknownName {
             reason: reason.map_or_else(|| innermost(of_resolver), str::to_owned),
         })
     }
-
-    /// Returns what the user can do.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match is_private(&self.host) {
-            true => "is this computer on the organisation's network or VPN?",
-            false => "check the address and the network, and whether a VPN is needed",
-        }
-    }
 }
 
-impl fmt::Display for UnknownName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Describe for UnknownName {
+    fn text(&self) -> Text {
         let Self { host, reason } = self;
-        write!(f, "the name `{host}` does not resolve ({reason})")
+        match is_private(host) {
+            true => text!(PrivateNameUnresolved { host, reason }),
+            false => text!(NameUnresolved { host, reason }),
+        }
     }
 }
 

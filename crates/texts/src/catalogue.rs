@@ -62,6 +62,7 @@ fn arguments(params: &Params, language: Language) -> FluentArgs<'_> {
             Arg::Number(number) => FluentValue::from(*number),
             Arg::Verbatim(text) => FluentValue::from(text.as_str()),
             Arg::Text(text) => FluentValue::from(text.message(language)),
+            Arg::HintOf { text } => FluentValue::from(text.hint(language).unwrap_or_default()),
         };
         (Cow::Borrowed(&**name), value)
     });

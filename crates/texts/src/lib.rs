@@ -16,6 +16,7 @@ mod language;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,13 @@ pub enum Arg {
     Number(i64),
     /// A value that has no translation: a name, a path, a message of a server.
     Verbatim(String),
-    /// Another text, such as the cause.
+    /// The hint of another text. Nothing is shown if that has none.
+    HintOf {
+        /// The text.
+        #[serde(rename = "hintOf")]
+        text: Box<Text>,
+    },
+    /// The message of another text, such as the cause.
     Text(Box<Text>),
 }
 
@@ -105,6 +112,14 @@ impl Text {
         }
     }
 
+    /// Makes a text of words that have no translation: those of a library or of a server.
+    #[must_use]
+    pub fn verbatim(text: impl fmt::Display) -> Self {
+        text!(Verbatim {
+            text: text.to_string()
+        })
+    }
+
     /// Returns the key of the message.
     #[must_use]
     pub fn code(&self) -> &str {
@@ -132,24 +147,25 @@ impl Text {
         catalogue::render(language, &self.code, Some(name), &self.params)
     }
 
-    /// Renders what to do next: the hint of the message and those of the texts in it. Returns
-    /// `None` if there is none.
+    /// Renders what to do next: the attribute `hint` of the message, else the hints of the texts in
+    /// it. Returns `None` if there is none.
     #[must_use]
     pub fn hint(&self, language: Language) -> Option<String> {
-        let mut hints = Vec::new();
-        self.hints(language, &mut hints);
-        hints
-            .into_iter()
-            .reduce(|first, second| text!(HintsJoined { first, second }).message(language))
+        self.attribute("hint", language).or_else(|| {
+            let causes = self.params.values().filter_map(|value| match value {
+                Arg::Text(cause) => cause.hint(language),
+                Arg::Number(_) | Arg::Verbatim(_) | Arg::HintOf { .. } => None,
+            });
+            causes.reduce(|first, second| text!(HintsJoined { first, second }).message(language))
+        })
     }
 
-    fn hints(&self, language: Language, hints: &mut Vec<String>) {
-        for value in self.params.values() {
-            if let Arg::Text(text) = value {
-                text.hints(language, hints);
-            }
+    /// Returns the hint of this text as a parameter of another one.
+    #[must_use]
+    pub fn into_hint(self) -> Arg {
+        Arg::HintOf {
+            text: Box::new(self),
         }
-        hints.extend(self.attribute("hint", language));
     }
 }
 
@@ -179,6 +195,18 @@ impl From<&str> for Arg {
 impl From<&String> for Arg {
     fn from(value: &String) -> Self {
         Self::Verbatim(value.clone())
+    }
+}
+
+impl From<&Path> for Arg {
+    fn from(value: &Path) -> Self {
+        Self::Verbatim(value.display().to_string())
+    }
+}
+
+impl From<&Text> for Arg {
+    fn from(value: &Text) -> Self {
+        Self::Text(Box::new(value.clone()))
     }
 }
 

@@ -72,6 +72,29 @@ fn messages_render_in_every_language() {
 }
 
 #[test]
+fn hint_of_text_replaces_hints_of_causes() {
+    let locked = || text!(KeychainLocked);
+    let two = text!(HintsJoined {
+        first: locked(),
+        second: locked()
+    });
+    let hint = "unlock it and try again; unlock it and try again";
+    assert_eq!(two.hint(Language::English).as_deref(), Some(hint));
+    let own = text!(TokensNotRevoked {
+        issuer: "https://issuer.example",
+        reason: locked()
+    });
+    let hint = own.hint(Language::English).unwrap();
+    assert!(hint.starts_with("wait until they expire"), "{hint}");
+    let passed_on = text!(DeviceCodeSignInFailed {
+        reason: locked(),
+        hint: locked().into_hint()
+    });
+    let hint = "unlock it and try again, or sign in with a browser in place of the device code";
+    assert_eq!(passed_on.hint(Language::English).as_deref(), Some(hint));
+}
+
+#[test]
 fn hints_of_causes_are_joined() {
     let inner = text!(HintsJoined {
         first: "a",

@@ -99,7 +99,7 @@ impl ClientAuthentication {
         let store = &source.store;
         store.load().await.map_err(ClientCredentialsError::Vault)?;
         let secret = store.secret(name).ok_or_else(|| {
-            not_granted(&format!(
+            not_granted(format!(
                 "there is no secret `{name}`: store it with `postern secrets set {name}`"
             ))
         })?;
@@ -148,5 +148,5 @@ fn signed(
 async fn read(path: &Path) -> Result<Zeroizing<String>, ClientCredentialsError> {
     let read = tokio::fs::read_to_string(path).await;
     read.map(Zeroizing::new)
-        .map_err(|error| not_granted(&format!("{} cannot be read: {error}", path.display())))
+        .map_err(|error| not_granted(format!("{} cannot be read: {error}", path.display())))
 }

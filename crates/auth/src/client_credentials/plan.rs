@@ -3,8 +3,10 @@
 use model::config::{ClientCredentials, TokenIssuer};
 use model::{EndpointUrl, Issuer, Resource};
 
+use texts::{Describe, Text, text};
+
 use super::authentication::{ClientAuthMethod, ClientAuthentication};
-use super::state::{CHECK, ClientCredentialsError, not_granted};
+use super::state::{ClientCredentialsError, not_granted};
 use crate::account::{Account, AccountKey};
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery};
 use crate::entra;
@@ -144,8 +146,12 @@ impl Plan {
                 let is_known =
                     explanation.number.is_some() || explanation.error != "invalid_client";
                 ClientCredentialsError::NotGranted {
-                    reason: explanation.what.to_string(),
-                    hint: if is_known { explanation.todo } else { CHECK },
+                    reason: match is_known {
+                        true => explanation.text(),
+                        false => text!(ClientCredentialsRejected {
+                            reason: explanation.text()
+                        }),
+                    },
                     explanation: Some(explanation),
                 }
             }
@@ -210,13 +216,14 @@ pub(crate) async fn discover_issuer(
 
 fn unnamed_resource(issuer: &Issuer) -> ClientCredentialsError {
     ClientCredentialsError::NotGranted {
-        reason: format!("{issuer} grants by scope, and the configuration names no resource"),
-        hint: "add `authority` and `resource` to the `auth` of this server in config.toml",
+        reason: text!(ClientCredentialsWithoutResource {
+            issuer: issuer.as_str()
+        }),
         explanation: None,
     }
 }
 
-fn unreachable(issuer: String, reason: String) -> ClientCredentialsError {
+fn unreachable(issuer: String, reason: Text) -> ClientCredentialsError {
     ClientCredentialsError::Unreachable {
         issuer,
         reason,
@@ -227,13 +234,9 @@ fn unreachable(issuer: String, reason: String) -> ClientCredentialsError {
 fn discovery_error(error: SignInError) -> ClientCredentialsError {
     match error {
         SignInError::Unreachable { server, reason } => unreachable(server, reason),
-        SignInError::Untrusted { server, flaw } => unreachable(server, flaw.to_string()),
-        SignInError::UnknownName { server, name } => unreachable(server, name.to_string()),
+        SignInError::Untrusted { server, flaw } => unreachable(server, flaw.text()),
+        SignInError::UnknownName { server, name } => unreachable(server, name.text()),
         SignInError::Vault(error) => ClientCredentialsError::Vault(error),
-        other => {
-            let text = other.to_string();
-            let reason = text.split("; hint: ").next().unwrap_or_default();
-            not_granted(reason)
-        }
+        other => not_granted(other.text()),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::EndpointUrl;
+use texts::{Arg, Text, text};
 
 use crate::account::Account;
 use crate::error::AuthorizationError;
@@ -14,9 +15,6 @@ use crate::token::bearer::{header, next_serial};
 use crate::token::pause::{AFTER_REFUSAL, AFTER_UNREACHABLE};
 use crate::token::refused::Refused;
 use crate::vault::VaultError;
-
-/// The hint for an error of the configuration.
-pub(super) const CHECK: &str = "check the client id, the credential, the scopes and the resource of this server, and the client's registration at the authorization server";
 
 /// The current token, and the backoff after an error.
 #[derive(Default)]
@@ -56,15 +54,14 @@ pub(super) enum ClientCredentialsError {
     /// Try again later.
     Unreachable {
         issuer: String,
-        reason: String,
+        reason: Text,
         retry_after: Option<Duration>,
     },
     /// The secret cannot be read now.
     Vault(VaultError),
     /// The configuration or the client's registration must be changed.
     NotGranted {
-        reason: String,
-        hint: &'static str,
+        reason: Text,
         explanation: Option<Box<Explanation>>,
     },
 }
@@ -165,8 +162,7 @@ impl ClientCredentialsError {
     /// Returns the error for a server that refuses every token.
     pub(super) fn keeps_refusing() -> Self {
         Self::NotGranted {
-            reason: "the server refuses the tokens that Postern gets for it".to_owned(),
-            hint: "check the scopes and the resource of this server, and ask its administrator to give the client access",
+            reason: text!(ClientCredentialsTokensRefused),
             explanation: None,
         }
     }
@@ -196,12 +192,10 @@ impl ClientCredentialsError {
             Self::Vault(error) => AuthorizationError::Vault(error),
             Self::NotGranted {
                 reason,
-                hint,
                 explanation,
             } => AuthorizationError::NotGranted {
                 server,
                 reason,
-                hint,
                 explanation,
             },
         }
@@ -209,10 +203,11 @@ impl ClientCredentialsError {
 }
 
 /// Returns the error for a wrong configuration.
-pub(super) fn not_granted(reason: &str) -> ClientCredentialsError {
+pub(super) fn not_granted(reason: impl Into<Arg>) -> ClientCredentialsError {
     ClientCredentialsError::NotGranted {
-        reason: reason.to_owned(),
-        hint: CHECK,
+        reason: text!(ClientCredentialsRejected {
+            reason: reason.into()
+        }),
         explanation: None,
     }
 }

@@ -12,6 +12,8 @@ mod user;
 use model::Issuer;
 use model::config::ServerAuth;
 
+use texts::{Describe, Language, Text};
+
 use crate::discovery::AuthorizationServer;
 use crate::error::SignInError;
 use crate::target::{ClientMetadata, Target};
@@ -130,6 +132,12 @@ impl Finding {
         Self::new(kind, Verdict::Failed, what, None)
     }
 
+    /// Makes a failed check of a text and its hint.
+    fn from_text(kind: CheckKind, text: &Text) -> Self {
+        let what = text.message(Language::English);
+        Self::new(kind, Verdict::Failed, what, text.hint(Language::English))
+    }
+
     fn with(self, todo: impl Into<String>) -> Self {
         Self {
             todo: Some(todo.into()),
@@ -140,7 +148,6 @@ impl Finding {
     /// Converts an error of discovery. Returns `None` if there is no server at the URL, which does
     /// not concern the sign-in.
     fn of_error(auth: &ServerAuth, error: &SignInError) -> Option<Self> {
-        let text = error.to_string();
         Some(match (error, auth) {
             (SignInError::WrongPath { .. } | SignInError::NoSuchServer { .. }, _) => return None,
             (SignInError::NotProtected { .. }, _) => {
@@ -154,10 +161,7 @@ impl Finding {
                 };
                 Self::ok(CheckKind::Discovery, what)
             }
-            _ => match text.split_once("; hint: ") {
-                Some((what, todo)) => Self::failed(CheckKind::Discovery, what).with(todo),
-                None => Self::failed(CheckKind::Discovery, text),
-            },
+            _ => Self::from_text(CheckKind::Discovery, &error.text()),
         })
     }
 }

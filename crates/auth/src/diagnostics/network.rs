@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use ::http::HeaderMap;
 use ::http::header::{AGE, DATE};
-use reach::NOT_TLS_HINT;
 use url::Url;
+
+use texts::{Describe, Language, text};
 
 use super::{CheckKind, Finding, TokenIssuer};
 use crate::http::{HttpError, NetworkZone, ProbeResult, probe};
@@ -110,18 +111,24 @@ fn reach(server: &ProbedServer<'_>) -> Option<Finding> {
     let origin = server.url.origin().ascii_serialization();
     match &server.result.response {
         Ok(_) => Some(Finding::ok(CheckKind::Reach, format!("{origin} answers"))),
-        Err(HttpError::Unreachable(reason) | HttpError::PrivateAddress(reason)) => {
-            let what = format!("{origin} cannot be reached: {reason}");
+        Err(error @ (HttpError::Unreachable(_) | HttpError::PrivateAddress(_))) => {
+            let what = format!(
+                "{origin} cannot be reached: {}",
+                error.text().message(Language::English)
+            );
             let todo = "check the address, the network, and whether a VPN is needed";
             Some(Finding::failed(CheckKind::Reach, what).with(todo))
         }
         Err(HttpError::UnknownName(name)) => {
-            let what = format!("{origin} cannot be reached: {name}");
-            Some(Finding::failed(CheckKind::Reach, what).with(name.hint()))
+            let text = text!(ServerNameUnresolved {
+                server: origin,
+                reason: name.text()
+            });
+            Some(Finding::from_text(CheckKind::Reach, &text))
         }
         Err(HttpError::NotTls) => {
-            let what = format!("{origin} does not speak TLS on that port");
-            Some(Finding::failed(CheckKind::Reach, what).with(NOT_TLS_HINT))
+            let text = text!(ServerWithoutTls { server: origin });
+            Some(Finding::from_text(CheckKind::Reach, &text))
         }
         Err(HttpError::Untrusted(_)) => None,
     }
@@ -137,7 +144,10 @@ pub(super) fn proxy(source: &Source, url: &Url, result: Option<&ProbeResult>) ->
     let what = format!("{proxy} on the way to {origin}");
     match result.map(|result| &result.response) {
         Some(Err(error @ (HttpError::Unreachable(_) | HttpError::UnknownName(_)))) => {
-            let what = format!("{what}, which does not work: {error}");
+            let what = format!(
+                "{what}, which does not work: {}",
+                error.text().message(Language::English)
+            );
             Finding::warning(CheckKind::Proxy, what).with(
                 "if that is not the proxy of this network, set `proxy` under [bridge] of config.toml (`system`, `none` or a URL), then `postern bridge --replace --detach`",
             )
@@ -161,8 +171,12 @@ fn certificate(server: &ProbedServer<'_>) -> Option<Finding> {
             Some(Finding::ok(CheckKind::Certificate, what))
         }
         Err(HttpError::Untrusted(flaw)) => {
-            let what = format!("that of {host} is issued by {named} and is not trusted: {flaw}");
-            Some(Finding::failed(CheckKind::Certificate, what).with(flaw.hint()))
+            let text = text!(CertificateIssuerNotTrusted {
+                host,
+                issuer: named,
+                reason: flaw.text()
+            });
+            Some(Finding::from_text(CheckKind::Certificate, &text))
         }
         Err(
             HttpError::Unreachable(_)

@@ -24,6 +24,8 @@ pub(crate) use server::{AuthorizationServer, IssuerRule, PkceSupport};
 
 use probe::{PROBE_TIMEOUT, Probed};
 
+use texts::text;
+
 use crate::entra;
 use crate::error::SignInError;
 use crate::http::{BufferedResponse, HttpClients, HttpError, NetworkZone, fetch};
@@ -324,7 +326,9 @@ impl Discovery<'_> {
         if status.is_server_error() {
             return Err(SignInError::Unreachable {
                 server: address.shown().to_owned(),
-                reason: format!("it answers {status}"),
+                reason: text!(AnswersStatus {
+                    status: status.to_string()
+                }),
             });
         }
         if !status.is_success() {

@@ -12,6 +12,8 @@ use model::{EndpointUrl, excerpt};
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
+use texts::text;
+
 use super::{AuthorizationServer, Challenge, Discovery};
 use crate::error::SignInError;
 use crate::http::{HttpError, NetworkZone};
@@ -94,7 +96,9 @@ impl Discovery<'_> {
             (StatusClass::Unclear, _) => Ok(Probed::Unclear),
             (StatusClass::Broken, _) => Err(SignInError::Unreachable {
                 server: self.server.shown().to_owned(),
-                reason: format!("it answers {}", post.status),
+                reason: text!(AnswersStatus {
+                    status: post.status.to_string()
+                }),
             }),
         }
     }

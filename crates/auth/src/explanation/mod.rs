@@ -1,16 +1,16 @@
 //! Explains an error of an authorization server to the user: what happened, what to do, who has to
 //! do it, and what to say when asking for help.
 //!
-//! Owns: the texts.
+//! Owns: which text explains which error.
 //! Does not own: the handling of an error, which depends only on `error`, `suberror` and `claims`,
 //! as Microsoft requires of clients. The AADSTS numbers select texts only.
 
 mod table;
 
 use std::borrow::Cow;
-use std::fmt;
 
 use model::Issuer;
+use texts::{Describe, Text};
 use url::Url;
 
 use crate::entra;
@@ -19,10 +19,8 @@ use crate::oauth_error::OAuthError;
 /// An error in plain words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// What happened, as part of a sentence.
-    pub what: Cow<'static, str>,
-    /// What to do next.
-    pub todo: &'static str,
+    /// What happened, as part of a sentence, and what to do next.
+    text: Text,
     /// Who has to act.
     pub actor: Actor,
     /// The error code (RFC 6749 §4.1.2.1 and §5.2).
@@ -69,17 +67,13 @@ impl Explanation {
         let number = oauth_error.number();
         let meaning = number.and_then(table::meaning);
         let words = oauth_error.description();
-        let (what, todo, actor) = match &meaning {
-            Some(known) => (known.what.into(), known.todo, known.actor),
-            None => {
-                let (todo, actor) = table::of_error(&oauth_error.error);
-                (oauth_error.to_string().into(), todo, actor)
-            }
+        let for_administrator = meaning.as_ref().is_some_and(|known| known.admin_consent);
+        let (text, actor) = match meaning {
+            Some(known) => (known.text, known.actor),
+            None => table::of_code(&oauth_error.error, &oauth_error.to_string()),
         };
-        let for_administrator = meaning.is_some_and(|known| known.admin_consent);
         Box::new(Self {
-            what,
-            todo,
+            text,
             actor,
             error: crate::text::one_line(&oauth_error.error),
             number,
@@ -92,9 +86,8 @@ impl Explanation {
     }
 }
 
-/// `what; hint: todo`, as part of a sentence.
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; hint: {}", self.what, self.todo)
+impl Describe for Explanation {
+    fn text(&self) -> Text {
+        self.text.clone()
     }
 }

@@ -13,6 +13,8 @@ use rustls_platform_verifier::Verifier;
 use threads::connecting;
 use url::Url;
 
+use texts::text;
+
 use super::{
     HttpClients, HttpError, NetworkZone, builder, builder_without_tls, certificate, send, tls,
 };
@@ -47,7 +49,9 @@ async fn ask(
     authority: &Arc<Mutex<Option<String>>>,
 ) -> Result<HeaderMap, HttpError> {
     let unusable = |error: &dyn std::fmt::Display| {
-        HttpError::Unreachable(format!("the trust store cannot be used: {error}"))
+        HttpError::Unreachable(text!(TrustStoreUnusable {
+            reason: error.to_string()
+        }))
     };
     let builder = match url.scheme() {
         "https" => {

@@ -3,6 +3,8 @@
 use model::EndpointUrl;
 use serde::{Deserialize, Serialize};
 
+use texts::text;
+
 use super::{Client, ClientOrigin, Registration, TokenEndpointAuth};
 use crate::discovery::AuthorizationServer;
 use crate::http::{HttpError, send};
@@ -117,7 +119,11 @@ async fn post(
             .map_err(|error| RegisterError::Malformed(place(&error)));
     }
     if answer.status.is_server_error() {
-        let reason = format!("{} answers {}", endpoint.shown(), answer.status);
+        let status = answer.status.to_string();
+        let reason = text!(ServerAnswersStatus {
+            server: endpoint.shown(),
+            status
+        });
         return Err(RegisterError::Http(HttpError::Unreachable(reason)));
     }
     match serde_json::from_slice(&answer.body.0) {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tokio::task::JoinError;
 use url::Url;
 
+use texts::Text;
+
 use super::client::{PlannedSignIn, ReadySignIn};
 use super::page::Page;
 use super::user_identity::{self, Expected, IdTokenError};
@@ -196,7 +198,7 @@ impl ReadySignIn {
     pub(super) fn task_failed(&self, error: &JoinError) -> SignInError {
         SignInError::Unreachable {
             server: self.planned.plan.issuer.to_string(),
-            reason: error.to_string(),
+            reason: Text::verbatim(error),
         }
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use texts::{Text, text};
+
 use super::approval_page::{ApprovalPage, Decisions, UserDecision};
 use super::callback::{
     CallbackChannel, CallbackListener, CallbackRequest, Callbacks, Pages, Port, channel,
@@ -305,7 +307,7 @@ pub(super) async fn make_plan(
     let plan = planned.unwrap_or_else(|_| {
         Err(SignInError::Unreachable {
             server: target.url().shown().to_owned(),
-            reason: "its authorization server could not be discovered in time".to_owned(),
+            reason: text!(DiscoveryTimedOut),
         })
     })?;
     source.foreign_scopes.record(target, &plan.foreign_scopes);
@@ -376,7 +378,7 @@ async fn bind(
             },
             _ => SignInError::Unreachable {
                 server: "this machine's own loopback address".to_owned(),
-                reason: error.to_string(),
+                reason: Text::verbatim(error),
             },
         }
     })

@@ -12,6 +12,8 @@ use http_body_util::Full;
 use hyper::{Response, StatusCode};
 use url::Url;
 
+use texts::{Describe, Language, Text};
+
 use crate::approval::Approval;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
@@ -29,7 +31,7 @@ pub(crate) enum Page {
     /// The sign-in failed.
     Failed {
         /// The reason and the hint.
-        reason: String,
+        reason: Text,
         /// The error of the authorization server, if there was one.
         explanation: Option<Box<Explanation>>,
     },
@@ -85,7 +87,7 @@ impl Page {
     /// Returns the page for a failed sign-in.
     pub(super) fn failed(error: &SignInError) -> Self {
         Self::Failed {
-            reason: error.to_string(),
+            reason: error.text(),
             explanation: error.explanation().cloned().map(Box::new),
         }
     }
@@ -144,13 +146,14 @@ impl Page {
                 reason,
                 explanation,
             } => {
-                let (what, hint) = reason.split_once("; hint: ").unwrap_or((reason, ""));
+                let what = reason.message(Language::English);
+                let hint = reason.hint(Language::English).unwrap_or_default();
                 let link = explanation
                     .as_ref()
                     .and_then(|known| known.admin_consent.as_ref())
                     .map(|link| escaped(link.as_str()))
                     .map(|link| format!("<a href=\"{link}\" rel=\"noreferrer\">{link}</a>"));
-                let lines = [what, hint].map(sentence).into_iter();
+                let lines = [&what, &hint].map(|line| sentence(line)).into_iter();
                 let lines = lines.filter(|line| !line.is_empty()).chain(link).collect();
                 ("!", "#b3261e", "You are not signed in", lines)
             }
@@ -317,17 +320,21 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use texts::text;
+
     use super::Page;
 
     #[test]
     fn page_escapes_untrusted_text() {
         let page = Page::Failed {
-            reason: "the server said <script>alert('x')</script>; hint: try again".to_owned(),
+            reason: text!(OauthTemporaryError {
+                error: "the server said <script>alert('x')</script>"
+            }),
             explanation: None,
         };
         let html = page.html();
         assert!(!html.contains("<script>alert"));
         assert!(html.contains("<p>The server said &lt;script&gt;"));
-        assert!(html.contains("<p>Try again.</p>"));
+        assert!(html.contains("<p>Try again in a moment.</p>"));
     }
 }

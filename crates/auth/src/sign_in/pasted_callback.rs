@@ -6,6 +6,8 @@
 use tokio::sync::mpsc;
 use url::Url;
 
+use texts::{Describe, Text, error_in_english, text};
+
 use super::callback::CallbackRequest;
 use super::page::Page;
 use super::pending::AuthorizationResponse;
@@ -18,21 +20,26 @@ pub struct PastedCallback {
 }
 
 /// Why a URL was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PastedCallbackError {
     /// It is not the redirect URI.
-    #[error(
-        "this is not the address that the browser ends on; hint: sign in there first, then copy its full address, which begins with http://localhost or http://127.0.0.1"
-    )]
     NoAnswer,
     /// It belongs to another sign-in.
-    #[error(
-        "this address belongs to another sign-in, or to one that has ended; hint: open the page of this sign-in, and copy the address that it ends on"
-    )]
     Foreign,
     /// The sign-in has ended.
-    #[error("the sign-in has ended; hint: start it again")]
     Ended,
+}
+
+error_in_english!(PastedCallbackError);
+
+impl Describe for PastedCallbackError {
+    fn text(&self) -> Text {
+        match self {
+            Self::NoAnswer => text!(PastedAddressNotCallback),
+            Self::Foreign => text!(PastedAddressOfAnotherSignIn),
+            Self::Ended => text!(SignInEnded),
+        }
+    }
 }
 
 impl PastedCallback {

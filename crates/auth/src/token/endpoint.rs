@@ -16,6 +16,8 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 
+use texts::{Describe, Text, text};
+
 use super::grant::Tokens;
 use crate::http::{BufferedResponse, HttpError, retry_after, send};
 use crate::oauth_error::OAuthError;
@@ -48,7 +50,7 @@ pub(crate) enum EndpointError {
     Refused(Box<OAuthError>),
     /// The server is overloaded or unavailable for a while.
     Busy {
-        reason: String,
+        reason: Text,
         retry_after: Option<Duration>,
     },
     /// There is no response, or one of another server (a captive portal).
@@ -57,7 +59,7 @@ pub(crate) enum EndpointError {
 
 /// Why there was no OAuth response, and when to retry if the server said so.
 pub(crate) struct Unavailable {
-    pub(crate) reason: String,
+    pub(crate) reason: Text,
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -74,7 +76,7 @@ impl EndpointError {
                 retry_after,
             }),
             Self::Http(error) => Err(Unavailable {
-                reason: error.to_string(),
+                reason: error.text(),
                 retry_after: None,
             }),
         }
@@ -238,7 +240,9 @@ fn endpoint_error(error: RequestTokenError<WireError, OAuthError>) -> EndpointEr
             status,
             retry_after,
         }) => EndpointError::Busy {
-            reason: format!("it answers {status}"),
+            reason: text!(AnswersStatus {
+                status: status.to_string()
+            }),
             retry_after,
         },
         // The text may contain a token, so only the path is logged.
@@ -252,9 +256,9 @@ fn endpoint_error(error: RequestTokenError<WireError, OAuthError>) -> EndpointEr
 /// Returns the error for a response that is not from a token endpoint: of a captive portal or a
 /// proxy.
 pub(super) fn invalid_response(what: &str) -> EndpointError {
-    EndpointError::Http(HttpError::Unreachable(format!(
-        "it sent an invalid response: {what}"
-    )))
+    EndpointError::Http(HttpError::Unreachable(text!(InvalidResponse {
+        reason: what
+    })))
 }
 
 pub(crate) fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {

@@ -6,6 +6,8 @@
 use model::EndpointUrl;
 use serde::de::DeserializeOwned;
 
+use texts::{Describe, Text, text};
+
 use super::endpoint::{EndpointError, Issued, Token, TokenEndpoint, invalid_response, issued};
 use super::grant::Tokens;
 use crate::http::{BufferedResponse, retry_after, send};
@@ -37,16 +39,18 @@ pub(crate) async fn revoke(
     url: &EndpointUrl,
     client: &Client,
     tokens: &Tokens,
-) -> Result<(), String> {
+) -> Result<(), Text> {
     let (token, hint) = match &tokens.refresh {
         Some(refresh) => (refresh.expose(), "refresh_token"),
         None => (tokens.access.expose(), "access_token"),
     };
     let form = vec![("token", token), ("token_type_hint", hint)];
     let response = send(form_request(http, url, client, form)).await;
-    match response.map_err(|error| error.to_string())?.status {
+    match response.map_err(|error| error.text())?.status {
         status if status.is_success() => Ok(()),
-        status => Err(format!("it answers {status}")),
+        status => Err(text!(AnswersStatus {
+            status: status.to_string()
+        })),
     }
 }
 
@@ -91,7 +95,9 @@ pub(crate) async fn send_json<T: DeserializeOwned>(
     } = send(request).await.map_err(EndpointError::Http)?;
     if status.is_server_error() || status == ::http::StatusCode::TOO_MANY_REQUESTS {
         return Err(EndpointError::Busy {
-            reason: format!("it answers {status}"),
+            reason: text!(AnswersStatus {
+                status: status.to_string()
+            }),
             retry_after: retry_after(&headers),
         });
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use model::Issuer;
 use tokio::task::JoinError;
 
+use texts::Text;
+
 use super::grant::ObtainedBy;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::explanation::Explanation;
@@ -15,13 +17,13 @@ use crate::target::Target;
 pub(crate) enum GrantError {
     SignInNeeded(SignInReason, Option<Box<Explanation>>),
     Unreachable {
-        reason: String,
+        reason: Text,
         retry_after: Option<Duration>,
     },
     /// A policy denies access for now.
     Forbidden(Box<Explanation>),
     Misconfigured {
-        reason: String,
+        reason: Text,
         explanation: Option<Box<Explanation>>,
     },
     /// The token is for one of Microsoft's own resources, which the server may not have.
@@ -53,7 +55,7 @@ impl GrantError {
 impl From<JoinError> for GrantError {
     fn from(error: JoinError) -> Self {
         Self::Unreachable {
-            reason: error.to_string(),
+            reason: Text::verbatim(error),
             retry_after: None,
         }
     }

@@ -11,6 +11,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
+use texts::text;
+
 use super::endpoint::TokenEndpoint;
 use super::grant_entry::{GrantEntry, Refresh, RefreshOutcome, TokenStatus};
 use super::grant_error::GrantError;
@@ -236,7 +238,7 @@ impl Source {
             }
             TokenStatus::Failed(error) => Err(error),
             TokenStatus::Stale { .. } => Err(GrantError::Misconfigured {
-                reason: "its tokens expire as soon as they are issued".to_owned(),
+                reason: text!(TokensExpireAtOnce),
                 explanation: None,
             }),
         }

@@ -32,6 +32,7 @@ use folder::Folder;
 use key::{KeyFile, MasterKey};
 use keychain::{Keychain, Lock};
 pub(crate) use record::{RecordKind, RecordName};
+use texts::{Describe, Text, error_in_english, text};
 
 /// How long the keychain may take to answer before it counts as locked.
 const KEYCHAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,24 +107,16 @@ pub struct Unsaved {
 }
 
 /// Why a vault is not usable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultError {
     /// The keychain waits for the user to unlock it.
-    #[error("the keychain is locked; hint: unlock it and try again")]
     Locked,
     /// There is no keychain.
-    #[error(
-        "the keychain cannot be used: {reason}; hint: start one (a Secret Service such as gnome-keyring on Linux), or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`"
-    )]
     Absent {
         /// The reason.
         reason: String,
     },
     /// There are sealed records, but their key is missing.
-    #[error(
-        "the vault key for {} is missing: {reason}; hint: restore it, or delete that folder and sign in again",
-        folder.display()
-    )]
     KeyMissing {
         /// The folder.
         folder: PathBuf,
@@ -131,31 +124,49 @@ pub enum VaultError {
         reason: String,
     },
     /// A record was modified or damaged.
-    #[error(
-        "the record {} is damaged or was changed; hint: delete it and sign in again",
-        path.display()
-    )]
     Damaged {
         /// The file.
         path: PathBuf,
     },
     /// Other users can read the key file.
-    #[error("others can read the key file {}; hint: chmod 600 {}", path.display(), path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
     },
     /// The disk or the system reported an error.
-    #[error(
-        "the vault at {} cannot be used: {reason}; hint: check the disk and who may write there",
-        path.display()
-    )]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
         reason: String,
     },
+}
+
+error_in_english!(VaultError);
+
+impl Describe for VaultError {
+    fn text(&self) -> Text {
+        match self {
+            Self::Locked => text!(KeychainLocked),
+            Self::Absent { reason } => text!(KeychainUnusable { reason }),
+            Self::KeyMissing { folder, reason } => {
+                text!(VaultKeyMissing {
+                    folder: folder.as_path(),
+                    reason
+                })
+            }
+            Self::Damaged { path } => text!(VaultRecordDamaged {
+                path: path.as_path()
+            }),
+            Self::Exposed { path } => text!(KeyFileExposed {
+                path: path.as_path()
+            }),
+            Self::Io { path, reason } => text!(VaultUnusable {
+                path: path.as_path(),
+                reason
+            }),
+        }
+    }
 }
 
 impl VaultError {

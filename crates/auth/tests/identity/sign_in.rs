@@ -9,6 +9,7 @@ use auth::{
 use axum::http::StatusCode;
 use model::config::ServerAuth;
 use serde_json::{Value, json};
+use texts::Describe;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::authority::{Rotation, Trouble};
@@ -248,7 +249,7 @@ async fn error_response_is_explained() {
         panic!("{error}");
     };
     assert_eq!(explanation.error, "invalid_target");
-    assert!(explanation.todo.contains("App ID URI"));
+    assert!(explanation.text().to_string().contains("App ID URI"));
     assert!(page.contains("&lt;b&gt;No match"));
 
     let (error, page) = attempt("access_denied", "AADSTS90094: Admin consent is required. Trace ID: 1 Correlation ID: 6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e Timestamp: 2026").await;

@@ -27,6 +27,8 @@ use threads::connecting::{self, OwnTask};
 use tokio::time::Instant;
 use tower::Service;
 
+use texts::Describe;
+
 use super::UpstreamError;
 use super::connection::Closable;
 use super::idle::{Idle, WatchedBody};
@@ -128,7 +130,7 @@ impl RequestError {
         let reason = match Obstacle::find(error, uri.host().unwrap_or_default()) {
             Some(Obstacle::Certificate(flaw)) => return UpstreamError::Untrusted { flaw },
             Some(Obstacle::NotTls) if unsent => return UpstreamError::NotTls,
-            Some(Obstacle::Name(name)) => format!("{name}; hint: {}", name.hint()),
+            Some(Obstacle::Name(name)) => name.text().to_string(),
             Some(Obstacle::NotTls) | None => reach::innermost(error),
         };
         UpstreamError::Unreachable {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use texts::{Describe, Text};
+
 use super::attempts::Backoff;
 use super::refresh::{Refresh, RefreshOutcome};
 use super::state::State;
@@ -56,7 +58,7 @@ impl State {
             }
             EndpointError::Http(error) => {
                 let error = GrantError::Unreachable {
-                    reason: error.to_string(),
+                    reason: error.text(),
                     retry_after: None,
                 };
                 (now + AFTER_UNREACHABLE, error, true)
@@ -147,13 +149,13 @@ impl State {
             ),
             "temporarily_unavailable" | "server_error" => {
                 let error = GrantError::Unreachable {
-                    reason: oauth_error.to_string(),
+                    reason: Text::verbatim(oauth_error),
                     retry_after: Some(Duration::from_secs(AFTER_REFUSAL)),
                 };
                 (error, RefreshOutcome::Unchanged)
             }
             _ => {
-                let reason = explanation.what.to_string();
+                let reason = explanation.text();
                 let error = GrantError::Misconfigured {
                     reason,
                     explanation: Some(explanation),

@@ -10,6 +10,8 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use texts::{Describe, Language};
+
 use crate::error::CliError;
 
 /// The permissions that allow writing registrations: delegated by a user, and of an application.
@@ -122,8 +124,13 @@ impl Graph {
     ) -> Result<(StatusCode, Value), CliError> {
         let failed = |error: reqwest::Error| {
             let fault = auth::http::HttpError::from_reqwest(error);
+            let text = fault.text();
+            let (reason, hint) = (
+                text.message(Language::English),
+                text.hint(Language::English),
+            );
             let hint = match &fault {
-                HttpError::Untrusted(flaw) => flaw.hint(),
+                HttpError::Untrusted(_) => hint.unwrap_or_default(),
                 HttpError::PrivateAddress(_)
                 | HttpError::Unreachable(_)
                 | HttpError::UnknownName(_)
@@ -131,7 +138,7 @@ impl Graph {
             };
             let base = &self.base;
             CliError::unreachable(format_args!(
-                "Microsoft Graph at {base} cannot be reached: {fault}; hint: {hint}"
+                "Microsoft Graph at {base} cannot be reached: {reason}; hint: {hint}"
             ))
         };
         let response = request.send().await.map_err(failed)?;
