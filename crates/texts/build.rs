@@ -41,15 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             generated,
             "pub(crate) const {name}: &[&str] = &[\n{sources}];"
         )?;
-        if language != LANGUAGES[0] {
-            writeln!(generated, "#[cfg(test)]")?;
-        }
-        if language != LANGUAGES[0] {
-            writeln!(generated, "#[cfg(test)]")?;
-        }
         writeln!(
             generated,
-            "pub(crate) const {name}_MESSAGES: &[Row] = &[\n{rows}];"
+            "#[cfg(test)]\npub(crate) const {name}_MESSAGES: &[Row] = &[\n{rows}];"
         )?;
     }
     writeln!(

@@ -48,8 +48,8 @@ impl Language {
         })
     }
 
-    /// Returns the language that an `Accept-Language` header prefers (RFC 9110 §12.5.4), English if
-    /// it names none of ours.
+    /// Returns the language that an `Accept-Language` header prefers (RFC 9110 §12.5.4). Returns
+    /// English if the catalogue has none of its languages.
     #[must_use]
     pub fn from_accept_language(header: &str) -> Self {
         let mut best: Option<(Self, u16)> = None;

@@ -92,6 +92,7 @@ mod keys {
     use super::{Arg, Text};
 
     /// A message as a file has it.
+    #[cfg(test)]
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Row {
         pub(crate) code: &'static str,
@@ -120,30 +121,16 @@ impl Text {
         })
     }
 
-    /// Returns the key of the message.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        &self.code
-    }
-
-    /// Returns true if the catalogue has the message. A newer bridge may send one that it lacks.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        catalogue::has(&self.code)
-    }
-
-    /// Renders the message.
+    /// Renders the message. Returns its key if the catalogue lacks it, as that of an older version
+    /// may.
     #[must_use]
     pub fn message(&self, language: Language) -> String {
-        catalogue::render(language, &self.code, None, &self.params).unwrap_or_else(|| {
-            debug_assert!(!self.is_known(), "{} cannot be rendered", self.code);
-            self.code.clone().into_owned()
-        })
+        catalogue::render(language, &self.code, None, &self.params)
+            .unwrap_or_else(|| self.code.clone().into_owned())
     }
 
     /// Renders an attribute of the message. Returns `None` if it has no such attribute.
-    #[must_use]
-    pub fn attribute(&self, name: &str, language: Language) -> Option<String> {
+    fn attribute(&self, name: &str, language: Language) -> Option<String> {
         catalogue::render(language, &self.code, Some(name), &self.params)
     }
 

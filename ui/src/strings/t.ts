@@ -46,15 +46,15 @@ function render(code: string, params: Record<string, Value>): string | null {
 
 function build(language: Language): FluentBundle {
   // Values are not isolated by invisible marks, because addresses and commands are copied from texts.
-  const bundle =
+  const built =
     language === "en-XA"
       ? new FluentBundle("en", { useIsolating: false, transform: pseudo })
       : new FluentBundle(language, { useIsolating: false });
   const folder = language === "ja" ? "/ja/" : "/en/";
   for (const [path, source] of Object.entries(files)) {
-    if (path.includes(folder)) bundle.addResource(new FluentResource(source));
+    if (path.includes(folder)) built.addResource(new FluentResource(source));
   }
-  return bundle;
+  return built;
 }
 
 /** Ports and process numbers have no thousands separators. */
