@@ -11,7 +11,7 @@ sign-in-forbidden = { $server } へのサインインは更新されません: {
 token-server-unreachable = 承認サーバー { $issuer } から { $server } のトークンを取得できません: { $reason }
     .hint = ネットワークを確認してください。Postern は自動的に再試行します
 token-has-foreign-audience = { $server } のトークンは送信されません。トークンの対象 (audience) `{ $audience }` は { $owner } です
-    .hint = サーバーと承認サーバーの管理者に連絡してください。この API で正しい場合は、このサーバーの `resource` にその API を指定してください
+    .hint = サーバーと承認サーバーの管理者に連絡してください。それで正しい場合は、このサーバーの `resource` にその API を指定してください
 token-not-granted = { $server } のトークンを取得できません: { $reason }
 sign-in-misconfigured = { $server } へのサインインを更新できません: { $reason }
 tokens-expire-at-once = トークンの有効期限が発行と同時に切れます
@@ -49,7 +49,7 @@ vault-record-damaged = { $path } のデータが破損しているか、変更�
     .hint = 削除してから、もう一度サインインしてください
 key-file-exposed = キー ファイル { $path } をほかのユーザーが読み取れます
     .hint = chmod 600 { $path } を実行してください
-vault-unusable = { $path } を使用できません: { $reason }
+vault-unusable = トークンの保存先 { $path } を使用できません: { $reason }
     .hint = ディスクと書き込みのアクセス許可を確認してください
 
 ## クライアントの資格情報
@@ -94,7 +94,7 @@ clock-ahead = このコンピューターの時計が、{ $server } の承認サ
 redirect-port-in-use = { $server } にサインインできません。ポート { $port } は使用中です
     .hint = ポートを使っているプログラムを終了するか、このサーバーの redirect_port を変更してください
 redirect-port-used-by-sign-in = { $server } にサインインできません。ポート { $port } は { $other } へのサインインで使用中です
-    .hint = そのサインインを完了またはキャンセルするか、サーバーごとに異なる redirect_port を指定してください
+    .hint = 先にそのサインインを完了またはキャンセルするか、サーバーごとに異なる redirect_port を指定してください
 no-client-registration = { $server } の承認サーバー { $issuer } では、アプリケーションが自身を登録できません
     .hint = 承認サーバーに Postern を登録してもらい、このサーバーにクライアント ID を設定してください
 client-secret-missing = { $server } へのサインインにはシークレット `{ $secret }` が必要です
